@@ -1,0 +1,25 @@
+# Two commands for a fresh machine with Python >= 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: demo test lint install
+
+demo: install  ## Compare condensers on scikit-learn's handwritten digits (no download).
+	$(RUN) -m harness.continual
+
+test: install  ## Import contracts, then every test.
+	$(VENV)/bin/lint-imports
+	$(RUN) -m pytest
+
+lint: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python >= 3.11 is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

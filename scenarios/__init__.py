@@ -1,0 +1,1 @@
+"""Data sets and the class-incremental streams that consume memories."""

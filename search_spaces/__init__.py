@@ -1,0 +1,1 @@
+"""Networks: the parameterised ConvNet and the classic architectures in their CIFAR forms."""
