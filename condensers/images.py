@@ -1,6 +1,7 @@
 """A labelled set of images as it lives on the device: one uint8 tensor, normalised on use."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -45,13 +46,17 @@ class LabelledImages:
         return self.subset(torch.isin(self.labels, wanted).nonzero().squeeze(1))
 
     def normalise(self, images: UInt8[Tensor, "*batch ch h w"]) -> Float[Tensor, "*batch ch h w"]:
-        """Raw pixels to zero-mean, unit-variance floats, on the device where they are."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        """Raw pixels to zero-mean, unit-variance floats, on the device of the set."""
+        mean, std = self._statistics
         return (images.float() / 255 - mean) / std
 
     def denormalise(self, images: Float[Tensor, "*batch ch h w"]) -> Float[Tensor, "*batch ch h w"]:
         """Normalised pixels back to [0, 1], clamped: for pictures only, memories are never clamped."""
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        mean, std = self._statistics
         return (images * std + mean).clamp(0, 1)
+
+    @cached_property
+    def _statistics(self) -> tuple[Tensor, Tensor]:
+        # Kept on the device: building them in a loop would wait for a copy from the host each time.
+        mean, std = (torch.tensor(x, device=self.images.device).view(-1, 1, 1) for x in (self.mean, self.std))
+        return mean, std

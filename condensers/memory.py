@@ -1,0 +1,207 @@
+"""The condensed memory: a few images per class, how they came about, and the file they are kept in.
+
+The file is safetensors, so nothing in it can run code. Pixels are floats in normalised space and never clamped;
+`float32` is exact, `float16` and `uint8` (affine, one scale and offset per image) are smaller and are scored as
+stored; `indices` keeps nothing but where in the training set the images are.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from condensers.files import atomic_write
+from condensers.images import LabelledImages
+
+SCHEMA = "condensed-memory-1"
+STORES = ("float32", "float16", "uint8", "indices")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Images to train on instead of a data set.
+
+    Attributes:
+        images: normalised pixels, `[n, channels, height, width]`, not clamped.
+        labels: class of each image in the data set's numbering, `[n]`.
+        metadata: what made it: data set and checksum, condenser and config, seeds, versions; JSON values only.
+        indices: position of each image in the training set, `[n]`, where the images are real ones.
+    """
+
+    images: Float[Tensor, "n ch h w"]
+    labels: Int64[Tensor, "n"]
+    metadata: dict[str, Any]
+    indices: Int64[Tensor, "n"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def classes(self) -> list[int]:
+        """The classes it holds, ascending."""
+        return self.labels.unique().tolist()
+
+    @property
+    def per_class(self) -> int:
+        """Stored images of the class that has fewest."""
+        return int(self.labels.unique(return_counts=True)[1].min())
+
+    @property
+    def checksum(self) -> str:
+        """16 hex digits over pixels and labels as they are trained on."""
+        pixels = self.images.detach().cpu().contiguous().numpy().tobytes()
+        return hashlib.sha256(pixels + self.labels.cpu().numpy().tobytes()).hexdigest()[:16]
+
+    def of_classes(self, classes: Sequence[int]) -> "Memory":
+        """Only the given classes. Raises ValueError if one of them is not in the memory."""
+        missing = set(classes) - set(self.classes)
+        if missing:
+            raise ValueError(f"the memory holds no images of classes {sorted(missing)}")
+        return self._take(torch.isin(self.labels, torch.as_tensor(list(classes), device=self.labels.device)))
+
+    def first_per_class(self, n: int) -> "Memory":
+        """The first `n` images of every class: how a class shrinks when its share of the budget does."""
+        return self._take(_rank_in_class(self.labels) < n)
+
+    def stored_as(self, store: str, source: LabelledImages | None = None) -> "Memory":
+        """The memory as it reads after a round trip through that `store`."""
+        return replace(self, images=_decode(_encode(self, store), source))
+
+    def _take(self, keep: Tensor) -> "Memory":
+        indices = None if self.indices is None else self.indices[keep]
+        return replace(self, images=self.images[keep], labels=self.labels[keep], indices=indices)
+
+
+def join(parts: Sequence[Memory], metadata: dict[str, Any]) -> Memory:
+    """Memories of different classes as one."""
+    indices = [part.indices for part in parts if part.indices is not None]
+    return Memory(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        metadata,
+        torch.cat(indices) if len(indices) == len(parts) else None,
+    )
+
+
+def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
+    """Write a memory atomically.
+
+    Raises:
+        ValueError: unknown `store`, `indices` for a memory that is not made of real images, or an unwritable folder.
+    """
+    tensors = _encode(memory, store)
+    stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": memory.checksum}
+    header = {"schema": SCHEMA, "memory": json.dumps(metadata, sort_keys=True)}
+    atomic_write(path, save(tensors, header))
+
+
+def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
+    """Read a memory; `source` is the training set, needed only where indices alone are stored.
+
+    Raises:
+        ValueError: the file is missing, truncated, not a memory, or holds anything but finite images of known classes.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"cannot read the memory {path}: {error}") from error
+    if header.get("schema") != SCHEMA or "labels" not in tensors:
+        raise ValueError(f"{path} is not a condensed memory (schema {header.get('schema')!r}, not {SCHEMA!r})")
+    try:
+        memory = Memory(
+            _decode(tensors, source),
+            tensors["labels"].long(),
+            json.loads(header["memory"]),
+            tensors["indices"].long() if "indices" in tensors else None,
+        )
+        check(memory)
+    except (KeyError, json.JSONDecodeError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return memory
+
+
+def check(memory: Memory) -> None:
+    """Raise ValueError unless the memory holds finite images, one label each, and every class as often."""
+    if memory.images.dim() != 4 or len(memory.images) != len(memory.labels) or not len(memory):
+        raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
+    if not memory.images.isfinite().all():
+        raise ValueError("the memory holds pixels that are NaN or infinite")
+    if memory.labels.min() < 0:
+        raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
+    counts = memory.labels.unique(return_counts=True)[1]
+    if counts.min() != counts.max():
+        raise ValueError(f"the memory is not class-balanced: {int(counts.min())} to {int(counts.max())} per class")
+
+
+def check_fits(memory: Memory, dataset: str, checksum: str, shape: tuple[int, int, int], classes: int) -> None:
+    """Raise ValueError unless the memory was made from that data set and has its shape and classes."""
+    made_from = memory.metadata.get("dataset")
+    if made_from is not None and (made_from, memory.metadata.get("dataset_checksum")) != (dataset, checksum):
+        raise ValueError(
+            f"the memory was condensed from {made_from} ({memory.metadata.get('dataset_checksum')}), "
+            f"not from {dataset} ({checksum})"
+        )
+    if tuple(memory.images.shape[1:]) != shape:
+        raise ValueError(f"the memory holds images of {list(memory.images.shape[1:])}, {dataset} {list(shape)}")
+    if int(memory.labels.max()) >= classes:
+        raise ValueError(f"the memory holds class {int(memory.labels.max())}; {dataset} has {classes} classes")
+
+
+def _encode(memory: Memory, store: str) -> dict[str, Tensor]:
+    images, tensors = memory.images.detach().cpu().contiguous(), {"labels": memory.labels.cpu().contiguous()}
+    if memory.indices is not None:
+        tensors["indices"] = memory.indices.cpu().contiguous()
+    if store == "indices":
+        if memory.indices is None:
+            raise ValueError("only memories of real images (random, herding) can be stored as indices")
+        return tensors
+    if store in ("float32", "float16"):
+        return tensors | {"images": images.to(getattr(torch, store))}
+    if store != "uint8":
+        raise ValueError(f"unknown store {store!r}. Choices: {', '.join(STORES)}")
+    low, high = images.flatten(1).aminmax(dim=1)
+    scale = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
+    levels = ((images - low.view(-1, 1, 1, 1)) / scale.view(-1, 1, 1, 1)).round().to(torch.uint8)
+    return tensors | {"images": levels, "scale": scale, "offset": low}
+
+
+def _decode(tensors: dict[str, Tensor], source: LabelledImages | None) -> Tensor:
+    if "images" not in tensors:
+        return _look_up(tensors["indices"], tensors["labels"], source)
+    images = tensors["images"].float()
+    if "scale" in tensors:
+        images = images * tensors["scale"].view(-1, 1, 1, 1) + tensors["offset"].view(-1, 1, 1, 1)
+    return images
+
+
+def _look_up(indices: Tensor, labels: Tensor, source: LabelledImages | None) -> Tensor:
+    if source is None:
+        raise ValueError("the memory stores indices only: give the data set it was drawn from")
+    if indices.min() < 0 or indices.max() >= len(source):
+        raise ValueError(f"the memory points at image {int(indices.max())} of a set of {len(source)}")
+    chosen = source.subset(indices.to(source.labels.device))
+    if not torch.equal(chosen.labels.cpu(), labels):
+        raise ValueError("the images that the memory points at have other labels: it is of another data set")
+    return source.normalise(chosen.images).cpu()
+
+
+def _rank_in_class(labels: Tensor) -> Tensor:
+    """How many images of the same class come before each image."""
+    order = labels.argsort(stable=True)
+    grouped = labels[order]
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels), device=labels.device) - torch.searchsorted(grouped, grouped)
+    return rank

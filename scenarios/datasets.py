@@ -1,0 +1,216 @@
+"""Data sets by name: train and test images as uint8 tensors, their statistics and a checksum.
+
+`load("digits", root)` needs no download; `DATASETS` lists the rest. `scenarios.files` reads the files.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from condensers.images import LabelledImages
+from scenarios import files
+from search_spaces.names import unknown
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+_NATURAL = "color_crop_cutout_flip_scale_rotate"
+_UPRIGHT = "color_crop_cutout_scale_rotate"  # a mirrored digit is another sign, or none
+_FOLDER = "folder:PATH"
+_HOLD_OUT_SEED = int.from_bytes(hashlib.sha256(b"validation split").digest()[:7], "big")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled data set with its fixed test split.
+
+    Attributes:
+        name: what `load` was asked for, such as `cifar100` or `folder:PATH`.
+        train: training images, with the statistics that normalise both splits.
+        test: test images, or the validation images that `hold_out` set aside.
+        class_names: the name of each label, in label order.
+        augmentation: DSA strategy that keeps the labels true (digits are not flipped).
+        checksum: 16 hex digits of the SHA-256 over pixels and labels of both splits, with shapes and dtypes.
+    """
+
+    name: str
+    train: LabelledImages
+    test: LabelledImages
+    class_names: tuple[str, ...]
+    augmentation: str
+    checksum: str
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        return self.train.shape
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set on another device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+    def hold_out(self, per_class: int) -> "Dataset":
+        """A validation split: `per_class` training images of each class become the test set and leave train.
+
+        The old test set is not in the result, so nothing can be selected on it. Name, statistics and
+        augmentation stay; the checksum is the split's own. `hold_out_index` gives every image's source index.
+
+        Raises:
+            ValueError: `per_class` is below 1, or would leave some class without a training image.
+        """
+        kept, held = self.hold_out_index(per_class)
+        train, test = self.train.subset(kept), self.train.subset(held)
+        return replace(self, train=train, test=test, checksum=_checksum(train, test))
+
+    def hold_out_index(self, per_class: int) -> tuple[Int64[Tensor, "kept"], Int64[Tensor, "held"]]:
+        """Where the images of `hold_out(per_class)` lie in this data set's `train`: its train, then its test.
+
+        The held are the last of each class in one shuffle with a constant seed. So they depend on the labels
+        only, are the same on every device, and a larger split contains the smaller ones. Both indices ascend.
+
+        Raises:
+            ValueError: as `hold_out`.
+        """
+        labels = self.train.labels.cpu()
+        counts = torch.bincount(labels, minlength=self.classes)
+        if not 1 <= per_class < counts.min():
+            raise ValueError(
+                f"cannot hold out {per_class} images per class of {self.name}: choose at least 1 and fewer than "
+                f"the {counts.min()} training images of class {self.class_names[counts.argmin()]!r}"
+            )
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_HOLD_OUT_SEED))
+        rank = torch.empty_like(labels)
+        rank[order] = files.position_in_class(labels[order])
+        held = rank >= counts[labels] - per_class
+        device = self.train.labels.device
+        return (~held).nonzero().squeeze(1).to(device), held.nonzero().squeeze(1).to(device)
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one data set is read.
+
+    Attributes:
+        description: one line for `--list`.
+        read: from the root folder (PATH itself for `folder:PATH`) and the side in pixels to the raw splits.
+        resolution: side in pixels unless the caller asks for another.
+        augmentation: DSA strategy.
+        statistics: per-channel mean and standard deviation at the stored size; None: the train split's own.
+    """
+
+    description: str
+    read: Callable[[Path, int], files.Raw]
+    resolution: int
+    augmentation: str
+    statistics: Statistics | None
+
+
+DATASETS: dict[str, Source] = {
+    "digits": Source(
+        "scikit-learn's handwritten digits, 10 classes, 8x8 grey, 1352 train / 445 test, no download",
+        files.read_digits,
+        8,
+        _UPRIGHT,
+        ((0.3049,), (0.3756,)),
+    ),
+    "cifar10": Source(
+        "10 classes of photographs, 32x32 colour, 50000 train / 10000 test",
+        partial(files.read_cifar, files.CIFAR10),
+        32,
+        _NATURAL,
+        ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    ),
+    "cifar100": Source(
+        "100 classes of photographs, 32x32 colour, 50000 train / 10000 test",
+        partial(files.read_cifar, files.CIFAR100),
+        32,
+        _NATURAL,
+        ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    ),
+    "svhn": Source(
+        "street view house numbers, 10 classes, 32x32 colour, 73257 train / 26032 test",
+        files.read_svhn,
+        32,
+        _UPRIGHT,
+        ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    ),
+    "tinyimagenet": Source(
+        "200 classes of photographs, 64x64 colour, 100000 train / 10000 test (its validation images)",
+        files.read_tinyimagenet,
+        64,
+        _NATURAL,
+        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ),
+    _FOLDER: Source(
+        "your images: PATH/train/CLASS/* and PATH/test/CLASS/*, or PATH/CLASS/* with every 5th as test",
+        files.read_folder,
+        32,
+        _NATURAL,
+        None,
+    ),
+}
+
+
+def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
+    """Read a data set, or download it where torchvision can (CIFAR, SVHN).
+
+    Args:
+        name: a key of `DATASETS`; `folder:PATH` with a path of your own, as seen from the current folder.
+        root: folder that holds the other data sets, and where downloads go.
+        resolution: side of the square images in pixels; None is the data set's own (32 for folders).
+            Resizing is bilinear with antialiasing; fixed statistics stay those of the stored size.
+
+    Raises:
+        ValueError: unknown name, bad resolution, missing or damaged files; one line says which and what to do.
+    """
+    own_folder = re.fullmatch(r"folder:(.+)", name)
+    key = _FOLDER if own_folder else name
+    if key not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    source = DATASETS[key]
+    side = source.resolution if resolution is None else resolution
+    if side < 1:
+        raise ValueError(f"resolution is {side}: give a side of at least 1 pixel")
+    raw = source.read(Path(own_folder[1] if own_folder else root).expanduser(), side)
+    _require_every_class(name, raw)
+    mean, std = source.statistics or _statistics(raw.train[0])
+    train, test = (LabelledImages(images, labels, mean, std) for images, labels in (raw.train, raw.test))
+    return Dataset(name, train, test, raw.class_names, source.augmentation, _checksum(train, test))
+
+
+def _require_every_class(name: str, raw: files.Raw) -> None:
+    for split, (_, labels) in (("training", raw.train), ("test", raw.test)):
+        counts = torch.bincount(labels, minlength=len(raw.class_names))
+        if not counts.all():
+            absent = raw.class_names[counts.argmin()]
+            raise ValueError(f"{name} has no {split} image of class {absent!r}: replace its incomplete files")
+
+
+def _statistics(images: UInt8[Tensor, "n ch h w"]) -> Statistics:
+    """Per-channel mean and standard deviation of pixels in [0, 1], without a float copy of the images."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ levels
+    std = (share * (levels - mean[:, None]) ** 2).sum(1).sqrt()
+    # A channel that never varies still has to be divided by something.
+    return tuple(mean.tolist()), tuple(std.clamp(min=1 / 255).tolist())
+
+
+def _checksum(*splits: LabelledImages) -> str:
+    digest = hashlib.sha256()
+    for tensor in (tensor for split in splits for tensor in (split.images, split.labels)):
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().contiguous().numpy())
+    return digest.hexdigest()[:16]
