@@ -134,16 +134,20 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
 
 
 def check(memory: Memory) -> None:
-    """Raise ValueError unless the memory holds finite images, one label each, and every class as often."""
+    """Raise ValueError unless the memory holds finite images, one label each, and every class as often as it should.
+
+    That is equally often, or as its own config says: under a shrinking budget early classes start with more.
+    """
     if memory.images.dim() != 4 or len(memory.images) != len(memory.labels) or not len(memory):
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
     if not memory.images.isfinite().all():
         raise ValueError("the memory holds pixels that are NaN or infinite")
     if memory.labels.min() < 0:
         raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
-    counts = memory.labels.unique(return_counts=True)[1]
-    if counts.min() != counts.max():
-        raise ValueError(f"the memory is not class-balanced: {int(counts.min())} to {int(counts.max())} per class")
+    labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))
+    groups = memory.metadata.get("config", {}).get("groups") or [[labels, counts[0]]]
+    if dict(zip(labels, counts, strict=True)) != {label: ipc for classes, ipc in groups for label in classes}:
+        raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
 
 def check_fits(memory: Memory, dataset: str, checksum: str, shape: tuple[int, int, int], classes: int) -> None:

@@ -1,0 +1,33 @@
+"""What every command shares: parse a frozen dataclass, run, and turn a user's mistake into one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+Config = TypeVar("Config")
+TRACEBACK = "HARNESS_TRACEBACK"
+
+
+def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
+    """Run `execute` on the command line read as a `config_type`.
+
+    Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 interrupted. Set HARNESS_TRACEBACK=1 for the
+    whole traceback of an error.
+    """
+    config = tyro.cli(config_type, description=description)
+    try:
+        execute(config)
+    except ValueError as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; closing quietly is what a filter does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

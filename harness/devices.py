@@ -1,0 +1,46 @@
+"""Devices and precisions as users name them. torch is imported where it is used: `--help` does without."""
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "tf32"]
+
+
+def resolve_device(name: str) -> "torch.device":
+    """`auto` is CUDA where there is a device, else the CPU. Raises ValueError for a device that is not there."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} asked for, but there are {torch.cuda.device_count()} CUDA devices: use cpu")
+    return device
+
+
+def set_precision(precision: Precision, device: "torch.device") -> None:
+    """Switch TF32 on or off for convolutions and matrix products.
+
+    Raises ValueError for tf32 on a CPU, which has none.
+    """
+    import torch
+
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError("precision tf32 exists on CUDA only: use fp32")
+    # cuDNN's own default is on, which is not what fp32 says.
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+def name_of(device: "torch.device") -> str:
+    """The device as it stands in records, e.g. `cpu` or `cuda NVIDIA H200`."""
+    import torch
+
+    return "cpu" if device.type == "cpu" else f"cuda {torch.cuda.get_device_name(device)}"

@@ -1,0 +1,157 @@
+"""The memory files of an experiment: planned by config, made once, read with distrust."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from condensers import registry
+from condensers.condense import Group, condense, config, separable
+from condensers.matching import Recipe, Schedule
+from condensers.memory import Memory, check_fits, load_memory, save_memory
+from condensers.published import import_published
+from harness.records import Records, provenance
+from harness.seeds import key_of
+from scenarios.datasets import Dataset
+
+Progress = AbstractContextManager[Callable[[int], object]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A memory file that a user named, and the name its rows carry."""
+
+    name: str
+    memory: Memory
+
+
+def read(path: Path, dataset: Dataset) -> Stored:
+    """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`.
+
+    Raises:
+        ValueError: unreadable, of another data set, or without some class.
+    """
+    published = path.suffix in (".pt", ".pth")
+    memory = import_published(path) if published else load_memory(path, dataset.train)
+    check_fits(memory, dataset.name, dataset.checksum, dataset.shape, dataset.classes)
+    missing = set(range(dataset.classes)) - set(memory.classes)
+    if missing:
+        raise ValueError(f"{path} holds no images of {len(missing)} of the {dataset.classes} classes of {dataset.name}")
+    return Stored(path.stem, memory)
+
+
+def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
+    """Raise ValueError if slicing the memory by step would show a step something of later ones."""
+    metadata = stored.memory.metadata
+    if metadata.get("separable"):
+        return
+    groups = metadata.get("config", {}).get("groups")
+    if groups is None:
+        raise ValueError(f"{stored.name} does not say which classes were condensed together: later steps may leak")
+    for classes, _ in groups:
+        if not any(set(classes) <= set(step) for step in steps):
+            raise ValueError(
+                f"{stored.name} condensed {len(classes)} classes together that this stream shows in different steps, "
+                f"and {metadata.get('condenser')} couples classes: condense it step by step"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The memories of one class order (or of a table cell): which, of what, and where they are kept.
+
+    Attributes:
+        names: condensers; those with the same groups run in lockstep.
+        groups: classes of each step with their images per class.
+    """
+
+    names: tuple[str, ...]
+    dataset: str
+    checksum: str
+    groups: tuple[Group, ...]
+    schedule: Schedule
+    seed: int
+    precision: str
+    folder: Path
+    label: str
+
+    def groups_of(self, name: str) -> tuple[Group, ...]:
+        """All classes at once where slicing by step equals condensing step by step, else the steps."""
+        sizes = {group.ipc for group in self.groups}
+        if len(sizes) > 1 or not separable(registry.condenser(name), self.schedule):
+            return self.groups
+        return (Group(tuple(sorted(label for group in self.groups for label in group.classes)), sizes.pop()),)
+
+    def config(self, name: str) -> dict[str, object]:
+        """All that decides the memory."""
+        own = config(registry.condenser(name), self.groups_of(name), self.schedule, self.seed)
+        return own | {"dataset": self.checksum, "precision": self.precision}
+
+    def key(self, name: str) -> str:
+        """Hash of `config`."""
+        return key_of(self.config(name))
+
+    def path(self, name: str) -> Path:
+        """Where the memory is kept."""
+        return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
+
+    def load(self, name: str) -> Memory:
+        """The finished memory."""
+        return load_memory(self.path(name))
+
+    def missing(self) -> list[str]:
+        """Condensers whose memory is not there yet."""
+        return [name for name in self.names if not self.path(name).exists()]
+
+    def iterations(self) -> int:
+        """Lockstep iterations that `ensure` still has to do."""
+        runs = [
+            groups
+            for groups, names in self._lockstep()
+            if any(isinstance(registry.condenser(name), Recipe) for name in names)
+        ]
+        return sum(len(groups) * self.schedule.iterations for groups in runs)
+
+    def _lockstep(self) -> list[tuple[tuple[Group, ...], list[str]]]:
+        """Missing condensers that share their groups, and so their real passes."""
+        ordered = sorted(self.missing(), key=lambda name: str(self.groups_of(name)))
+        return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+
+def ensure(plan: Plan, dataset: Dataset, records: Records, progress: Progress, device: str) -> bool:
+    """Make every missing memory of the plan. False if another live process is at it.
+
+    Raises:
+        ValueError: more images per class than a class has, or a folder that cannot be written.
+    """
+    if not plan.missing():
+        return True
+    with records.claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
+        if not mine:
+            return False
+        with progress as advance:
+            for groups, names in plan._lockstep():
+                _make(plan, dataset, groups, names, advance, device)
+    return True
+
+
+def _make(
+    plan: Plan,
+    dataset: Dataset,
+    groups: Sequence[Group],
+    names: Sequence[str],
+    advance: Callable[[int], object],
+    device: str,
+) -> None:
+    condensers = [registry.condenser(name) for name in names]
+    checkpoints = plan.folder / "checkpoints"
+    made = condense(condensers, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance)
+    for name, condenser in zip(names, condensers, strict=True):
+        save_memory(with_origin(made[condenser.name], dataset, device, plan.precision), plan.path(name))
+
+
+def with_origin(memory: Memory, dataset: Dataset, device: str, precision: str) -> Memory:
+    """The memory with the data set and the code that made it in its metadata."""
+    origin = {"dataset": dataset.name, "dataset_checksum": dataset.checksum, **provenance(device, precision)}
+    return Memory(memory.images, memory.labels, memory.metadata | origin, memory.indices)

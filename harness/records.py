@@ -1,0 +1,364 @@
+"""Records are the truth: one CSV per experiment, one row per (cell, step, network, metric).
+
+A cell is what runs as one: its rows appear together or not at all, so a run can be killed at any moment and
+started again, and several processes can share one folder.
+"""
+
+import csv
+import glob
+import importlib.metadata
+import io
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The schema of scores: class order, memory replicate and network replicate are told apart.
+COLUMNS = (
+    "cell",
+    "dataset",
+    "dataset_checksum",
+    "condenser",
+    "config",
+    "ipc_stored",
+    "ipc_decoded",
+    "trained_on_real",
+    "steps",
+    "class_order",
+    "memory_replicate",
+    "network_replicate",
+    "step",
+    "classes_seen",
+    "metric",
+    "value",
+    "seconds",
+    "protocol",
+    "device",
+    "precision",
+    "backend",
+    "threads",
+    "chunk",
+    "commit",
+    "versions",
+    "memory_checksum",
+)
+# Text whatever it looks like: a commit of digits only is not a number, nor is the checksum "12e4".
+TEXT_COLUMNS = frozenset(
+    {
+        "cell",
+        "dataset",
+        "dataset_checksum",
+        "condenser",
+        "config",
+        "metric",
+        "protocol",
+        "device",
+        "precision",
+        "backend",
+        "commit",
+        "versions",
+        "memory_checksum",
+    }
+)
+ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
+PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy")
+
+
+@contextmanager
+def _one_line_errors(action: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+        raise ValueError(f"cannot {action} {path}: {reason}; choose another --out") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that at any moment holds all of its old bytes or all of the new ones.
+
+    Args:
+        path: the file; its folder is made if need be.
+        content: the new bytes.
+
+    Raises:
+        ValueError: the file or its folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _one_line_errors("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class Records:
+    """The CSV of one experiment.
+
+    Args:
+        path: the file; it and its folder are made when the first cell is claimed or appended.
+        columns: the schema, in file order; `cell` is one of them.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        if "cell" not in columns or len(set(columns)) < len(columns):
+            raise ValueError(f"columns must be distinct and hold 'cell', not {', '.join(columns)}")
+        self.path = Path(path)
+        self.columns = tuple(columns)
+
+    def append(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add every row of a finished cell at once; a cell that is in the file already is left as it is.
+
+        Args:
+            rows: all rows of one or more cells. Values are text, whole numbers, floats (kept exactly), truth
+                values, None (an empty field), or numpy and torch scalars of these.
+
+        Raises:
+            TypeError: a value is no such scalar.
+            ValueError: a row lacks a column or has an unknown one, the file is damaged or has another schema,
+                or the folder cannot be written.
+        """
+        lines = [self._fields(row) for row in rows]
+        lock = self._acquire("append")
+        try:
+            self._extend(lines)
+        finally:
+            lock.release()
+
+    def read(self) -> "pd.DataFrame":
+        """Every row, with the schema's columns; no rows if there is no file yet.
+
+        Raises:
+            ValueError: the file is damaged (naming the line) or has another schema.
+        """
+        import pandas as pd
+
+        lines = self._parse(self._content())
+        if not lines:
+            return pd.DataFrame(columns=list(self.columns))
+        by_column = zip(self.columns, zip(*lines, strict=True), strict=True)
+        return pd.DataFrame({name: _typed(name, texts) for name, texts in by_column})
+
+    def finished(self) -> set[str]:
+        """The cells in the file.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        return self._cells(self._content())
+
+    @contextmanager
+    def claim(self, cell: str) -> Iterator[bool]:
+        """Work on a cell alone: `with records.claim(cell) as mine: if mine: ...`.
+
+        The operating system drops the claim when the process dies, however it dies.
+
+        Yields:
+            True if the cell is this process's to run; False if another live process works on it, or if it was
+            finished in the meantime.
+
+        Raises:
+            ValueError: as `read`, or the folder cannot be written.
+        """
+        lock = self._acquire(f"cell.{quote(cell, safe='')}", timeout=0)
+        if lock is None:
+            yield False
+            return
+        try:
+            yield cell not in self.finished()
+        finally:
+            self._drop(lock, cell)
+
+    def _drop(self, lock: FileLock, cell: str) -> None:
+        # A lock file may go only once its cell is in the records: a process that opened the file before then
+        # would hold a lock nobody else can see, but finds the cell finished and leaves it alone.
+        try:
+            if cell in self.finished():
+                with suppress(OSError):
+                    Path(lock.lock_file).unlink()
+        finally:
+            lock.release()
+
+    def _acquire(self, name: str, timeout: float = -1) -> FileLock | None:
+        folder = self.path.parent / ".locks"
+        with _one_line_errors("write", self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{self.path.name}.{name}.lock")
+            with suppress(Timeout):
+                lock.acquire(timeout=timeout)
+                return lock
+        return None
+
+    def _extend(self, lines: list[list[str]]) -> None:
+        old = self._content()
+        finished, cell = self._cells(old), self.columns.index("cell")
+        new = [line for line in lines if line[cell] not in finished]
+        if new:
+            self._sweep()
+            write_atomically(self.path, (old or _encode([self.columns])) + _encode(new))
+
+    def _sweep(self) -> None:
+        # Under the lock nobody else is writing, so any temporary file is from a process that was killed.
+        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def _fields(self, row: Mapping[str, object]) -> list[str]:
+        _check_columns("a row", self.columns, list(row), "every row has the columns of its file")
+        return [_field(name, row[name]) for name in self.columns]
+
+    def _content(self) -> bytes:
+        with _one_line_errors("read", self.path):
+            return self.path.read_bytes() if self.path.exists() else b""
+
+    def _cells(self, content: bytes) -> set[str]:
+        cell = self.columns.index("cell")
+        return {line[cell] for line in self._parse(content)}
+
+    def _parse(self, content: bytes) -> list[list[str]]:
+        if not content:
+            return []
+        lines = self._numbered_lines(content)
+        _, header = next(lines)
+        advice = "move it away or choose another --out"
+        _check_columns(f"{self.path} has another schema: it", self.columns, header, advice)
+        if tuple(header) != self.columns:
+            raise ValueError(f"{self.path} has another schema: its columns are in another order; {advice}")
+        return list(self._whole(lines))
+
+    def _numbered_lines(self, content: bytes) -> Iterator[tuple[int, list[str]]]:
+        reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), strict=True)
+        try:
+            for fields in reader:
+                yield reader.line_num, fields
+        except csv.Error as error:
+            raise self._damage(reader.line_num, str(error)) from error
+        if not content.endswith(b"\n"):
+            raise self._damage(reader.line_num, "it has no line end, so it may be cut off")
+
+    def _whole(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
+        for number, fields in lines:
+            if len(fields) != len(self.columns):
+                raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
+            yield fields
+
+    def _damage(self, line: int, what: str) -> ValueError:
+        return ValueError(f"{self.path} is damaged at line {line}: {what}; delete the rows of its cell to run it again")
+
+
+def _check_columns(what: str, wanted: Sequence[str], given: Sequence[str], advice: str) -> None:
+    faults = {
+        "lacks the columns": [name for name in wanted if name not in given],
+        "has the unexpected columns": [name for name in given if name not in wanted],
+    }
+    said = [f"{fault} {', '.join(map(str, names))}" for fault, names in faults.items() if names]
+    if said:
+        raise ValueError(f"{what} {' and '.join(said)}; {advice}")
+
+
+def _field(name: str, value: object) -> str:
+    value = value.item() if hasattr(value, "item") else value
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"column {name!r} cannot hold {value!r}: give text, a number, a truth value or None")
+    # One line per row: damage can then be named by its line, and lines can be counted and compared.
+    text = repr(float(value)) if isinstance(value, float) else str(value)
+    if text.splitlines() not in ([], [text]):
+        raise ValueError(f"column {name!r} cannot hold a line break: {text!r}")
+    return text
+
+
+def _encode(lines: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
+
+
+def _typed(name: str, texts: Sequence[str]) -> list[object]:
+    # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
+    for kind in () if name in TEXT_COLUMNS else (_truth, int, _number):
+        with suppress(ValueError):
+            return [kind(text) for text in texts]
+    return list(texts)
+
+
+def _truth(text: str) -> bool:
+    return bool(("False", "True").index(text))
+
+
+def _number(text: str) -> float:
+    return float(text) if text else math.nan
+
+
+def provenance(device: str, precision: str) -> dict[str, object]:
+    """Where a row comes from, as columns.
+
+    Args:
+        device: what the cell ran on, e.g. `cpu` or `cuda NVIDIA H200`; starts with the kind.
+        precision: arithmetic of the networks, e.g. `float32`.
+
+    Returns:
+        commit (of this code; `-dirty` if a room of it has changes that are not committed), versions, threads
+        (number of CPU threads of torch), backend (the library behind convolutions), device, precision.
+    """
+    import torch
+
+    return {
+        "commit": _commit(),
+        "versions": _versions(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "precision": precision,
+        "backend": _backend(device),
+    }
+
+
+@cache
+def _commit() -> str:
+    # Only the rooms: committed results grow while a run appends to them, and leave the code as it was.
+    root = Path(__file__).resolve().parents[1]
+    try:
+        described = _git(root, "describe", "--always") if (root / ".git").exists() else ""
+        changed = described and _git(root, "status", "--porcelain", "--", *ROOMS)
+    except (OSError, subprocess.CalledProcessError):
+        described = changed = ""
+    return f"{described}-dirty" if changed else described or _version("condensed-memories") or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _versions() -> str:
+    found = {name: _version(name) or "absent" for name in PACKAGES}
+    return " ".join(["python", platform.python_version(), *(f"{name} {at}" for name, at in found.items())])
+
+
+def _version(package: str) -> str | None:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
+
+
+def _backend(device: str) -> str:
+    from torch import backends
+
+    if device.startswith("cpu"):
+        return "mkldnn" if backends.mkldnn.is_available() else "native"
+    return "mps" if device.startswith("mps") else f"cudnn {backends.cudnn.version()}"

@@ -1,0 +1,237 @@
+"""The cells of a continual experiment, and how they are run.
+
+A memory cell condenses one class order for one or more condensers in lockstep and leaves a memory file each. A score
+cell trains all networks of one (memory, step) and leaves rows. Cells are keyed by the hash of their resolved config,
+so a finished one is never run again and a changed default never meets a stale row.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+from avalanche.benchmarks import CLScenario
+from torch import nn
+
+from condensers import draws
+from condensers.memory import Memory
+from condensers.training import predict
+from harness import memories
+from harness.devices import name_of
+from harness.experiment import WHOLE, Experiment
+from harness.progress import bar
+from harness.records import provenance
+from harness.report import add_history
+from harness.seeds import key_of
+from scenarios.buffers import CondensedBuffer, class_share
+from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
+from scenarios.streams import continual_stream
+from search_spaces.registry import build
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score cell: the networks of one memory at one step."""
+
+    condenser: str
+    order: int
+    step: int
+    config: str
+    key: str
+
+
+def sources(experiment: Experiment) -> list[str]:
+    """What is compared: condensers, `whole`, and memory files, each by the name that its rows carry."""
+    return [*experiment.names, *(file.name for file in experiment.files)]
+
+
+def configs(experiment: Experiment) -> set[str]:
+    """Values of the `config` column that belong to the experiment."""
+    return {cell.config for cell in score_cells(experiment, 0)}
+
+
+def score_cells(experiment: Experiment, order: int) -> list[Score]:
+    """The score cells of one class order, condenser by condenser, step by step."""
+    return [cell for name in sources(experiment) for cell in _scores_of(experiment, name, order)]
+
+
+def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
+    shared = {
+        "memory": _memory_key(experiment, name, order),
+        "dataset": experiment.dataset.checksum,
+        "steps": [list(classes) for classes in experiment.step_classes(order)],
+        "per_class": experiment.per_class,
+        "max_size": experiment.max_size,
+        "networks": experiment.networks,
+        "network": experiment.schedule.network,
+        "training": asdict(experiment.whole if name == WHOLE else experiment.training),
+        "seed": experiment.seed,
+        "precision": experiment.precision,
+        "protocol": experiment.protocol,
+    }
+    keys = [key_of(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
+    # Without the order, so that one condenser has one config over all of them.
+    config = key_of({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
+    return [Score(name, order, step, config, key) for step, key in enumerate(keys, 1)]
+
+
+def _memory_key(experiment: Experiment, name: str, order: int) -> str:
+    for file in experiment.files:
+        if file.name == name:
+            return file.memory.checksum
+    if name == WHOLE:
+        return WHOLE
+    return memory_plan(experiment, order).key(name)
+
+
+def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
+    """How the memories of an order are made and where they are kept."""
+    return memories.Plan(
+        names=tuple(name for name in experiment.names if name != WHOLE),
+        dataset=experiment.dataset.name,
+        checksum=experiment.dataset.checksum,
+        groups=tuple(experiment.groups(order)),
+        schedule=experiment.schedule,
+        seed=experiment.memory_seed(order),
+        precision=experiment.precision,
+        folder=experiment.out / "memories",
+        label=f"order{order}",
+    )
+
+
+def run(experiment: Experiment) -> None:
+    """Run every cell that is not in the records, sharing the folder with other processes that do the same."""
+    waiting = set(range(experiment.orders))
+    while waiting:
+        for order in sorted(waiting):
+            if _run_order(experiment, order):
+                waiting.discard(order)
+        if waiting:
+            # Another live process holds what is left.
+            time.sleep(1)
+
+
+def _run_order(experiment: Experiment, order: int) -> bool:
+    """Do what can be done of one class order; True when all of it is in the records."""
+    cells, finished = score_cells(experiment, order), experiment.records.finished()
+    todo = [cell for cell in cells if cell.key not in finished]
+    if todo:
+        plan = memory_plan(experiment, order)
+        if not memories.ensure(
+            plan, experiment.on_device, experiment.records, _condensing(plan, order), name_of(experiment.device)
+        ):
+            return False
+        _run_scores(experiment, order, todo)
+    finished = experiment.records.finished()
+    if any(cell.key not in finished for cell in todo):
+        return False
+    for name in sources(experiment):
+        add_history(experiment.records, [cell.key for cell in cells if cell.condenser == name])
+    return True
+
+
+@contextmanager
+def _condensing(plan: memories.Plan, order: int) -> Iterator[Callable[[int], object]]:
+    with bar(plan.iterations(), f"order {order}: condensing") as shown:
+        yield shown.update
+
+
+def _run_scores(experiment: Experiment, order: int, todo: Sequence[Score]) -> None:
+    stream = continual_stream(experiment.dataset, experiment.steps, order)
+    for name in dict.fromkeys(cell.condenser for cell in todo):
+        memory = _memory_of(experiment, name, order)
+        for cell in (cell for cell in todo if cell.condenser == name):
+            with experiment.records.claim(cell.key) as mine:
+                if mine:
+                    experiment.records.append(_score(experiment, cell, memory, stream))
+
+
+def _memory_of(experiment: Experiment, name: str, order: int) -> Memory:
+    for file in experiment.files:
+        if file.name == name:
+            return file.memory
+    if name == WHOLE:
+        train = experiment.dataset.train
+        return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
+    return memory_plan(experiment, order).load(name)
+
+
+def _score(experiment: Experiment, cell: Score, memory: Memory, stream: CLScenario) -> list[dict[str, object]]:
+    """Train and test all networks of a cell; one row per network and metric."""
+    whole = cell.condenser == WHOLE
+    bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
+    training = experiment.whole if whole else experiment.training
+    started = time.perf_counter()
+    with bar(training.epochs * experiment.networks, f"{cell.condenser}, order {cell.order}, step {cell.step}") as shown:
+        strategy = RetrainFromMemory(
+            buffer=CondensedBuffer(memory, **bounds),
+            make_network=lambda step, replicate: _network(experiment, cell.order, step + 1, replicate),
+            make_seed=lambda step, replicate: experiment.network_seed(cell.order, step + 1, replicate),
+            replicates=experiment.networks,
+            training=training,
+            device=experiment.device,
+            eval_mb_size=training.chunk,
+            progress=shown.update,
+        )
+        for experience in stream.train_stream[: cell.step - 1]:
+            strategy.observe(experience)
+        strategy.train(stream.train_stream[cell.step - 1])
+        values = [_values(experiment, cell, strategy, stream, replicate) for replicate in range(experiment.networks)]
+    shared = _shared_row(experiment, cell, memory) | {"seconds": (time.perf_counter() - started) / experiment.networks}
+    return [
+        shared | {"network_replicate": replicate, "metric": metric, "value": value}
+        for replicate, metrics in enumerate(values)
+        for metric, value in metrics.items()
+    ]
+
+
+def _network(experiment: Experiment, order: int, step: int, replicate: int) -> nn.Module:
+    network = build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
+    network = network.to(device=experiment.device, memory_format=torch.channels_last)
+    draws.draw_network(network, draws.key_of(experiment.network_seed(order, step, replicate), "weights"))
+    return network
+
+
+def _values(
+    experiment: Experiment, cell: Score, strategy: RetrainFromMemory, stream: CLScenario, replicate: int
+) -> dict[str, float]:
+    """Our accuracies of one network, and Avalanche's beside them."""
+    steps, test = experiment.step_classes(cell.order)[: cell.step], experiment.on_device.test
+    seen = test.of_classes([label for classes in steps for label in classes])
+    predictions = predict(strategy.networks[replicate], seen, experiment.training.chunk)
+    theirs = strategy.evaluate(replicate, stream.test_stream[: cell.step])
+    ours = accuracy_by_step(predictions, seen.labels, steps)
+    return {
+        "accuracy": accuracy_on(predictions, seen.labels, [label for classes in steps for label in classes]),
+        "avalanche_accuracy": theirs["accuracy"],
+        **{f"accuracy_on_step_{number}": value for number, value in enumerate(ours, 1)},
+        **{f"avalanche_accuracy_on_step_{n}": value for n, value in enumerate(theirs["accuracy_on_step"], 1)},
+    }
+
+
+def _shared_row(experiment: Experiment, cell: Score, memory: Memory) -> dict[str, object]:
+    seen = sum(len(classes) for classes in experiment.step_classes(cell.order)[: cell.step])
+    share = memory.per_class
+    if cell.condenser != WHOLE:
+        share = min(share, class_share(seen, experiment.per_class, experiment.max_size))
+    decoded = memory.metadata.get("decoded_per_class", share) // memory.metadata.get("stored_per_class", share)
+    return {
+        "cell": cell.key,
+        "dataset": experiment.dataset.name,
+        "dataset_checksum": experiment.dataset.checksum,
+        "condenser": cell.condenser,
+        "config": cell.config,
+        "ipc_stored": share,
+        "ipc_decoded": share * max(1, decoded),
+        "trained_on_real": bool(memory.metadata.get("trained_on_real")),
+        "steps": experiment.steps,
+        "class_order": cell.order,
+        "memory_replicate": 0,
+        "step": cell.step,
+        "classes_seen": seen,
+        "protocol": experiment.protocol,
+        "chunk": experiment.training.chunk,
+        "memory_checksum": memory.checksum,
+        **provenance(name_of(experiment.device), experiment.precision),
+    }

@@ -1,0 +1,128 @@
+"""A rehearsal buffer of condensed images, for Avalanche's replay strategies and for our own."""
+
+from collections.abc import Callable
+
+from avalanche.benchmarks import CLExperience
+from avalanche.benchmarks.utils import (
+    AvalancheDataset,
+    ConstantSequence,
+    DataAttribute,
+    make_avalanche_dataset,
+)
+from avalanche.benchmarks.utils.data_attribute import TaskLabels
+from avalanche.training.storage_policy import ExemplarsBuffer
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from condensers.memory import Memory, join
+from scenarios.streams import TensorImages
+
+
+class CondensedBuffer(ExemplarsBuffer):
+    """Holds the condensed images of the classes seen so far, and nothing of the stream's own images.
+
+    The size rule: with `per_class`, every class keeps its first `per_class` images. With `max_size`, every
+    class seen has the same share, floor(max_size / classes seen), and keeps its *first* images up to that
+    share; the remainder stays empty, and what a class has lost does not come back. With both, the smaller
+    share counts; with neither, every image stays. Under `max_size`, a class condensed to fewer images than
+    its share keeps them all.
+
+    In Avalanche: `ReplayPlugin(mem_size=buffer.max_size, storage_policy=buffer)`, or the `storage_policy`
+    attribute of a `GDumbPlugin`.
+
+    Attributes:
+        classes: the classes seen, in order of arrival.
+        per_class: most images of one class, or None.
+        max_size: most images in total, or None.
+    """
+
+    def __init__(
+        self,
+        source: Memory | Callable[[list[int]], Memory],
+        per_class: int | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        """A buffer filled from a memory of all classes, or by condensing the classes that have just arrived.
+
+        Raises:
+            ValueError: a size below 1.
+        """
+        for name, value in (("per_class", per_class), ("max_size", max_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; give at least 1, or None for no bound")
+        super().__init__(max_size)
+        self.per_class = per_class
+        self.classes: list[int] = []
+        self._condense = source.of_classes if isinstance(source, Memory) else source
+        self._memory: Memory | None = None
+
+    def post_adapt(self, agent_state: object, exp: CLExperience) -> None:
+        """Add the condensed images of the experience's new classes; a class held already stays as it is.
+
+        Raises:
+            ValueError: the memory lacks one of the classes, holds too few images of it, or holds classes that
+                have not arrived; or `max_size` leaves no image per class.
+        """
+        new = sorted(set(exp.dataset.targets.uniques) - set(self.classes))
+        if not new:
+            return
+        # Before condensing, which can take hours.
+        share = class_share(len(self.classes) + len(new), self.per_class, self.max_size)
+        arrived = self._condense(new)
+        _check(arrived, new, self.per_class)
+        self.classes += new
+        held = [] if self._memory is None else [self._memory]
+        self._hold(join([*held, arrived], arrived.metadata), share)
+
+    def resize(self, strategy: object, new_size: int) -> None:
+        """Change the total bound; under a smaller one every class shrinks by the size rule.
+
+        Raises:
+            ValueError: `new_size` leaves no image per class.
+        """
+        share = class_share(len(self.classes), self.per_class, new_size)
+        self.max_size = new_size
+        if self._memory is not None:
+            self._hold(self._memory, share)
+
+    def tensors(self) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
+        """Normalised images and original labels of all held classes, on the memory's device.
+
+        Raises:
+            ValueError: no experience has been seen.
+        """
+        if self._memory is None:
+            raise ValueError("the buffer is empty; show it an experience first (post_adapt)")
+        return self._memory.images, self._memory.labels
+
+    def _hold(self, memory: Memory, share: int | None) -> None:
+        self._memory = memory if share is None else memory.first_per_class(share)
+        self.buffer = _as_avalanche(*self.tensors())
+
+
+def class_share(classes: int, per_class: int | None, max_size: int | None) -> int | None:
+    """Most images of one class when `classes` have been seen; None for no bound.
+
+    Raises:
+        ValueError: `max_size` is less than one image per class.
+    """
+    if max_size is None:
+        return per_class
+    at_least = max(classes, 1)
+    if max_size < at_least:
+        raise ValueError(f"max_size {max_size} holds no image for each of {at_least} classes; give {at_least} or more")
+    share = max_size // at_least
+    return share if per_class is None else min(share, per_class)
+
+
+def _check(memory: Memory, classes: list[int], per_class: int | None) -> None:
+    """That the memory holds exactly `classes`, and at least `per_class` images of each."""
+    if memory.classes != classes:
+        raise ValueError(f"classes {classes} arrived, but the memory is of {memory.classes}; condense those")
+    if per_class is not None and memory.per_class < per_class:
+        raise ValueError(f"per_class is {per_class}, but a class has {memory.per_class} images; condense more")
+
+
+def _as_avalanche(images: Tensor, labels: Tensor) -> AvalancheDataset:
+    attributes = [DataAttribute(labels.tolist(), "targets"), TaskLabels(ConstantSequence(0, len(labels)))]
+    return make_avalanche_dataset(TensorImages(images, labels), data_attributes=attributes)

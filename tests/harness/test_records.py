@@ -1,0 +1,318 @@
+import importlib.metadata
+import importlib.util
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from harness import records as records_module
+from harness.records import Records, provenance, write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = ("cell", "network", "value")
+ROWS = 50
+
+APPENDER = f"""
+import sys
+from pathlib import Path
+from harness.records import Records
+
+path, name, cells = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(cells):
+    rows = [dict(cell=f"{{name}}-{{number}}", network=k, value=number / 7 + k) for k in range({ROWS})]
+    Records(path, {COLUMNS}).append(rows)
+"""
+
+CLAIMER = f"""
+import sys, time
+from pathlib import Path
+from harness.records import Records
+
+with Records(Path(sys.argv[1]), {COLUMNS}).claim(sys.argv[2]) as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
+
+
+def start(script, *arguments):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def rows_of(cell, count=2):
+    return [{"cell": cell, "network": k, "value": k / 3} for k in range(count)]
+
+
+@pytest.fixture
+def records(tmp_path):
+    return Records(tmp_path / "out" / "scores.csv", COLUMNS)
+
+
+def assert_cells_are_whole(frame):
+    for cell, rows in frame.groupby("cell"):
+        number = int(cell.split("-")[1])
+        assert rows["network"].tolist() == list(range(ROWS))
+        assert rows["value"].tolist() == [number / 7 + k for k in range(ROWS)]
+
+
+def test_what_is_appended_is_read_back(records):
+    records.append([{"cell": "12e4", "value": 0.1 + 0.2, "network": 1}])
+    records.append([{"cell": "0077", "value": np.float32(0.1), "network": 2}])
+    records.append([{"cell": "c", "value": torch.tensor(1e-300, dtype=torch.float64), "network": None}])
+    frame = records.read()
+    assert frame.columns.tolist() == list(COLUMNS)
+    assert frame["cell"].tolist() == ["12e4", "0077", "c"]
+    assert frame["value"].tolist() == [0.1 + 0.2, float(np.float32(0.1)), 1e-300]
+    assert frame["network"].tolist()[:2] == [1, 2]
+    assert np.isnan(frame["network"][2])
+    assert records.finished() == {"12e4", "0077", "c"}
+
+
+def test_columns_keep_their_kinds(tmp_path):
+    records = Records(tmp_path / "x.csv", ("cell", "commit", "trained_on_real", "step", "value", "config", "note"))
+    config = '{"a": [1, "x, y"]}'
+    given = {"cell": "a", "commit": "1234567", "trained_on_real": False, "step": 3, "config": config, "note": "none"}
+    records.append([{**given, "value": float("nan")}, {**given, "value": float("-inf")}])
+    frame = records.read()
+    assert frame["commit"].tolist() == ["1234567"] * 2
+    assert frame["trained_on_real"].dtype == bool
+    assert frame["step"].dtype == np.int64
+    assert np.isnan(frame["value"][0])
+    assert frame["value"][1] == -np.inf
+    assert frame["config"][0] == config
+    assert frame["note"][0] == "none"
+
+
+def test_no_file_means_no_rows(records):
+    assert records.finished() == set()
+    assert records.read().columns.tolist() == list(COLUMNS)
+    assert not records.path.parent.exists()
+
+
+def test_a_finished_cell_is_not_written_twice(records):
+    records.append(rows_of("a"))
+    before = records.path.read_bytes()
+    records.append([{**row, "value": 9.0} for row in rows_of("a")])
+    assert records.path.read_bytes() == before
+    records.append(rows_of("a") + rows_of("b"))
+    assert records.read()["cell"].tolist() == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"cell": "a", "network": 1}, "a row lacks the columns value;"),
+        ({"cell": "a", "network": 1, "value": 1, "vlaue": 2}, "unexpected columns vlaue;"),
+        ({"cell": "a", "network": 1, "value": "one\ntwo"}, "line break"),
+    ],
+)
+def test_a_bad_row_is_refused_with_all_its_cell(records, row, message):
+    with pytest.raises(ValueError, match=message):
+        records.append([*rows_of("a"), row])
+    assert records.finished() == set()
+
+
+@pytest.mark.parametrize("value", [[1.0], {"a": 1}, Path("x"), 1j])
+def test_a_value_is_a_scalar(records, value):
+    with pytest.raises(TypeError, match="column 'value' cannot hold"):
+        records.append([{"cell": "a", "network": 1, "value": value}])
+
+
+@pytest.mark.parametrize("columns", [("network", "value"), ("cell", "value", "value")])
+def test_a_schema_has_a_cell_and_distinct_columns(tmp_path, columns):
+    with pytest.raises(ValueError, match="must be distinct and hold 'cell'"):
+        Records(tmp_path / "x.csv", columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (("cell", "network", "accuracy"), "lacks the columns accuracy and has the unexpected columns value"),
+        (("cell", "value", "network"), "in another order"),
+    ],
+)
+def test_a_file_of_another_schema_is_refused(records, columns, message):
+    records.append(rows_of("a"))
+    before = records.path.read_bytes()
+    other = Records(records.path, columns)
+    for attempt in (other.read, other.finished, lambda: other.append([dict.fromkeys(columns, 1)])):
+        with pytest.raises(ValueError, match=rf"scores\.csv has another schema: .*{message}; move it away"):
+            attempt()
+    assert records.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content + b"b,1\n", "line 4: it has 2 fields, not 3"),
+        (lambda content: content.replace(b"a,1", b"a,1,1"), "line 3: it has 4 fields, not 3"),
+        (lambda content: content + b"\n", "line 4: it has 0 fields"),
+        (lambda content: content[:-4], "line 3: it has no line end"),
+        (lambda content: content[:-20], "line 3: it has 2 fields"),
+        (lambda content: content + b'"b,1,2\n', "line 4: unexpected end of data"),
+    ],
+)
+def test_a_damaged_file_is_refused_and_its_line_named(records, damage, message):
+    records.append(rows_of("a"))
+    damaged = damage(records.path.read_bytes())
+    records.path.write_bytes(damaged)
+    for attempt in (records.read, records.finished, lambda: records.append(rows_of("c"))):
+        with pytest.raises(ValueError, match=f"is damaged at {message}") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    assert records.path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("path", ["file/scores.csv", "file/deeper/scores.csv", "/proc/nowhere/scores.csv", "folder"])
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    records = Records(tmp_path / path, COLUMNS)
+    with pytest.raises(ValueError, match=r"cannot (write|read) .*; choose another --out$"):
+        records.append(rows_of("a"))
+    with pytest.raises(ValueError, match=r"choose another --out$"), records.claim("a"):
+        pass
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.bin"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "text is not bytes")
+    assert path.read_bytes() == b"old"
+    assert [each.name for each in tmp_path.iterdir()] == ["x.bin"]
+
+
+def test_processes_that_append_at_once_lose_nothing(records):
+    processes = [start(APPENDER, records.path, name, 12) for name in "abcd"]
+    shared = start(APPENDER, records.path, "a", 12)
+    assert [process.wait(60) for process in [*processes, shared]] == [0] * 5
+    frame = records.read()
+    assert_cells_are_whole(frame)
+    assert records.finished() == {f"{name}-{number}" for name in "abcd" for number in range(12)}
+    assert len(frame) == 4 * 12 * ROWS
+
+
+def test_a_process_killed_while_it_appends_leaves_whole_cells(records):
+    draw = random.Random(0)
+    for kill in range(8):
+        process = start(APPENDER, records.path, f"kill{kill}", 100_000)
+        while f"kill{kill}-0" not in records.finished():
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.wait(60)
+        assert_cells_are_whole(records.read())
+    records.append(rows_of("after-0", ROWS))
+    assert sorted(each.name for each in records.path.parent.iterdir()) == [".locks", "scores.csv"]
+
+
+def test_what_a_killed_write_left_behind_is_swept(records):
+    records.append(rows_of("a"))
+    leftover = records.path.with_name(".scores.csv.123456.tmp")
+    leftover.write_text("half a row")
+    records.append(rows_of("b"))
+    assert not leftover.exists()
+
+
+def test_a_claim_is_exclusive_and_ends_with_its_process(records):
+    process = start(CLAIMER, records.path, "a")
+    try:
+        assert process.stdout.readline() == "True\n"
+        with records.claim("a") as mine, records.claim("b") as other:
+            assert not mine
+            assert other
+    finally:
+        process.kill()
+        process.wait(60)
+    with records.claim("a") as mine:
+        assert mine
+
+
+def test_a_claim_is_exclusive_within_a_process(records):
+    with records.claim("a") as first, records.claim("a") as second:
+        assert first
+        assert not second
+    with records.claim("a") as again:
+        assert again
+
+
+def test_a_cell_that_failed_can_be_claimed_again(records):
+    with pytest.raises(RuntimeError, match="diverged"), records.claim("a"):
+        raise RuntimeError("diverged")
+    with records.claim("a") as mine:
+        assert mine
+
+
+def test_a_finished_cell_is_nobodys_and_leaves_no_lock(records):
+    with records.claim("odd/name") as mine:
+        assert mine
+        records.append(rows_of("odd/name"))
+    with records.claim("odd/name") as mine:
+        assert not mine
+    assert [each.name for each in (records.path.parent / ".locks").iterdir()] == ["scores.csv.append.lock"]
+
+
+def test_files_of_one_folder_do_not_share_claims(records):
+    other = Records(records.path.with_name("other.csv"), COLUMNS)
+    with records.claim("a") as mine, other.claim("a") as theirs:
+        assert mine
+        assert theirs
+
+
+def test_provenance_says_what_ran():
+    found = provenance("cpu", "bfloat16")
+    assert found["device"] == "cpu"
+    assert found["precision"] == "bfloat16"
+    assert found["threads"] == torch.get_num_threads()
+    assert found["versions"].startswith(f"python {sys.version.split()[0]} torch {importlib.metadata.version('torch')} ")
+    assert found["backend"] == ("mkldnn" if torch.backends.mkldnn.is_available() else "native")
+    assert provenance("cuda:0", "float32")["backend"].startswith("cudnn ")
+
+
+def commit_seen_by(checkout):
+    spec = importlib.util.spec_from_file_location("records_elsewhere", checkout / "harness" / "records.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.provenance("cpu", "float32")["commit"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for room in ("condensers", "harness", "scenarios", "search_spaces", "results"):
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "x.txt").write_text(room)
+    shutil.copy(records_module.__file__, tmp_path / "harness")
+    return tmp_path
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_commit_is_dirty_when_its_code_is_and_not_when_its_results_grow(checkout):
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", str(checkout), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "x")
+    commit = git("describe", "--always")
+    (checkout / "results" / "x.txt").write_text("more rows")
+    assert commit_seen_by(checkout) == commit
+    (checkout / "condensers" / "new.py").write_text("")
+    assert commit_seen_by(checkout) == f"{commit}-dirty"
+
+
+def test_without_git_the_installed_version_is_named(checkout):
+    try:
+        version = importlib.metadata.version("condensed-memories")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    assert commit_seen_by(checkout) == version
