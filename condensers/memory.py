@@ -110,27 +110,25 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
     Raises:
         ValueError: the file is missing, truncated, not a memory, or holds anything but finite images of known classes.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"cannot read the memory {path}: {error}") from error
-    if header.get("schema") != SCHEMA or "labels" not in tensors:
-        raise ValueError(f"{path} is not a condensed memory (schema {header.get('schema')!r}, not {SCHEMA!r})")
+    header, tensors = _open(path)
     try:
         memory = Memory(
             _decode(tensors, source),
             tensors["labels"].long(),
-            json.loads(header["memory"]),
+            header,
             tensors["indices"].long() if "indices" in tensors else None,
         )
         check(memory)
-    except (KeyError, json.JSONDecodeError, RuntimeError) as error:
+    except (KeyError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return memory
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a memory file says of itself. Raises ValueError as `load_memory`."""
+    return _open(path)[0]
 
 
 def check(memory: Memory) -> None:
@@ -162,6 +160,22 @@ def check_fits(memory: Memory, dataset: str, checksum: str, shape: tuple[int, in
         raise ValueError(f"the memory holds images of {list(memory.images.shape[1:])}, {dataset} {list(shape)}")
     if int(memory.labels.max()) >= classes:
         raise ValueError(f"the memory holds class {int(memory.labels.max())}; {dataset} has {classes} classes")
+
+
+def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a file, before anything is made of them."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if header.get("schema") != SCHEMA or "labels" not in tensors:
+            raise ValueError(f"it is not a condensed memory (schema {header.get('schema')!r}, not {SCHEMA!r})")
+        metadata = json.loads(header["memory"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ValueError(f"cannot read the memory {path}: {error}") from error
+    if not isinstance(metadata, dict):
+        raise ValueError(f"cannot read the memory {path}: its metadata is not a table")
+    return metadata, tensors
 
 
 def _encode(memory: Memory, store: str) -> dict[str, Tensor]:

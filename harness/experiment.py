@@ -9,7 +9,7 @@ import torch
 from condensers import registry
 from condensers.condense import Group
 from condensers.matching import Schedule
-from condensers.training import Training, chunk_of
+from condensers.training import Training
 from harness import memories
 from harness.continual import Continual
 from harness.devices import name_of, resolve_device, set_precision
@@ -17,10 +17,11 @@ from harness.progress import say
 from harness.protocols import Protocol, protocol_for
 from harness.records import COLUMNS, Records
 from harness.seeds import seed_of
+from harness.settings import schedule_of, training_of
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
-from search_spaces.registry import build, default_depth
+from search_spaces.registry import build
 
 WHOLE = "whole"
 
@@ -107,18 +108,7 @@ def prepare(config: Continual) -> Experiment:
 
 
 def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: torch.device) -> Experiment:
-    chunk = config.chunk or chunk_of(device)
-    network = config.network or f"ConvNet-W{protocol.width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
-    training = Training(
-        epochs=_or(config.epochs, protocol.epochs), batch=protocol.batch, augmentation=dataset.augmentation, chunk=chunk
-    )
-    schedule = Schedule(
-        iterations=_or(config.iterations, protocol.iterations),
-        real_batch=_or(config.real_batch, protocol.real_batch),
-        network=network,
-        augmentation=dataset.augmentation,
-        chunk=chunk,
-    )
+    training = training_of(config, protocol, dataset, device)
     overridden = (config.memory_per_class, config.memory_size, config.network, config.iterations, config.real_batch)
     changed = any(value is not None for value in (*overridden, config.epochs))
     files = tuple(memories.read(path, dataset) for path in config.memory)
@@ -131,7 +121,7 @@ def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: to
         max_size=config.memory_size,
         orders=_or(config.orders, protocol.orders),
         networks=_or(config.networks, protocol.networks),
-        schedule=schedule,
+        schedule=schedule_of(config, protocol, dataset, device),
         training=training,
         whole=replace(training, epochs=protocol.whole_epochs),
         seed=config.seed,

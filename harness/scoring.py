@@ -1,0 +1,138 @@
+"""What `harness.evaluate` does: one cell per memory, one row per network."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from condensers import draws
+from condensers.memory import read_metadata
+from condensers.training import Training, accuracy, train
+from harness import memories
+from harness.devices import name_of, resolve_device, set_precision
+from harness.evaluate import Evaluate
+from harness.progress import bar, say
+from harness.protocols import Protocol, protocol_for
+from harness.records import COLUMNS, Records, provenance
+from harness.seeds import key_of, seed_of
+from harness.settings import network_of, training_of
+from harness.statistics import interval
+from scenarios.datasets import Dataset, load
+from search_spaces.registry import build
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that memories are scored with."""
+
+    dataset: Dataset
+    protocol: Protocol
+    network: str
+    training: Training
+    networks: int
+    seed: int
+    precision: str
+    device: torch.device
+
+
+def score(config: Evaluate) -> None:
+    """Score every memory and print one line each. Raises ValueError for whatever a user can get wrong."""
+    if not config.memories:
+        raise ValueError("no memories given: name at least one file")
+    if config.networks < 1:
+        raise ValueError(f"--networks is {config.networks}; give at least 1")
+    setting = _setting(config)
+    records = Records(config.out / "results.csv", COLUMNS)
+    for stored in [memories.read(path, setting.dataset) for path in config.memories]:
+        key = _key(setting, stored)
+        with records.claim(key) as mine:
+            if mine:
+                records.append(_rows(setting, stored, key))
+        frame = records.read()
+        own = frame[frame["cell"] == key]
+        values = ", ".join(f"{100 * value:.1f}" for value in own["value"])
+        say(f"{stored.name}: {interval(own)} % over networks {values}")
+    say(f"rows: {records.path}")
+
+
+def _setting(config: Evaluate) -> Setting:
+    device = resolve_device(config.device)
+    set_precision(config.precision, device)
+    protocol = protocol_for(config.protocol, device.type)
+    dataset = load(config.dataset or _made_from(config.memories[0]), config.data_root, config.resolution)
+    if config.validation:
+        dataset = dataset.hold_out(config.validation)
+    return Setting(
+        dataset,
+        protocol,
+        network_of(config, protocol, dataset),
+        training_of(config, protocol, dataset, device),
+        config.networks,
+        config.seed,
+        config.precision,
+        device,
+    )
+
+
+def _made_from(path: Path) -> str:
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path} does not say what it was made from: give --dataset")
+    dataset = read_metadata(path).get("dataset")
+    if not isinstance(dataset, str):
+        raise ValueError(f"{path} does not say what it was made from: give --dataset")
+    return dataset
+
+
+def _key(setting: Setting, stored: memories.Stored) -> str:
+    return key_of(
+        {
+            "memory": stored.memory.checksum,
+            "dataset": setting.dataset.checksum,
+            "network": setting.network,
+            "training": asdict(setting.training),
+            "networks": setting.networks,
+            "seed": setting.seed,
+            "precision": setting.precision,
+        }
+    )
+
+
+def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
+    started = time.perf_counter()
+    with bar(setting.networks * setting.training.epochs, stored.name) as shown:
+        values = [_accuracy(setting, stored, replicate, shown.update) for replicate in range(setting.networks)]
+    metadata, per_class = stored.memory.metadata, stored.memory.per_class
+    shared = {
+        "cell": key,
+        "dataset": setting.dataset.name,
+        "dataset_checksum": setting.dataset.checksum,
+        "condenser": metadata.get("condenser", stored.name),
+        "config": key,
+        "ipc_stored": per_class,
+        "ipc_decoded": metadata.get("decoded_per_class", per_class),
+        "trained_on_real": bool(metadata.get("trained_on_real")),
+        "steps": 1,
+        "class_order": 0,
+        "memory_replicate": 0,
+        "step": 1,
+        "classes_seen": setting.dataset.classes,
+        "metric": f"accuracy of {setting.network}",
+        "seconds": (time.perf_counter() - started) / setting.networks,
+        "protocol": setting.protocol.name,
+        "chunk": setting.training.chunk,
+        "memory_checksum": stored.memory.checksum,
+        **provenance(name_of(setting.device), setting.precision),
+    }
+    return [shared | {"network_replicate": number, "value": value} for number, value in enumerate(values)]
+
+
+def _accuracy(setting: Setting, stored: memories.Stored, replicate: int, progress: object) -> float:
+    dataset, device = setting.dataset, setting.device
+    seed = seed_of(dataset.name, setting.seed, "evaluate", "network", replicate)
+    network = build(setting.network, dataset.classes, dataset.shape)
+    network = network.to(device=device, memory_format=torch.channels_last)
+    draws.draw_network(network, draws.key_of(seed, "weights"))
+    images, labels = stored.memory.images.to(device), stored.memory.labels.to(device)
+    train(network, images, labels, setting.training, seed, progress)
+    return accuracy(network, dataset.test.to(device), setting.training.chunk)

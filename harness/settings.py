@@ -1,0 +1,63 @@
+"""Flags over protocol: where a command's flags and a protocol become the settings of the core."""
+
+from typing import Protocol as Shape
+
+import torch
+
+from condensers.matching import Schedule
+from condensers.training import Training, chunk_of
+from harness.protocols import Protocol
+from scenarios.datasets import Dataset
+from search_spaces.registry import default_depth
+
+
+class Flags(Shape):
+    """Flags that any command may have; None stands for the protocol's default."""
+
+    network: str | None
+    chunk: int | None
+
+
+class CondensingFlags(Flags, Shape):
+    """Flags of commands that condense."""
+
+    iterations: int | None
+    real_batch: int | None
+
+
+class TrainingFlags(Flags, Shape):
+    """Flags of commands that train on memories."""
+
+    epochs: int | None
+
+
+def network_of(flags: Flags, protocol: Protocol, dataset: Dataset) -> str:
+    """The network asked for, or the protocol's ConvNet at the depth that suits the images."""
+    return flags.network or f"ConvNet-W{protocol.width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
+
+
+def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Schedule:
+    """How matching condensers run. Raises ValueError for a flag below 1."""
+    return Schedule(
+        iterations=_pick("iterations", flags.iterations, protocol.iterations, least=0),
+        real_batch=_pick("real-batch", flags.real_batch, protocol.real_batch),
+        network=network_of(flags, protocol, dataset),
+        augmentation=dataset.augmentation,
+        chunk=_pick("chunk", flags.chunk, chunk_of(device)),
+    )
+
+
+def training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Training:
+    """How networks are trained on a memory. Raises ValueError for a flag below 1."""
+    return Training(
+        epochs=_pick("epochs", flags.epochs, protocol.epochs),
+        batch=protocol.batch,
+        augmentation=dataset.augmentation,
+        chunk=_pick("chunk", flags.chunk, chunk_of(device)),
+    )
+
+
+def _pick(name: str, flag: int | None, default: int, least: int = 1) -> int:
+    if flag is not None and flag < least:
+        raise ValueError(f"--{name} is {flag}; give at least {least}")
+    return default if flag is None else flag
