@@ -148,18 +148,22 @@ def check(memory: Memory) -> None:
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
 
-def check_fits(memory: Memory, dataset: str, checksum: str, shape: tuple[int, int, int], classes: int) -> None:
-    """Raise ValueError unless the memory was made from that data set and has its shape and classes."""
-    made_from = memory.metadata.get("dataset")
-    if made_from is not None and (made_from, memory.metadata.get("dataset_checksum")) != (dataset, checksum):
-        raise ValueError(
-            f"the memory was condensed from {made_from} ({memory.metadata.get('dataset_checksum')}), "
-            f"not from {dataset} ({checksum})"
-        )
+def check_origin(metadata: dict[str, Any], dataset: str, checksum: str) -> None:
+    """Raise ValueError if a memory says that it was made from other data than these."""
+    made_from, of = metadata.get("dataset"), metadata.get("dataset_checksum")
+    if made_from is not None and (made_from, of) != (dataset, checksum):
+        raise ValueError(f"the memory was condensed from {made_from} ({of}), not from {dataset} ({checksum})")
+
+
+def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classes: int) -> None:
+    """Raise ValueError unless the memory has images of that shape, of every class and no other."""
     if tuple(memory.images.shape[1:]) != shape:
         raise ValueError(f"the memory holds images of {list(memory.images.shape[1:])}, {dataset} {list(shape)}")
-    if int(memory.labels.max()) >= classes:
-        raise ValueError(f"the memory holds class {int(memory.labels.max())}; {dataset} has {classes} classes")
+    held = memory.classes
+    if held[-1] >= classes:
+        raise ValueError(f"the memory holds class {held[-1]}; {dataset} has {classes} classes")
+    if len(held) < classes:
+        raise ValueError(f"the memory holds {len(held)} of the {classes} classes of {dataset}")
 
 
 def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

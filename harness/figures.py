@@ -128,7 +128,9 @@ def _describe(figure: "Figure", axes: "Axes", rows: "pd.DataFrame", curves: list
     axes.set_xlabel("classes seen")
     axes.set_ylabel("accuracy on the classes seen (%)")
     axes.set_xticks(sorted(rows["classes_seen"].unique()))
-    title = f"{first['dataset']} in {first['steps']} steps, {first['ipc_stored']} stored images per class"
+    most, least = rows["ipc_stored"].max(), rows["ipc_stored"].min()
+    share = most if most == least else f"{most} down to {least}"
+    title = f"{first['dataset']} in {first['steps']} steps, {share} stored images per class"
     figure.text(0.1, 0.945, title, fontsize=12, fontweight="bold")
     figure.text(0.1, 0.9, f"{_replicates(rows)}; {_band(curves)}", fontsize=8, color=GREY)
     figure.text(0.1, 0.865, f"protocol {first['protocol']}", fontsize=8, color=GREY)

@@ -9,7 +9,7 @@ from pathlib import Path
 from condensers import registry
 from condensers.condense import Group, condense, config, separable
 from condensers.matching import Recipe, Schedule
-from condensers.memory import Memory, check_fits, load_memory, save_memory
+from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import import_published
 from harness.records import Records, provenance
 from harness.seeds import key_of
@@ -33,11 +33,14 @@ def read(path: Path, dataset: Dataset) -> Stored:
         ValueError: unreadable, of another data set, or without some class.
     """
     published = path.suffix in (".pt", ".pth")
-    memory = import_published(path) if published else load_memory(path, dataset.train)
-    check_fits(memory, dataset.name, dataset.checksum, dataset.shape, dataset.classes)
-    missing = set(range(dataset.classes)) - set(memory.classes)
-    if missing:
-        raise ValueError(f"{path} holds no images of {len(missing)} of the {dataset.classes} classes of {dataset.name}")
+    metadata = {} if published else read_metadata(path)
+    try:
+        # Before anything is looked up: indices into another data set would be other images.
+        check_origin(metadata, dataset.name, dataset.checksum)
+        memory = import_published(path) if published else load_memory(path, dataset.train)
+        check_fits(memory, dataset.name, dataset.shape, dataset.classes)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     return Stored(path.stem, memory)
 
 

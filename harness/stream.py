@@ -211,10 +211,10 @@ def _values(
 
 
 def _shared_row(experiment: Experiment, cell: Score, memory: Memory) -> dict[str, object]:
-    seen = sum(len(classes) for classes in experiment.step_classes(cell.order)[: cell.step])
-    share = memory.per_class
+    seen = [label for classes in experiment.step_classes(cell.order)[: cell.step] for label in classes]
+    share = memory.of_classes(seen).per_class
     if cell.condenser != WHOLE:
-        share = min(share, class_share(seen, experiment.per_class, experiment.max_size))
+        share = min(share, class_share(len(seen), experiment.per_class, experiment.max_size))
     decoded = memory.metadata.get("decoded_per_class", share) // memory.metadata.get("stored_per_class", share)
     return {
         "cell": cell.key,
@@ -229,7 +229,7 @@ def _shared_row(experiment: Experiment, cell: Score, memory: Memory) -> dict[str
         "class_order": cell.order,
         "memory_replicate": 0,
         "step": cell.step,
-        "classes_seen": seen,
+        "classes_seen": len(seen),
         "protocol": experiment.protocol,
         "chunk": experiment.training.chunk,
         "memory_checksum": memory.checksum,

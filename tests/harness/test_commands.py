@@ -1,0 +1,206 @@
+"""What a user meets: help at once, lists, and one line for every mistake."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from condensers.memory import load_memory
+from harness import condense, continual, evaluate
+from harness.condense import Condense
+from harness.continual import Continual
+from harness.evaluate import Evaluate
+from harness.experiment import prepare
+from harness.records import COLUMNS, Records
+
+COMMANDS = ("continual", "condense", "evaluate")
+
+
+def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, env=environment, timeout=120, cwd=cwd
+    )
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("memories")
+    condense.main(Condense(condensers=("dm", "random"), ipc=4, iterations=3, out=out))
+    return next(out.glob("digits-dm*.safetensors"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_quick_and_shows_the_command(name):
+    began = time.perf_counter()
+    answer = call(f"harness.{name}", "--help")
+    assert answer.returncode == 0
+    assert f"python -m harness.{name}" in answer.stdout
+    assert time.perf_counter() - began < 3  # about 0.2 s on a quiet machine; importing torch would take longer
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lists_name_everything(name):
+    answer = call(f"harness.{name}", "--list")
+    assert answer.returncode == 0
+    for word in ("ours", "dm+ridge", "cifar100", "folder:PATH", "ResNet18", "quick"):
+        assert word in answer.stdout
+
+
+MISTAKES = {
+    "condenser": (["--condensers", "herdin"], "Did you mean 'herding'?"),
+    "term": (["--condensers", "dm+sn"], "Did you mean 'sm'?"),
+    "weight": (["--condensers", "dm+sm:much"], "not a number"),
+    "dataset": (["--dataset", "cifar1000"], "Did you mean 'cifar100'?"),
+    "network": (["--network", "ResNet17"], "Did you mean 'ResNet18'?"),
+    "steps": (["--steps", "3"], "choose one of 1, 2, 5, 10 steps"),
+    "ipc": (["--memory-per-class", "500"], "the smallest class has"),
+    "nothing": (["--memory-per-class", "0"], "images per class"),
+    "budget": (["--memory-size", "9"], "9 holds no image"),
+    "both": (["--memory-size", "50", "--memory-per-class", "3"], "exclude each other"),
+    "orders": (["--orders", "0"], "at least 1"),
+    "epochs": (["--epochs", "0"], "at least 1"),
+    "memory": (["--memory", "nowhere.safetensors"], "nowhere.safetensors"),
+    "device": (["--device", "gpu"], "unknown device"),
+    "precision": (["--precision", "tf32", "--device", "cpu"], "CUDA only"),
+    "data": (["--dataset", "folder:/nowhere"], "/nowhere"),
+    "out": (["--out", "/proc/nothing"], "/proc/nothing"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake, tmp_path, monkeypatch):
+    flags, words = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    import tyro
+
+    with pytest.raises(ValueError, match=words) as caught:
+        continual.main(tyro.cli(Continual, args=flags))
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir()) or mistake == "out"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_cuda_where_there_is_none_ends_in_one_line_and_exit_code_2(tmp_path):
+    answer = call("harness.continual", "--device", "cuda", "--out", str(tmp_path / "out"))
+    assert answer.returncode == 2
+    assert answer.stderr.count("\n") == 1
+    assert answer.stderr.startswith("error: device 'cuda'")
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_flag_ends_in_exit_code_2():
+    assert call("harness.continual", "--nettworks", "3").returncode == 2
+
+
+def test_csv_of_another_schema_is_left_alone(tmp_path):
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="another schema"):
+        prepare(Continual(out=tmp_path))
+    assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
+
+
+def damaged(memory: Path, path: Path, damage: str) -> Path:
+    content = memory.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "pickle":
+        torch.save({"images": torch.zeros(3)}, path)
+    else:
+        from safetensors import safe_open
+
+        with safe_open(memory, "pt") as file:
+            header = file.metadata()
+        tensors = load_file(memory)
+        if damage == "nan":
+            tensors["images"][0, 0, 0, 0] = float("nan")
+        if damage == "dataset":
+            header["memory"] = header["memory"].replace('"dataset": "digits"', '"dataset": "svhn"')
+        save_file(tensors, path, header)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [("truncated", "cannot read"), ("pickle", "cannot read"), ("nan", "NaN"), ("dataset", "condensed from svhn")],
+)
+def test_a_bad_memory_is_one_line(memory, tmp_path, damage, words):
+    path = damaged(memory, tmp_path / "bad.safetensors", damage)
+    for attempt in (
+        lambda: prepare(Continual(memory=(path,), out=tmp_path)),
+        lambda: evaluate.main(Evaluate(memories=(path,), dataset="digits", out=tmp_path)),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            attempt()
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_condense_leaves_file_and_picture(memory):
+    made = load_memory(memory)
+    assert made.metadata["condenser"] == "dm"
+    assert made.metadata["dataset"] == "digits"
+    assert made.metadata["commit"]
+    assert len(made) == 40
+    assert memory.with_suffix(".png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("store", ["float16", "uint8", "indices"])
+def test_smaller_stores_are_scored_as_stored(memory, tmp_path, store):
+    name = "random" if store == "indices" else "dm"
+    condense.main(Condense(condensers=(name,), ipc=4, iterations=3, store=store, out=tmp_path))
+    path = next(tmp_path.glob("*.safetensors"))
+    evaluate.main(Evaluate(memories=(path,), networks=1, epochs=3, out=tmp_path / "scores"))
+    frame = Records(tmp_path / "scores" / "results.csv", COLUMNS).read()
+    from scenarios.datasets import load
+
+    assert frame["memory_checksum"].tolist() == [load_memory(path, load("digits", tmp_path).train).checksum]
+    assert path.stat().st_size < memory.stat().st_size
+
+
+def test_indices_of_synthetic_images_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="real images"):
+        condense.main(Condense(condensers=("dm",), ipc=2, iterations=1, store="indices", out=tmp_path))
+
+
+def test_evaluate_scores_published_sets(tmp_path, capsys):
+    images, labels = torch.randn(20, 1, 8, 8), torch.arange(10).repeat_interleave(2)
+    path = tmp_path / "published.pt"
+    torch.save({"data": [[images, labels]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
+    config = Evaluate(memories=(path,), dataset="digits", networks=2, epochs=1, out=tmp_path)
+    evaluate.main(config)
+    frame = Records(tmp_path / "results.csv", COLUMNS).read()
+    assert frame["condenser"].tolist() == ["published"] * 2
+    with pytest.raises(ValueError, match="give --dataset"):
+        evaluate.main(replace(config, dataset=None))
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.system, ("touch owned",))
+
+
+def test_a_published_set_that_carries_code_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"data": [[torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])]], "x": Malicious()}, tmp_path / "bad.pt")
+    with pytest.raises(ValueError, match="more than tensors"):
+        evaluate.main(Evaluate(memories=(tmp_path / "bad.pt",), dataset="digits", out=tmp_path))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_validation_images_never_condense(tmp_path):
+    condense.main(Condense(condensers=("random",), ipc=5, validation=20, store="indices", out=tmp_path))
+    from scenarios.datasets import load
+
+    whole = load("digits", tmp_path)
+    held = whole.hold_out(20)
+    path = next(tmp_path.glob("*.safetensors"))
+    assert load_memory(path, held.train).metadata["dataset_checksum"] == held.checksum
+    with pytest.raises(ValueError, match="condensed from"):
+        evaluate.main(Evaluate(memories=(path,), networks=1, epochs=1, out=tmp_path))
+    evaluate.main(Evaluate(memories=(path,), validation=20, networks=1, epochs=1, out=tmp_path))

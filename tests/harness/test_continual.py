@@ -1,0 +1,208 @@
+"""The continual command on real digits: its rows, its resumption, its repeatability."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+from harness.continual import Continual, main
+from harness.experiment import prepare
+from harness.records import COLUMNS, Records
+from harness.statistics import paired_difference
+
+SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
+TIMES = ["seconds"]
+FLAGS = [
+    "--condensers",
+    "random",
+    "dm",
+    "--memory-per-class",
+    "3",
+    "--orders",
+    "2",
+    "--networks",
+    "2",
+    "--iterations",
+    "3",
+    "--epochs",
+    "4",
+]
+
+
+def rows(out: Path) -> pd.DataFrame:
+    frame = Records(out / "results.csv", COLUMNS).read()
+    order = ["condenser", "class_order", "step", "network_replicate", "metric"]
+    return frame.drop(columns=TIMES).sort_values(order, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("continual")
+    main(replace(SMALL, out=out))
+    return out
+
+
+def start(out: Path, *flags: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "harness.continual", *FLAGS, *flags, "--out", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_every_cell_leaves_its_rows(finished):
+    frame = rows(finished)
+    accuracies = frame[frame["metric"] == "accuracy"]
+    assert len(accuracies) == 2 * 2 * 5 * 2  # condensers, orders, steps, networks
+    assert accuracies["value"].between(0, 1).all()
+    assert set(accuracies["classes_seen"]) == {2, 4, 6, 8, 10}
+    assert accuracies["cell"].nunique() == 2 * 2 * 5
+    assert accuracies["memory_checksum"].nunique() == 4
+    assert (finished / "accuracy.png").stat().st_size > 10_000
+    assert len(list((finished / "memories").glob("*.safetensors"))) == 4
+
+
+def test_avalanche_agrees_with_us(finished):
+    frame = rows(finished)
+    place = ["condenser", "class_order", "step", "network_replicate"]
+    table = frame.pivot_table(index=place, columns="metric", values="value")
+    ours = [name for name in table if not name.startswith("avalanche_") and f"avalanche_{name}" in table]
+    assert len(ours) == 7  # accuracy, five steps, forgetting
+    for name in ours:
+        both = table[[name, f"avalanche_{name}"]].dropna()
+        assert len(both)
+        assert (both[name] - both[f"avalanche_{name}"]).abs().max() < 1e-6
+
+
+def test_accuracy_is_the_mean_over_the_images_of_all_classes_seen(finished):
+    frame = rows(finished)
+    last = frame[(frame["step"] == 5) & (frame["condenser"] == "dm") & (frame["class_order"] == 0)]
+    network = last[last["network_replicate"] == 0].set_index("metric")["value"]
+    steps = [network[f"accuracy_on_step_{step}"] for step in range(1, 6)]
+    assert network["accuracy"] == pytest.approx(sum(steps) / 5, abs=0.02)  # classes are nearly equally frequent
+    assert min(steps) <= network["accuracy"] <= max(steps)
+
+
+def test_same_command_again_runs_nothing(finished):
+    before = (finished / "results.csv").read_bytes()
+    began = time.perf_counter()
+    main(replace(SMALL, out=finished))
+    assert (finished / "results.csv").read_bytes() == before
+    assert time.perf_counter() - began < 10
+
+
+def test_more_orders_run_only_what_is_new_and_pair(finished, tmp_path):
+    subset = replace(SMALL, orders=1, out=tmp_path)
+    main(subset)
+    first = rows(tmp_path)
+    pd.testing.assert_frame_equal(first, rows(finished).query("class_order == 0").reset_index(drop=True))
+    main(replace(subset, orders=2))
+    pd.testing.assert_frame_equal(rows(tmp_path), rows(finished))
+    assert paired_difference(rows(tmp_path), "accuracy", "dm", "random", step=5).n == 2
+
+
+def test_alone_or_beside_another_condenser_gives_the_same_values(finished, tmp_path):
+    main(replace(SMALL, condensers=("dm",), orders=1, out=tmp_path))
+    beside = rows(finished).query("class_order == 0 and condenser == 'dm'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows(tmp_path), beside)
+
+
+def test_a_changed_default_never_meets_a_stale_row(finished, tmp_path):
+    main(replace(SMALL, condensers=("random",), orders=1, epochs=5, out=tmp_path))
+    assert not set(rows(tmp_path)["cell"]) & set(rows(finished)["cell"])
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_killed_anywhere_it_resumes_to_the_same_rows(finished, tmp_path, moment):
+    draw = random.Random(moment)
+    for _ in range(3):
+        process = start(tmp_path)
+        time.sleep(5 + draw.uniform(0, 5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if (tmp_path / "results.csv").exists():
+            counts = rows(tmp_path).groupby(["cell", "metric"]).size()
+            assert (counts == 2).all(), "a cell is there with all its networks or not at all"
+    last = start(tmp_path)
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    same_values(rows(tmp_path), rows(finished))
+
+
+def test_two_processes_share_one_folder(finished, tmp_path):
+    pair = [start(tmp_path), start(tmp_path)]
+    for process in pair:
+        _, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+    same_values(rows(tmp_path), rows(finished))
+
+
+def same_values(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """To the last digit; a subprocess may count other threads, and a longer run may meet a new commit."""
+    apart = ["threads", "commit"]
+    pd.testing.assert_frame_equal(one.drop(columns=apart), other.drop(columns=apart))
+
+
+def test_a_total_budget_shrinks_the_share_of_each_class(tmp_path):
+    main(replace(SMALL, memory_per_class=None, memory_size=30, orders=1, out=tmp_path))
+    frame = rows(tmp_path)
+    shares = frame.groupby("classes_seen")["ipc_stored"].unique().map(list).to_dict()
+    assert shares == {2: [15], 4: [7], 6: [5], 8: [3], 10: [3]}
+
+
+def test_a_coupled_recipe_is_condensed_step_by_step(tmp_path):
+    main(replace(SMALL, condensers=("dm", "dm+ridge"), orders=1, out=tmp_path))
+    groups = {}
+    for path in (tmp_path / "memories").glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            memory = file.metadata()["memory"]
+        groups[path.name.split("-")[0]] = memory.count('"groups"'), memory
+    from condensers.memory import load_memory
+
+    by_name = {
+        path.name.split("-order")[0]: load_memory(path) for path in (tmp_path / "memories").glob("*.safetensors")
+    }
+    assert len(by_name["dm"].metadata["config"]["groups"]) == 1
+    assert [len(classes) for classes, _ in by_name["dm+ridge"].metadata["config"]["groups"]] == [2] * 5
+
+
+def test_upper_bound_is_a_row_of_its_own(tmp_path, capsys):
+    main(replace(SMALL, condensers=("random",), orders=1, networks=1, upper_bound=True, steps=2, out=tmp_path))
+    frame = rows(tmp_path)
+    final = frame[(frame["metric"] == "accuracy") & (frame["step"] == 2)].set_index("condenser")["value"]
+    assert final["whole"] > final["random"]
+    assert "all real data" in capsys.readouterr().out
+
+
+def test_memory_files_are_streamed(finished, tmp_path):
+    path = next((finished / "memories").glob("dm-order0*.safetensors"))
+    main(replace(SMALL, memory=(path,), orders=1, out=tmp_path))
+    streamed = rows(tmp_path).query("metric == 'accuracy'")["value"].tolist()
+    condensed = (
+        rows(finished).query("metric == 'accuracy' and condenser == 'dm' and class_order == 0")["value"].tolist()
+    )
+    assert streamed == condensed
+
+
+def test_memory_that_couples_classes_across_steps_is_refused(tmp_path):
+    main(replace(SMALL, condensers=("dm+ridge",), orders=1, steps=2, out=tmp_path))
+    path = next((tmp_path / "memories").glob("*.safetensors"))
+    with pytest.raises(ValueError, match="couples classes"):
+        prepare(replace(SMALL, memory=(path,), steps=5, out=tmp_path))
+
+
+def test_plan_counts_what_is_left(finished, capsys):
+    main(replace(SMALL, out=finished, dry_run=True))
+    out = capsys.readouterr().out
+    assert "memories   0 to condense" in out
+    assert "scores     0 cells" in out
+    main(replace(SMALL, out=finished, orders=3, dry_run=True))
+    out = capsys.readouterr().out
+    assert "memories   2 to condense" in out
+    assert "scores     10 cells" in out
