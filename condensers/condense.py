@@ -56,11 +56,15 @@ def condense(
     selections = [condenser for condenser in condensers if isinstance(condenser, Selection)]
     recipes = [condenser for condenser in condensers if isinstance(condenser, Recipe)]
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
-    for group in groups:
+    # All are kept until the last group is done: a kill there must not cost the groups before it.
+    states = [Checkpoint(checkpoints) for _ in groups]
+    for group, state in zip(groups, states, strict=True):
         for selection in selections:
             parts[selection.name].append(_select(selection, source, group, schedule, seed))
-        for name, memory in _match(recipes, source, group, schedule, seed, checkpoints, progress).items():
+        for name, memory in _match(recipes, source, group, schedule, seed, state, progress).items():
             parts[name].append(memory)
+    for state in states:
+        state.remove()
     return {
         condenser.name: join(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
@@ -117,46 +121,53 @@ def _match(
     group: Group,
     schedule: Schedule,
     seed: int,
-    checkpoints: Path | None,
+    state: "Checkpoint",
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
     if not recipes:
         return {}
     matching = Matching(source, group.classes, group.ipc, recipes, schedule, seed)
-    checkpoint = Checkpoint(checkpoints, [config(recipe, [group], schedule, seed) for recipe in recipes])
-    checkpoint.resume(matching)
+    state.resume(matching, [config(recipe, [group], schedule, seed) for recipe in recipes])
     progress(matching.iteration)
     while matching.iteration < schedule.iterations:
         matching.step()
         progress(1)
-        checkpoint.save_if_due(matching)
-    checkpoint.remove()
+        state.save_if_due(matching)
+    state.save(matching)
     return {recipe.name: Memory(*matching.memory(recipe.name), {}) for recipe in recipes}
 
 
 class Checkpoint:
     """The state of one lockstep run on disk, written about once a minute; a folder of None keeps nothing."""
 
-    def __init__(self, folder: Path | None, configs: list[dict[str, object]]) -> None:
-        name = hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()[:16]
-        self.path = None if folder is None else folder / f"{name}.safetensors"
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.path: Path | None = None
         self.saved = time.monotonic()
 
-    def resume(self, matching: Matching) -> None:
-        """Go on from the file if there is one; a file that cannot be read counts as none."""
-        if self.path is None or not self.path.exists():
+    def resume(self, matching: Matching, configs: list[dict[str, object]]) -> None:
+        """Go on from the file of such a run if there is one; a file that cannot be read counts as none."""
+        if self.folder is None:
             return
+        # The starting images tell apart data sets, and splits of one, that share a folder and a seed.
+        start = Memory(*matching.memory(matching.recipes[0].name), {}).checksum
+        run = json.dumps([*configs, start], sort_keys=True).encode()
+        self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
         try:
             matching.restore(load(self.path.read_bytes()))
-        except (SafetensorError, KeyError, RuntimeError):
+        except (OSError, SafetensorError, KeyError, RuntimeError):
             self.remove()
 
     def save_if_due(self, matching: Matching) -> None:
         """Write the state if the last time is long ago."""
-        if self.path is None or time.monotonic() - self.saved < CHECKPOINT_SECONDS:
-            return
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in matching.state().items()}
-        atomic_write(self.path, save(state))
+        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save(matching)
+
+    def save(self, matching: Matching) -> None:
+        """Write the state."""
+        if self.path is not None:
+            state = {name: tensor.detach().cpu().contiguous() for name, tensor in matching.state().items()}
+            atomic_write(self.path, save(state))
         self.saved = time.monotonic()
 
     def remove(self) -> None:

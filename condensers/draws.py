@@ -34,7 +34,7 @@ def fold(key: int, position: int) -> int:
 
 def host_uniform(key: int) -> float:
     """A number in [0, 1) for a decision that the host takes, independent of the key's `uniform` numbers."""
-    return (fold(key, -1) & _MASK) / 2.0**64
+    return ((fold(key, -1) & _MASK) >> 11) / 2.0**53
 
 
 def keys(key: int, positions: Int64[Tensor, "k"]) -> Int64[Tensor, "k"]:

@@ -1,23 +1,35 @@
 """Writing files so that a kill at any moment leaves the old file or the new one, never half of either."""
 
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`. Raises ValueError, in one line, where the folder cannot be written."""
-    try:
+    """Replace the file at `path` by `data`; its folder is made if need be.
+
+    Raises:
+        ValueError: the file or its folder cannot be written; one line.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with one_line_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path.parent}: {error.strerror}; choose another folder") from error
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def one_line_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses into a ValueError of one line."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
+        raise ValueError(f"cannot {action} {path}: {reason}; choose another --out") from error

@@ -164,11 +164,17 @@ class Matching:
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`."""
-        self.iteration = int(tensors["iteration"])
+        """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
+        # Looked up and shaped before anything is written: half a state would pass for a whole one.
+        iteration = int(tensors["iteration"])
+        found = {
+            name: [tensors[f"{part}/{name}"].to(self.device).view(pixels.shape) for part in ("pixels", "momentum")]
+            for name, pixels in self.pixels.items()
+        }
         for name, pixels in self.pixels.items():
-            pixels.data.copy_(tensors[f"pixels/{name}"])
-            self.optimizers[name].state[pixels]["momentum_buffer"] = tensors[f"momentum/{name}"].to(self.device)
+            pixels.data.copy_(found[name][0])
+            self.optimizers[name].state[pixels]["momentum_buffer"] = found[name][1]
+        self.iteration = iteration
 
     def _chunks(self, images_per_class: int) -> list[slice]:
         """Classes that go through together; all of them where the network mixes the images of a batch."""
@@ -231,7 +237,7 @@ def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tu
     layers = {EMBEDDING: [network.features(flat, tapped)]} | tapped
     shape = images.shape[:2]
     # Sorted by name: the order of a set of functions changes from process to process, and with it the rounding.
-    ordered = sorted(wanted, key=lambda reads: (reads[0], reads[1].__name__))
+    ordered = sorted(wanted, key=lambda reads: (reads[0], reads[1].__name__, reads[2]))
     return {reads: [reads[1](x.unflatten(0, shape)) for x in layers[reads[0]]] for reads in ordered}
 
 

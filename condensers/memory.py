@@ -99,7 +99,9 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": memory.checksum}
+    # Of the pixels as they will be read; those behind indices may round otherwise on another device.
+    checksum = (memory if store == "indices" else memory.stored_as(store)).checksum
+    metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": checksum}
     header = {"schema": SCHEMA, "memory": json.dumps(metadata, sort_keys=True)}
     atomic_write(path, save(tensors, header))
 
@@ -108,7 +110,7 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
     """Read a memory; `source` is the training set, needed only where indices alone are stored.
 
     Raises:
-        ValueError: the file is missing, truncated, not a memory, or holds anything but finite images of known classes.
+        ValueError: the file is missing, truncated, altered, not a memory, or holds anything but finite images.
     """
     header, tensors = _open(path)
     try:
@@ -119,7 +121,9 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
             tensors["indices"].long() if "indices" in tensors else None,
         )
         check(memory)
-    except (KeyError, RuntimeError) as error:
+        if "images" in tensors and memory.checksum != header["checksum"]:
+            raise ValueError("pixels or labels are not those that were written: the checksum does not fit")
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -136,15 +140,17 @@ def check(memory: Memory) -> None:
 
     That is equally often, or as its own config says: under a shrinking budget early classes start with more.
     """
-    if memory.images.dim() != 4 or len(memory.images) != len(memory.labels) or not len(memory):
+    if memory.images.dim() != 4 or memory.labels.shape != memory.images.shape[:1] or not len(memory):
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
     if not memory.images.isfinite().all():
         raise ValueError("the memory holds pixels that are NaN or infinite")
     if memory.labels.min() < 0:
         raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
     labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))
-    groups = memory.metadata.get("config", {}).get("groups") or [[labels, counts[0]]]
-    if dict(zip(labels, counts, strict=True)) != {label: ipc for classes, ipc in groups for label in classes}:
+    groups = memory.metadata.get("config", {}).get("groups") or []
+    wanted = {label: ipc for classes, ipc in groups for label in classes}
+    # Part of a memory keeps the config of the whole.
+    if len(set(counts)) > 1 and any(wanted.get(label) != n for label, n in zip(labels, counts, strict=True)):
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from jaxtyping import Int64
 from torch import Tensor
@@ -83,6 +84,9 @@ def _extra(text: str) -> tuple[Term, ...]:
     if name not in PLUS:
         raise unknown("term", name, PLUS)
     try:
-        return tuple(replace(term, weight=float(weight)) if weight else term for term in PLUS[name][0])
+        terms = tuple(replace(term, weight=float(weight)) if weight else term for term in PLUS[name][0])
     except ValueError as error:
         raise ValueError(f"the weight in {text!r} is not a number: write {name}:NUMBER") from error
+    if not all(isfinite(term.weight) for term in terms):
+        raise ValueError(f"the weight in {text!r} is not finite: write {name}:NUMBER")
+    return terms

@@ -57,6 +57,8 @@ class Continual:
     """auto, cpu, cuda or cuda:N."""
     precision: Precision = "fp32"
     """Arithmetic of the networks; tf32 on CUDA only."""
+    store: Literal["float32", "float16", "uint8"] = "float32"
+    """How synthetic pixels are kept, and scored; memories of real images keep indices."""
     chunk: int | None = None
     """Images that go through a network at once; bounds memory. Default: 64 on a CPU, 8192 on CUDA."""
     data_root: Path = Path("data")

@@ -55,6 +55,7 @@ class Experiment:
     seed: int
     protocol: str
     precision: str
+    store: str
     device: torch.device
     out: Path
 
@@ -127,6 +128,7 @@ def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: to
         seed=config.seed,
         protocol=protocol.name + ("+" if changed else ""),
         precision=config.precision,
+        store=config.store,
         device=device,
         out=config.out or Path("out", "continual", f"{config.dataset.replace('/', '_')}-{config.steps}steps"),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.records import write_atomically
+from condensers.files import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +162,7 @@ def _band(curves: list[_Curve]) -> str:
 def _save(figure: "Figure", path: Path, **options: Any) -> None:
     png = io.BytesIO()
     figure.savefig(png, format="png", **options)
-    write_atomically(Path(path), png.getvalue())
+    atomic_write(Path(path), png.getvalue())
 
 
 def memory_grid(images: Any, labels: Any, path: Path, columns: int = 10) -> None:

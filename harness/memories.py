@@ -76,6 +76,7 @@ class Plan:
     schedule: Schedule
     seed: int
     precision: str
+    store: str
     folder: Path
     label: str
 
@@ -89,7 +90,11 @@ class Plan:
     def config(self, name: str) -> dict[str, object]:
         """All that decides the memory."""
         own = config(registry.condenser(name), self.groups_of(name), self.schedule, self.seed)
-        return own | {"dataset": self.checksum, "precision": self.precision}
+        return own | {"dataset": self.checksum, "precision": self.precision, "store": self.store_of(name)}
+
+    def store_of(self, name: str) -> str:
+        """How its pixels are kept: of real images only where they are, which is exact and tiny."""
+        return self.store if isinstance(registry.condenser(name), Recipe) else "indices"
 
     def key(self, name: str) -> str:
         """Hash of `config`."""
@@ -99,9 +104,9 @@ class Plan:
         """Where the memory is kept."""
         return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
 
-    def load(self, name: str) -> Memory:
-        """The finished memory."""
-        return load_memory(self.path(name))
+    def load(self, name: str, dataset: Dataset) -> Memory:
+        """The finished memory, as stored."""
+        return load_memory(self.path(name), dataset.train)
 
     def missing(self) -> list[str]:
         """Condensers whose memory is not there yet."""
@@ -151,7 +156,8 @@ def _make(
     checkpoints = plan.folder / "checkpoints"
     made = condense(condensers, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance)
     for name, condenser in zip(names, condensers, strict=True):
-        save_memory(with_origin(made[condenser.name], dataset, device, plan.precision), plan.path(name))
+        memory = with_origin(made[condenser.name], dataset, device, plan.precision)
+        save_memory(memory, plan.path(name), plan.store_of(name))
 
 
 def with_origin(memory: Memory, dataset: Dataset, device: str, precision: str) -> Memory:

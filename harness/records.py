@@ -9,7 +9,6 @@ import glob
 import importlib.metadata
 import io
 import math
-import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
+
+from condensers.files import atomic_write, one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,38 +74,6 @@ TEXT_COLUMNS = frozenset(
 )
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy")
-
-
-@contextmanager
-def _one_line_errors(action: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
-        raise ValueError(f"cannot {action} {path}: {reason}; choose another --out") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that at any moment holds all of its old bytes or all of the new ones.
-
-    Args:
-        path: the file; its folder is made if need be.
-        content: the new bytes.
-
-    Raises:
-        ValueError: the file or its folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _one_line_errors("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class Records:
@@ -196,7 +165,7 @@ class Records:
 
     def _acquire(self, name: str, timeout: float = -1) -> FileLock | None:
         folder = self.path.parent / ".locks"
-        with _one_line_errors("write", self.path):
+        with one_line_errors("write", self.path):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / f"{self.path.name}.{name}.lock")
             with suppress(Timeout):
@@ -210,7 +179,7 @@ class Records:
         new = [line for line in lines if line[cell] not in finished]
         if new:
             self._sweep()
-            write_atomically(self.path, (old or _encode([self.columns])) + _encode(new))
+            atomic_write(self.path, (old or _encode([self.columns])) + _encode(new))
 
     def _sweep(self) -> None:
         # Under the lock nobody else is writing, so any temporary file is from a process that was killed.
@@ -222,7 +191,7 @@ class Records:
         return [_field(name, row[name]) for name in self.columns]
 
     def _content(self) -> bytes:
-        with _one_line_errors("read", self.path):
+        with one_line_errors("read", self.path):
             return self.path.read_bytes() if self.path.exists() else b""
 
     def _cells(self, content: bytes) -> set[str]:

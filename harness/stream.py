@@ -95,6 +95,7 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
         schedule=experiment.schedule,
         seed=experiment.memory_seed(order),
         precision=experiment.precision,
+        store=experiment.store,
         folder=experiment.out / "memories",
         label=f"order{order}",
     )
@@ -154,7 +155,7 @@ def _memory_of(experiment: Experiment, name: str, order: int) -> Memory:
     if name == WHOLE:
         train = experiment.dataset.train
         return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
-    return memory_plan(experiment, order).load(name)
+    return memory_plan(experiment, order).load(name, experiment.dataset)
 
 
 def _score(experiment: Experiment, cell: Score, memory: Memory, stream: CLScenario) -> list[dict[str, object]]:

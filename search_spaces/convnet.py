@@ -65,7 +65,7 @@ class ConvNet(nn.Module):
         pooling: a key of POOLINGS.
 
     Raises:
-        ValueError: the image is too small for so many poolings.
+        ValueError: no width or depth, or an image too small for so many poolings.
     """
 
     TAPS = ("conv", "norm", "act", "block")
@@ -81,6 +81,8 @@ class ConvNet(nn.Module):
         pooling: str = "Avg",
     ) -> None:
         super().__init__()
+        if width < 1 or depth < 1:
+            raise ValueError(f"a ConvNet of width {width} and depth {depth} is none; give at least 1")
         channels, side, _ = shape
         blocks = []
         for _ in range(depth):

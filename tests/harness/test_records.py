@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from harness import records as records_module
-from harness.records import Records, provenance, write_atomically
+from harness.records import Records, atomic_write, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("cell", "network", "value")
@@ -182,9 +182,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "x.bin"
-    write_atomically(path, b"old")
+    atomic_write(path, b"old")
     with pytest.raises(TypeError):
-        write_atomically(path, "text is not bytes")
+        atomic_write(path, "text is not bytes")
     assert path.read_bytes() == b"old"
     assert [each.name for each in tmp_path.iterdir()] == ["x.bin"]
 
