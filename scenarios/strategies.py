@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from avalanche.benchmarks import CLExperience, CLStream
+from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import Forgetting, accuracy_metrics, forgetting_metrics
 from avalanche.training.plugins import EvaluationPlugin
@@ -38,6 +39,10 @@ def silent_evaluator() -> EvaluationPlugin:
         return EvaluationPlugin(
             accuracy_metrics(experience=True, stream=True), forgetting_metrics(stream=True), loggers=[]
         )
+
+
+# Collated test images, for as long as their stream lives: every strategy on a stream tests on the same ones.
+_COLLATED: WeakKeyDictionary[CLExperience, list[Tensor]] = WeakKeyDictionary()
 
 
 class RetrainFromMemory(SupervisedTemplate):
@@ -101,7 +106,6 @@ class RetrainFromMemory(SupervisedTemplate):
         self.make_network, self.make_seed = make_network, make_seed
         self.networks: list[nn.Module] = []
         self.evaluators = evaluators
-        self._on_device: WeakKeyDictionary[CLExperience, list[Tensor]] = WeakKeyDictionary()
 
     def observe(self, experience: CLExperience) -> None:
         """Grow the memory without training, as a resumed run does at a step whose cells are finished.
@@ -159,13 +163,9 @@ class RetrainFromMemory(SupervisedTemplate):
         self.model = self.networks[0]
 
     def make_eval_dataloader(self, **kwargs: object) -> None:
-        """Batches cut from tensors that stay on the device, collated once per experience."""
-        if self.experience not in self._on_device:
-            data = self.adapted_dataset
-            columns = data.collate_fn([data[index] for index in range(len(data))])
-            self._on_device[self.experience] = [column.to(self.device) for column in columns]
-        batches = (column.split(self.eval_mb_size) for column in self._on_device[self.experience])
-        self.dataloader = list(zip(*batches, strict=True))
+        """Batches cut from whole tensors, collated once per experience."""
+        batches = (column.split(self.eval_mb_size) for column in _columns(self.experience, self.adapted_dataset))
+        self.dataloader = [[column.to(self.device) for column in batch] for batch in zip(*batches, strict=True)]
 
     def _train_exp(self, experience: CLExperience, eval_streams: object = None, **kwargs: object) -> None:
         images, labels = (tensor.to(self.device) for tensor in self.buffer.tensors())
@@ -176,6 +176,13 @@ class RetrainFromMemory(SupervisedTemplate):
     def _activate(self, evaluators: Sequence[EvaluationPlugin]) -> None:
         for evaluator in self.evaluators:
             evaluator.active = evaluator in evaluators
+
+
+def _columns(experience: CLExperience, data: AvalancheDataset) -> list[Tensor]:
+    """Images, labels and task labels of an experience, one tensor each."""
+    if experience not in _COLLATED:
+        _COLLATED[experience] = list(data.collate_fn([data[index] for index in range(len(data))]))
+    return _COLLATED[experience]
 
 
 def scores(metrics: dict[str, object]) -> Scores:
