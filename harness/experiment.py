@@ -101,10 +101,10 @@ def prepare(config: Continual) -> Experiment:
         registry.condenser(name)
     dataset = load(config.dataset, config.data_root, config.resolution)
     experiment = _resolve(config, protocol, dataset, device)
+    _check(experiment)
     say(
         f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
     )
-    _check(experiment)
     return experiment
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import NamedTuple
 from urllib.request import urlopen
 
@@ -228,8 +229,7 @@ def _download(root: Path, accepted: str, archives: dict[str, tuple[str, str]]) -
     urls = " and ".join(url for url, _ in archives.values())
     try:
         for url, _ in archives.values():
-            with urlopen(url, timeout=_PROBE_SECONDS):  # torchvision's own download has no time limit
-                pass
+            _probe(url)
         root.mkdir(parents=True, exist_ok=True)
         # Moved into place when complete: a killed download leaves nothing that looks like a data set.
         with TemporaryDirectory(dir=root) as scratch:
@@ -243,6 +243,25 @@ def _download(root: Path, accepted: str, archives: dict[str, tuple[str, str]]) -
             f"found no {accepted} in {root} and could not download ({_one_line(error)}): "
             f"fetch {urls} by hand into {root}, unpacked"
         ) from error
+
+
+def _probe(url: str) -> None:
+    """Raise OSError unless the URL answers within seconds: torchvision's own download has no time limit."""
+    failure: list[BaseException] = [TimeoutError("timed out")]
+
+    def ask() -> None:
+        try:
+            urlopen(url, timeout=_PROBE_SECONDS).close()
+            failure.clear()
+        except (OSError, HTTPException) as error:
+            failure[0] = error
+
+    # In a thread, because a resolver without a network waits on its own, longer clock.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    if failure:
+        raise failure[0]
 
 
 def _one_line(error: Exception) -> str:
