@@ -17,7 +17,7 @@ from harness.progress import say
 from harness.protocols import Protocol, protocol_for
 from harness.records import COLUMNS, Records
 from harness.seeds import seed_of
-from harness.settings import schedule_of, training_of
+from harness.settings import label_of, schedule_of, training_of
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
@@ -98,7 +98,7 @@ def prepare(config: Continual) -> Experiment:
     if config.memory_size is not None and config.memory_per_class is not None:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     for name in config.condensers:
-        registry.condenser(name)
+        registry.condenser(name)  # a wrong name is said before data are loaded
     dataset = load(config.dataset, config.data_root, config.resolution)
     experiment = _resolve(config, protocol, dataset, device)
     _check(experiment)
@@ -110,13 +110,13 @@ def prepare(config: Continual) -> Experiment:
 
 def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: torch.device) -> Experiment:
     training = training_of(config, protocol, dataset, device)
-    overridden = (config.memory_per_class, config.memory_size, config.network, config.iterations, config.real_batch)
-    changed = any(value is not None for value in (*overridden, config.epochs))
+    # An alias and its condenser are one thing, compared once.
+    names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     files = tuple(memories.read(path, dataset) for path in config.memory)
     return Experiment(
         dataset=dataset,
         steps=config.steps,
-        names=(*(() if files else config.condensers), *((WHOLE,) if config.upper_bound else ())),
+        names=(*(() if files else names), *((WHOLE,) if config.upper_bound else ())),
         files=files,
         per_class=None if config.memory_size else _per_class(config, protocol, files),
         max_size=config.memory_size,
@@ -126,7 +126,7 @@ def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: to
         training=training,
         whole=replace(training, epochs=protocol.whole_epochs),
         seed=config.seed,
-        protocol=protocol.name + ("+" if changed else ""),
+        protocol=label_of(config, protocol),
         precision=config.precision,
         store=config.store,
         device=device,

@@ -10,7 +10,7 @@ from harness.memories import with_origin
 from harness.progress import bar, say
 from harness.protocols import protocol_for
 from harness.seeds import seed_of
-from harness.settings import schedule_of
+from harness.settings import label_of, schedule_of
 from scenarios.datasets import Dataset, load
 
 
@@ -27,12 +27,15 @@ def make(config: Condense) -> None:
     schedule = schedule_of(config, protocol, dataset, device)
     groups = _groups(dataset, config, ipc)
     seed = seed_of(dataset.name, config.seed, "memory", config.replicate)
-    say(f"protocol {protocol.name} on {name_of(device)}: {schedule.iterations} iterations, {ipc} images per class")
+    say(
+        f"protocol {label_of(config, protocol)} on {name_of(device)}: {schedule.iterations} iterations, {ipc} images per class"
+    )
     with bar(schedule.iterations * len(groups), "condensing") as shown:
         train = dataset.train.to(device)
         made = condense(condensers, train, groups, schedule, seed, config.out / "checkpoints", shown.update)
     for name, memory in made.items():
-        _keep(with_origin(memory, dataset, name_of(device), config.precision), name, dataset, config, ipc)
+        memory = with_origin(memory, dataset, name_of(device), config.precision, config.replicate)
+        _keep(memory, name, dataset, config, ipc)
 
 
 def _groups(dataset: Dataset, config: Condense, ipc: int) -> list[Group]:

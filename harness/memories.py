@@ -160,7 +160,8 @@ def _make(
         save_memory(memory, plan.path(name), plan.store_of(name))
 
 
-def with_origin(memory: Memory, dataset: Dataset, device: str, precision: str) -> Memory:
+def with_origin(memory: Memory, dataset: Dataset, device: str, precision: str, replicate: int = 0) -> Memory:
     """The memory with the data set and the code that made it in its metadata."""
-    origin = {"dataset": dataset.name, "dataset_checksum": dataset.checksum, **provenance(device, precision)}
-    return Memory(memory.images, memory.labels, memory.metadata | origin, memory.indices)
+    origin = {"dataset": dataset.name, "dataset_checksum": dataset.checksum, "memory_replicate": replicate}
+    metadata = memory.metadata | origin | provenance(device, precision)
+    return Memory(memory.images, memory.labels, metadata, memory.indices)

@@ -13,10 +13,10 @@ from harness import memories
 from harness.devices import name_of, resolve_device, set_precision
 from harness.evaluate import Evaluate
 from harness.progress import bar, say
-from harness.protocols import Protocol, protocol_for
+from harness.protocols import protocol_for
 from harness.records import COLUMNS, Records, provenance
 from harness.seeds import key_of, seed_of
-from harness.settings import network_of, training_of
+from harness.settings import label_of, network_of, training_of
 from harness.statistics import interval
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build
@@ -27,7 +27,7 @@ class Setting:
     """Everything that memories are scored with."""
 
     dataset: Dataset
-    protocol: Protocol
+    protocol: str
     network: str
     training: Training
     networks: int
@@ -44,15 +44,18 @@ def score(config: Evaluate) -> None:
         raise ValueError(f"--networks is {config.networks}; give at least 1")
     setting = _setting(config)
     records = Records(config.out / "results.csv", COLUMNS)
-    for stored in [memories.read(path, setting.dataset) for path in config.memories]:
-        key = _key(setting, stored)
+    cells = {
+        _key(setting, stored): stored for stored in (memories.read(path, setting.dataset) for path in config.memories)
+    }
+    for key, stored in cells.items():
         with records.claim(key) as mine:
             if mine:
                 records.append(_rows(setting, stored, key))
-        frame = records.read()
-        own = frame[frame["cell"] == key]
-        values = ", ".join(f"{100 * value:.1f}" for value in own["value"])
-        say(f"{stored.name}: {interval(own)} % over networks {values}")
+        values = records.read().query("cell == @key")["value"]
+        say(f"{stored.name}: {100 * values.mean():.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})")
+    frame = records.read().query("cell in @cells.keys()")
+    for (name, ipc), rows in frame.groupby(["condenser", "ipc_stored"]):
+        say(f"{name}, {ipc} images per class: {interval(rows)} % over memories, {setting.networks} networks each")
     say(f"rows: {records.path}")
 
 
@@ -65,7 +68,7 @@ def _setting(config: Evaluate) -> Setting:
         dataset = dataset.hold_out(config.validation)
     return Setting(
         dataset,
-        protocol,
+        label_of(config, protocol),
         network_of(config, protocol, dataset),
         training_of(config, protocol, dataset, device),
         config.networks,
@@ -114,12 +117,12 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
         "trained_on_real": bool(metadata.get("trained_on_real")),
         "steps": 1,
         "class_order": 0,
-        "memory_replicate": 0,
+        "memory_replicate": metadata.get("memory_replicate", 0),
         "step": 1,
         "classes_seen": setting.dataset.classes,
         "metric": f"accuracy of {setting.network}",
         "seconds": (time.perf_counter() - started) / setting.networks,
-        "protocol": setting.protocol.name,
+        "protocol": setting.protocol,
         "chunk": setting.training.chunk,
         "memory_checksum": stored.memory.checksum,
         **provenance(name_of(setting.device), setting.precision),

@@ -31,6 +31,15 @@ class TrainingFlags(Flags, Shape):
     epochs: int | None
 
 
+OVERRIDES = ("memory_per_class", "memory_size", "network", "iterations", "real_batch", "epochs")
+
+
+def label_of(flags: Flags, protocol: Protocol) -> str:
+    """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell."""
+    overridden = any(getattr(flags, name, None) is not None for name in OVERRIDES)
+    return protocol.name + ("+" if overridden else "")
+
+
 def network_of(flags: Flags, protocol: Protocol, dataset: Dataset) -> str:
     """The network asked for, or the protocol's ConvNet at the depth that suits the images."""
     return flags.network or f"ConvNet-W{protocol.width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
