@@ -27,9 +27,8 @@ def make(config: Condense) -> None:
     schedule = schedule_of(config, protocol, dataset, device)
     groups = _groups(dataset, config, ipc)
     seed = seed_of(dataset.name, config.seed, "memory", config.replicate)
-    say(
-        f"protocol {label_of(config, protocol)} on {name_of(device)}: {schedule.iterations} iterations, {ipc} images per class"
-    )
+    label = label_of(config, protocol)
+    say(f"protocol {label} on {name_of(device)}: {schedule.iterations} iterations, {ipc} images per class")
     with bar(schedule.iterations * len(groups), "condensing") as shown:
         train = dataset.train.to(device)
         made = condense(condensers, train, groups, schedule, seed, config.out / "checkpoints", shown.update)
