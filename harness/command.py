@@ -7,19 +7,27 @@ from typing import TypeVar
 
 import tyro
 
-Config = TypeVar("Config")
+from harness.flags import Common
+
+Config = TypeVar("Config", bound=Common)
 TRACEBACK = "HARNESS_TRACEBACK"
 
 
 def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
-    """Run `execute` on the command line read as a `config_type`.
+    """Run `execute` on the command line read as a `config_type`, or print the names that flags take.
 
     Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 interrupted. Set HARNESS_TRACEBACK=1 for the
     whole traceback of an error.
     """
-    config = tyro.cli(config_type, description=description)
+    prog = f"python -m harness.{config_type.__name__.lower()}"
+    config = tyro.cli(config_type, prog=prog, description=description)
     try:
-        execute(config)
+        if config.list_names:
+            from harness.listing import print_names
+
+            print_names()
+        else:
+            execute(config)
     except ValueError as error:
         if os.environ.get(TRACEBACK):
             raise

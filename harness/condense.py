@@ -9,20 +9,16 @@ from its last checkpoint, at most a minute old.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from harness.command import command
-from harness.devices import Precision
+from harness.flags import Common
 
 
-@dataclass(frozen=True)
-class Condense:
+@dataclass(frozen=True, kw_only=True)
+class Condense(Common):
     """Flags of the command; None stands for the protocol's default."""
 
-    dataset: str = "digits"
-    """Data set by name (--list), or folder:PATH."""
     condensers: tuple[str, ...] = ("ours",)
     """Condensers by name; recipes take +TERM[:WEIGHT]."""
     ipc: int | None = None
@@ -37,38 +33,16 @@ class Condense:
     """Training images per class to hold out, so that something can be chosen on them."""
     store: Literal["float32", "float16", "uint8", "indices"] = "float32"
     """How pixels are kept; indices for real images only."""
-    protocol: Literal["paper", "quick"] | None = None
-    """Set of defaults. Without it: paper on CUDA, quick on a CPU."""
-    network: str | None = None
-    """Random networks of the condenser; default: the protocol's ConvNet."""
     iterations: int | None = None
     """Iterations of matching condensers."""
     real_batch: int | None = None
     """Real images per class and iteration."""
-    resolution: int | None = None
-    """Side of the images in pixels, if not the data set's own."""
-    seed: int = 0
-    """Names all draws, together with data set and replicate."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    precision: Precision = "fp32"
-    """Arithmetic of the networks; tf32 on CUDA only."""
-    chunk: int | None = None
-    """Images that go through a network at once. Default: 64 on a CPU, 8192 on CUDA."""
-    data_root: Path = Path("data")
-    """Folder of the data sets."""
     out: Path = Path("out/memories")
     """Output folder."""
-    list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
-    """Print condensers, data sets, networks and protocols."""
 
 
 def main(config: Condense) -> None:
     """Run the command. Raises ValueError for whatever a user can get wrong."""
-    if config.list_names:
-        from harness.listing import print_names
-
-        return print_names()
     from harness.making import make
 
     return make(config)
