@@ -73,10 +73,9 @@ def condense(
 
 def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, seed: int) -> dict[str, object]:
     """Everything that decides a condenser's result on a data set, as JSON values."""
-    shared: dict[str, object] = {"network": schedule.network}
-    if isinstance(condenser, Recipe):
-        # The chunk decides rounding, and "the same command, the same digits" is promised for the recorded chunk.
-        shared = schedule.describe()
+    # All of it for whoever trains or matches: even the chunk decides the last digits.
+    learns = isinstance(condenser, Recipe) or condenser.trained_on_real
+    shared = schedule.describe() if learns else {"network": schedule.network}
     return {
         "condenser": condenser.name,
         **condenser.describe(),
@@ -102,6 +101,7 @@ def metadata(
         "trained_on_real": isinstance(condenser, Selection) and condenser.trained_on_real,
         "iterations": schedule.iterations if isinstance(condenser, Recipe) else 0,
         "seed": seed,
+        "classes": sorted(label for group in groups for label in group.classes),
         "pool": f"{len(source)} training images",
         "mean": list(source.mean),
         "std": list(source.std),
@@ -111,7 +111,7 @@ def metadata(
 
 
 def _select(selection: Selection, source: LabelledImages, group: Group, schedule: Schedule, seed: int) -> Memory:
-    indices = selection.select(source, list(group.classes), group.ipc, schedule.network, seed).flatten()
+    indices = selection.select(source, list(group.classes), group.ipc, schedule, seed).flatten()
     return Memory(source.normalise(source.images[indices]), source.labels[indices], {}, indices)
 
 

@@ -51,7 +51,7 @@ def uniform(keys: Int64[Tensor, "k"], n: int) -> Float[Tensor, "k n"]:
 
 def permutation(key: int, n: int, device: torch.device | str) -> Int64[Tensor, "n"]:
     """A random order of 0 .. n-1."""
-    single = torch.tensor([key], device=device)
+    single = torch.full((1,), key, device=device)
     return uniform(single, n)[0].argsort(stable=True)
 
 
@@ -74,7 +74,7 @@ def draw_network(network: nn.Module, seed: int) -> None:
     for layer in network.modules():
         drawn += _reset(layer)
     device = next(network.parameters()).device
-    values = uniform(torch.tensor([seed], device=device), sum(p.numel() for p, _ in drawn))[0].mul_(2).sub_(1)
+    values = uniform(torch.full((1,), seed, device=device), sum(p.numel() for p, _ in drawn))[0].mul_(2).sub_(1)
     with torch.no_grad():
         for (parameter, bound), part in zip(drawn, values.split([p.numel() for p, _ in drawn]), strict=True):
             parameter.copy_(part.view(parameter.shape)).mul_(bound)

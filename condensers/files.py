@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -23,6 +24,18 @@ def atomic_write(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and try a file in it, before hours of work end at its door.
+
+    Raises:
+        ValueError: it cannot be written; one line.
+    """
+    with one_line_errors("write to", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
 
 
 @contextmanager

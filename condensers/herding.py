@@ -12,27 +12,30 @@ from torch import Tensor, nn
 
 from condensers import draws
 from condensers.images import LabelledImages
-from condensers.matching import check_enough
+from condensers.matching import Schedule, check_enough
 from condensers.training import Training, train
 from search_spaces import registry
 
-PROXY = Training(epochs=20)
+PROXY_EPOCHS = 20
 
 
-def herding(source: LabelledImages, classes: list[int], ipc: int, network: str, seed: int) -> Int64[Tensor, "C ipc"]:
+def herding(
+    source: LabelledImages, classes: list[int], ipc: int, schedule: Schedule, seed: int
+) -> Int64[Tensor, "C ipc"]:
     """Positions of the herding set of each class in the features of a random network.
 
     Raises ValueError if a class has fewer images.
     """
-    return _herd(source, classes, ipc, _embedding(source, network, seed))
+    return _herd(source, classes, ipc, _embedding(source, schedule, seed))
 
 
 def herding_trained(
-    source: LabelledImages, classes: list[int], ipc: int, network: str, seed: int
+    source: LabelledImages, classes: list[int], ipc: int, schedule: Schedule, seed: int
 ) -> Int64[Tensor, "C ipc"]:
     """The same in the features of a network trained on all real images of `classes`."""
-    embedding, seen = _embedding(source, network, seed), source.of_classes(classes)
-    train(embedding, seen.normalise(seen.images), seen.labels, PROXY, draws.key_of(seed, "proxy"))
+    embedding, seen = _embedding(source, schedule, seed), source.of_classes(classes)
+    proxy = Training(epochs=PROXY_EPOCHS, augmentation=schedule.augmentation, chunk=schedule.chunk)
+    train(embedding, seen.normalise(seen.images), seen.labels, proxy, draws.key_of(seed, "proxy"))
     return _herd(source, classes, ipc, embedding)
 
 
@@ -50,8 +53,8 @@ def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
     return torch.stack(picked)
 
 
-def _embedding(source: LabelledImages, network: str, seed: int) -> nn.Module:
-    embedding = registry.build(network, int(source.labels.max()) + 1, source.shape).to(source.images.device)
+def _embedding(source: LabelledImages, schedule: Schedule, seed: int) -> nn.Module:
+    embedding = registry.build(schedule.network, int(source.labels.max()) + 1, source.shape).to(source.images.device)
     draws.draw_network(embedding, draws.key_of(seed, "herding network"))
     return embedding.to(memory_format=torch.channels_last)
 

@@ -6,11 +6,13 @@ from torch import Tensor
 
 from condensers import draws
 from condensers.images import LabelledImages
-from condensers.matching import Pools, check_enough
+from condensers.matching import Pools, Schedule, check_enough
 
 
-def random(source: LabelledImages, classes: list[int], ipc: int, network: str, seed: int) -> Int64[Tensor, "C ipc"]:
-    """Positions of `ipc` random images of each class; `network` plays no part.
+def random(
+    source: LabelledImages, classes: list[int], ipc: int, schedule: Schedule, seed: int
+) -> Int64[Tensor, "C ipc"]:
+    """Positions of `ipc` random images of each class; the schedule plays no part.
 
     The draw is the one that matching methods start from. Raises ValueError if a class has fewer images.
     """

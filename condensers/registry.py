@@ -15,7 +15,7 @@ from search_spaces.names import unknown
 
 @dataclass(frozen=True)
 class Selection:
-    """A condenser that picks real images: `select(source, classes, ipc, network, seed)` gives their positions."""
+    """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions."""
 
     name: str
     select: Callable[..., Int64[Tensor, "C ipc"]]
@@ -80,11 +80,11 @@ def names() -> list[tuple[str, str]]:
 
 
 def _extra(text: str) -> tuple[Term, ...]:
-    name, _, weight = text.partition(":")
+    name, colon, weight = text.partition(":")
     if name not in PLUS:
         raise unknown("term", name, PLUS)
     try:
-        terms = tuple(replace(term, weight=float(weight)) if weight else term for term in PLUS[name][0])
+        terms = tuple(replace(term, weight=float(weight)) if colon else term for term in PLUS[name][0])
     except ValueError as error:
         raise ValueError(f"the weight in {text!r} is not a number: write {name}:NUMBER") from error
     if not all(isfinite(term.weight) for term in terms):

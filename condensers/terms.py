@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 EMBEDDING = "embedding"
+VERSION = 1  # part of every config: raise it when a constant or a formula in this file changes
 Statistic = Callable[[Tensor], Tensor]
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -56,6 +57,7 @@ class Term:
     def describe(self) -> dict[str, object]:
         """The term as JSON values: part of a memory's config."""
         return {
+            "version": VERSION,
             "statistic": self.statistic.__name__,
             "distance": self.distance.__name__,
             "weight": self.weight,
@@ -149,6 +151,14 @@ def crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, "
 def mean_crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
     """Crowding averaged over the images of a class (the authors' code; Eq. 8 sums)."""
     return crowding(real, synthetic) / synthetic.shape[1]
+
+
+def mean_crowding_of_two(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
+    """Mean crowding with two neighbours at any number of images (the authors' code)."""
+    images = synthetic.shape[1]
+    if images == 1:
+        return synthetic.sum() * 0
+    return _crowding(synthetic, min(2, images - 1)) / images
 
 
 def _crowding(features: Tensor, k: int) -> Tensor:

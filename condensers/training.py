@@ -49,7 +49,7 @@ def train(
     network.train()
     optimizer = _optimizer(network, training, training.lr)
     for epoch in range(training.epochs):
-        if epoch == training.epochs // 2:
+        if epoch == max(1, training.epochs // 2):
             optimizer = _optimizer(network, training, training.lr / 10)
         order = draws.permutation(draws.key_of(seed, "order", epoch), len(labels), labels.device)
         for step, chosen in enumerate(order.split(training.batch)):
@@ -76,7 +76,7 @@ def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 64) -> flo
 
 def augmented(images: Float[Tensor, "n ch h w"], strategy: str, key: int) -> Float[Tensor, "n ch h w"]:
     """One operation for the minibatch, its strength drawn for each image."""
-    single = torch.tensor([key], device=images.device)
+    single = torch.full((1,), key, device=images.device)
     numbers = draws.uniform(single, 3 * len(images)).view(-1, 3)
     draw = augmentation.draw_one(strategy, draws.host_uniform(key), numbers, images.shape[-1])
     return _channels_last(augmentation.apply(draw, images[:, None])[:, 0])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from condensers.condense import Group, condense, config, separable
 from condensers.matching import Recipe, Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import import_published
-from harness.records import Records, provenance
 from harness.seeds import key_of
 from scenarios.datasets import Dataset
 
 Progress = AbstractContextManager[Callable[[int], object]]
+Claim = Callable[[str], AbstractContextManager[bool]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ class Plan:
     Attributes:
         names: condensers; those with the same groups run in lockstep.
         groups: classes of each step with their images per class.
+        store: how synthetic pixels are kept.
+        store_selections: how real images are kept.
+        label: what the files' names say beside condenser and key.
     """
 
     names: tuple[str, ...]
@@ -77,6 +80,7 @@ class Plan:
     seed: int
     precision: str
     store: str
+    store_selections: str
     folder: Path
     label: str
 
@@ -93,8 +97,8 @@ class Plan:
         return own | {"dataset": self.checksum, "precision": self.precision, "store": self.store_of(name)}
 
     def store_of(self, name: str) -> str:
-        """How its pixels are kept: of real images only where they are, which is exact and tiny."""
-        return self.store if isinstance(registry.condenser(name), Recipe) else "indices"
+        """How its pixels are kept."""
+        return self.store if isinstance(registry.condenser(name), Recipe) else self.store_selections
 
     def key(self, name: str) -> str:
         """Hash of `config`."""
@@ -127,20 +131,27 @@ class Plan:
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
 
 
-def ensure(plan: Plan, dataset: Dataset, records: Records, progress: Progress, device: str) -> bool:
+def ensure(plan: Plan, dataset: Dataset, claim: Claim, progress: Progress, origin: dict[str, object]) -> bool:
     """Make every missing memory of the plan. False if another live process is at it.
+
+    Args:
+        plan: what to make.
+        dataset: on the device that does the work.
+        claim: `Records.claim`, or anything like it.
+        progress: a context whose value is called with the number of iterations done.
+        origin: further metadata, such as the provenance.
 
     Raises:
         ValueError: more images per class than a class has, or a folder that cannot be written.
     """
     if not plan.missing():
         return True
-    with records.claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
+    with claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
         if not mine:
             return False
         with progress as advance:
             for groups, names in plan._lockstep():
-                _make(plan, dataset, groups, names, advance, device)
+                _make(plan, dataset, groups, names, advance, origin)
     return True
 
 
@@ -150,18 +161,12 @@ def _make(
     groups: Sequence[Group],
     names: Sequence[str],
     advance: Callable[[int], object],
-    device: str,
+    origin: dict[str, object],
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
-    checkpoints = plan.folder / "checkpoints"
+    checkpoints = plan.folder / "checkpoints" / plan.precision
     made = condense(condensers, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance)
     for name, condenser in zip(names, condensers, strict=True):
-        memory = with_origin(made[condenser.name], dataset, device, plan.precision)
-        save_memory(memory, plan.path(name), plan.store_of(name))
-
-
-def with_origin(memory: Memory, dataset: Dataset, device: str, precision: str, replicate: int = 0) -> Memory:
-    """The memory with the data set and the code that made it in its metadata."""
-    origin = {"dataset": dataset.name, "dataset_checksum": dataset.checksum, "memory_replicate": replicate}
-    metadata = memory.metadata | origin | provenance(device, precision)
-    return Memory(memory.images, memory.labels, metadata, memory.indices)
+        memory = made[condenser.name]
+        metadata = memory.metadata | {"dataset": dataset.name, "dataset_checksum": dataset.checksum} | origin
+        save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))

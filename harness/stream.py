@@ -96,6 +96,7 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
         seed=experiment.memory_seed(order),
         precision=experiment.precision,
         store=experiment.store,
+        store_selections="indices",  # exact, and tiny
         folder=experiment.out / "memories",
         label=f"order{order}",
     )
@@ -119,9 +120,8 @@ def _run_order(experiment: Experiment, order: int) -> bool:
     todo = [cell for cell in cells if cell.key not in finished]
     if todo:
         plan = memory_plan(experiment, order)
-        if not memories.ensure(
-            plan, experiment.on_device, experiment.records, _condensing(plan, order), name_of(experiment.device)
-        ):
+        progress, origin = _condensing(plan, order), provenance(name_of(experiment.device), experiment.precision)
+        if not memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin):
             return False
         _run_scores(experiment, order, todo)
     finished = experiment.records.finished()

@@ -39,10 +39,10 @@ def _check_side(name: str, shape: tuple[int, int, int]) -> int:
     return shape[1]
 
 
-def alexnet(classes: int, shape: tuple[int, int, int], norm: str = "IN") -> Staged:
-    """AlexNet for small images: five convolutions, no norm, three max poolings.
+def alexnet(classes: int, shape: tuple[int, int, int], norm: str = "NN") -> Staged:
+    """AlexNet for small images: five convolutions, three max poolings; it has no norm, whatever is asked for.
 
-    `norm` is accepted for symmetry and has no effect. Raises ValueError on images that are not a multiple of 32 px.
+    Raises ValueError on images that are not a multiple of 32 px.
     """
     side = _check_side("AlexNet", shape)
     # The original pads 1-channel images by 2 more to reach 32 px; here the caller resizes instead.

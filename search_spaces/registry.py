@@ -41,7 +41,7 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         _check("pooling", pooling, POOLINGS)
         return ConvNet(classes, shape, int(width), int(depth), norm, activation, pooling)
     base, _, norm = name.partition("-")
-    if base not in CLASSIC or norm not in ("", "BN", "IN"):
+    if base not in CLASSIC or norm not in ("", "BN", "IN") or (base == "AlexNet" and norm):
         raise unknown("network", name, EXAMPLES)
     return CLASSIC[base](classes, shape, norm or "IN")
 

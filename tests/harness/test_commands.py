@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,16 +32,16 @@ def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
 def memory(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("memories")
     condense.main(Condense(condensers=("dm", "random"), ipc=4, iterations=3, out=out))
-    return next(out.glob("digits-dm*.safetensors"))
+    return next(out.glob("dm-*.safetensors"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_quick_and_shows_the_command(name):
-    began = time.perf_counter()
+def test_help_shows_the_command_without_importing_torch(name):
     answer = call(f"harness.{name}", "--help")
     assert answer.returncode == 0
     assert f"python -m harness.{name}" in answer.stdout
-    assert time.perf_counter() - began < 3  # about 0.2 s on a quiet machine; importing torch would take longer
+    code = f"import sys, harness.{name}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -204,3 +203,16 @@ def test_validation_images_never_condense(tmp_path):
     with pytest.raises(ValueError, match="condensed from"):
         evaluate.main(Evaluate(memories=(path,), networks=1, epochs=1, out=tmp_path))
     evaluate.main(Evaluate(memories=(path,), validation=20, networks=1, epochs=1, out=tmp_path))
+
+
+def test_condense_again_makes_nothing_new(memory, capsys):
+    before = memory.stat().st_mtime_ns
+    condense.main(Condense(condensers=("dm", "random"), ipc=4, iterations=3, out=memory.parent))
+    assert memory.stat().st_mtime_ns == before
+    assert "dm: 40 images" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="choose another --out"):
+        condense.main(Condense(iterations=10**9, out=tmp_path / "file"))

@@ -1,0 +1,186 @@
+"""Long runs: killed and resumed, in groups, beside other runs in the same folder."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from condensers import condense as module
+from condensers.condense import Group, condense
+from condensers.memory import check, load_memory, save_memory
+
+from .long_run import CONDENSERS, GROUPS, SCHEDULE, SEED
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(source, folder=None, schedule=SCHEDULE, condensers=CONDENSERS, groups=GROUPS):
+    """The memories, and how many iterations each call of `progress` reported."""
+    done = []
+    return condense(condensers, source, groups, schedule, SEED, folder, done.append), done
+
+
+def assert_same(made, expected):
+    for name, memory in expected.items():
+        assert torch.equal(made[name].images, memory.images), name
+        assert torch.equal(made[name].labels, memory.labels)
+        assert made[name].metadata == memory.metadata
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits):
+    return run(digits.train)[0]
+
+
+def kill_after(folder, iterations):
+    """Start the same run in a process of its own, and kill it without warning after so many iterations."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("long_run.py"), folder, str(torch.get_num_threads())],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    seen = 0
+    while seen < iterations:
+        seen += int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    assert "finished" not in process.communicate()[0]
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(digits, uninterrupted, tmp_path):
+    kill_after(tmp_path, 20)
+    made, done = run(digits.train, tmp_path)
+    assert_same(made, uninterrupted)
+    assert 19 <= done[0] < 100
+    assert sum(done) == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_in_a_later_group_costs_nothing_of_the_earlier(digits, uninterrupted, tmp_path):
+    kill_after(tmp_path, 120)
+    made, done = run(digits.train, tmp_path)
+    assert_same(made, uninterrupted)
+    assert done[0] == 100
+    assert 19 <= done[1] < 100
+    assert sum(done) == 200
+    assert list(tmp_path.iterdir()) == []
+
+
+class Stopped(Exception):
+    """As a user's interrupt would, between two iterations."""
+
+
+def leave_checkpoint(source, folder, monkeypatch, after=6, **settings):
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
+    done = []
+
+    def stop(iterations):
+        done.append(iterations)
+        if len(done) > after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        condense(CONDENSERS, source, GROUPS, settings.get("schedule", SCHEDULE), SEED, folder, stop)
+    (path,) = folder.iterdir()
+    return path
+
+
+SHORT = replace(SCHEDULE, iterations=12)
+
+
+def _drop(name):
+    return lambda path: save_file({k: v for k, v in load_file(path).items() if k != name}, path)
+
+
+def _reshape(name):
+    return lambda path: save_file({k: v[:1].clone() if k == name else v for k, v in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:500]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no such format" * 100),
+        _drop("iteration"),
+        _drop("pixels/ours"),
+        _drop("momentum/ours"),
+        _reshape("pixels/ours"),
+        _reshape("momentum/dm+ridge"),
+    ],
+)
+def test_a_damaged_checkpoint_counts_as_none(digits, tmp_path, monkeypatch, damage):
+    damage(leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT))
+    made, done = run(digits.train, tmp_path, SHORT)
+    assert done[0] == 0
+    assert_same(made, run(digits.train, None, SHORT)[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_undamaged_checkpoint_is_used(digits, tmp_path, monkeypatch):
+    leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT)
+    made, done = run(digits.train, tmp_path, SHORT)
+    assert done[0] == 5
+    assert_same(made, run(digits.train, None, SHORT)[0])
+
+
+@pytest.mark.parametrize("what", ["schedule", "split", "recipes"])
+def test_another_run_in_the_same_folder_starts_afresh(digits, tmp_path, monkeypatch, what):
+    left = leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT)
+    # The split has as many classes of the same shape under the same seed: only its images tell.
+    source = digits.hold_out(20).train if what == "split" else digits.train
+    schedule = replace(SHORT, iterations=13) if what == "schedule" else SHORT
+    condensers = CONDENSERS[1:] if what == "recipes" else CONDENSERS
+    made, done = run(source, tmp_path, schedule, condensers)
+    assert done[0] == 0
+    assert_same(made, run(source, None, schedule, condensers)[0])
+    assert list(tmp_path.iterdir()) == [left]
+
+
+def test_nothing_is_written_within_the_first_minute_of_a_group(digits, tmp_path, monkeypatch):
+    one = [GROUPS[0]]
+    written = []
+    condense(CONDENSERS, digits.train, one, SHORT, SEED, tmp_path, lambda _: written.extend(tmp_path.iterdir()))
+    assert written == []
+
+
+def test_groups_differ_in_size_and_do_not_see_each_other(digits, tmp_path):
+    made, done = run(digits.train, None, SHORT)
+    assert sum(done) == 24
+    alone, _ = run(digits.train, None, SHORT, groups=GROUPS[1:])
+    for name, memory in made.items():
+        assert memory.labels.tolist() == [4, 4, 4, 1, 1, 1, 7, 7, 7, 0, 0, 9, 9]
+        assert torch.equal(memory.of_classes([0, 9]).images, alone[name].images), name
+        check(memory)
+        save_memory(memory, tmp_path / "memory.safetensors")
+        assert load_memory(tmp_path / "memory.safetensors").checksum == memory.checksum
+        assert memory.metadata["config"]["groups"] == [[[4, 1, 7], 3], [[0, 9], 2]]
+
+
+def test_the_order_of_condensers_and_their_company_change_nothing(digits):
+    made, _ = run(digits.train, None, SHORT)
+    for chosen in (CONDENSERS[::-1], CONDENSERS[:1]):
+        for name, memory in run(digits.train, None, SHORT, chosen)[0].items():
+            assert torch.equal(memory.images, made[name].images)
+
+
+def test_no_iterations_leave_the_first_images(digits):
+    made, _ = run(digits.train, None, replace(SCHEDULE, iterations=0))
+    for memory in made.values():
+        assert torch.equal(memory.images, made["random"].images)
+
+
+def test_classes_may_share_a_group_in_any_order(digits):
+    # Draws are named by class, not by place.
+    forward, _ = run(digits.train, None, SHORT, CONDENSERS[:1], [Group((2, 5, 8), 2)])
+    backward, _ = run(digits.train, None, SHORT, CONDENSERS[:1], [Group((8, 5, 2), 2)])
+    for label in (2, 5, 8):
+        a, b = (made["ours"].of_classes([label]).images for made in (forward, backward))
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,193 @@
+"""What every registered condenser keeps: a new one is tested the day it has a name."""
+
+import json
+from functools import cache
+
+import pytest
+import torch
+
+from condensers.condense import Group, condense, separable
+from condensers.herding import select
+from condensers.matching import Recipe, Schedule
+from condensers.memory import check
+from condensers.registry import Selection, condenser, names
+from condensers.registry import names as registered
+
+from . import reference
+
+NAMES = [name for name, _ in names()]
+CLASSES, IPC = (6, 2, 3), 4
+SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
+COUPLED = {"dm+ridge", "herding-trained"}
+SELECTIONS = [name for name in NAMES if isinstance(condenser(name), Selection)]
+
+
+def make(source, name, seed=1, classes=CLASSES, ipc=IPC, schedule=SCHEDULE):
+    return condense([condenser(name)], source, [Group(classes, ipc)], schedule, seed)[condenser(name).name]
+
+
+@pytest.fixture(scope="module")
+def made(digits):
+    return cache(lambda name: make(digits.train, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_memory_is_balanced_finite_and_of_the_right_shape(made, name):
+    memory = made(name)
+    check(memory)
+    assert memory.images.shape == (12, 1, 8, 8)
+    assert memory.images.dtype == torch.float32
+    assert not memory.images.requires_grad
+    assert memory.labels.tolist() == [6] * 4 + [2] * 4 + [3] * 4
+    assert memory.per_class == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_repeats_every_bit_and_another_does_not(made, digits, name):
+    again, other = make(digits.train, name), make(digits.train, name, seed=2)
+    assert again.checksum == made(name).checksum
+    assert other.checksum != again.checksum
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_metadata_says_what_made_it(made, name):
+    metadata, maker = made(name).metadata, condenser(name)
+    assert json.loads(json.dumps(metadata)) == metadata
+    assert metadata["condenser"] == maker.name == metadata["config"]["condenser"]
+    assert maker.name == ("ours" if name == "ddm" else name)
+    assert metadata["separable"] == (name not in COUPLED)
+    assert metadata["trained_on_real"] == (name == "herding-trained")
+    assert metadata["iterations"] == (0 if name in SELECTIONS else 3)
+    assert metadata["seed"] == metadata["config"]["seed"] == 1
+    assert metadata["config"]["groups"] == [[[6, 2, 3], 4]]
+    assert metadata["config"]["network"] == "ConvNet-W8-D2"
+    assert metadata["stored_per_class"] == metadata["decoded_per_class"] == 4
+    assert (metadata["mean"], metadata["std"]) == ([0.3049], [0.3756])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_too_many_images_per_class_are_refused(digits, name):
+    for ipc in (0, 10_000):
+        with pytest.raises(
+            ValueError, match=f"^{ipc} images per class asked for, but the smallest class has 1[0-9][0-9]$"
+        ):
+            make(digits.train, name, ipc=ipc)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_images_of_a_class_can_be_asked_for(colours, name):
+    memory = make(colours, name, classes=(0, 1), ipc=20, schedule=Schedule(2, 8, "ConvNet-W4-D2", "flip", 64))
+    assert memory.labels.tolist() == [0] * 20 + [1] * 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_norm_couples_classes_and_says_so(name):
+    schedule = Schedule(network="ConvNet-W8-D2-BN")
+    assert separable(condenser(name), SCHEDULE) == (name not in COUPLED)
+    assert separable(condenser(name), schedule) == (name in {"random", "herding"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_separable_is_not_changed_by_other_classes(made, digits, name):
+    few = make(digits.train, name, classes=(2,))
+    same = torch.allclose(few.images, made(name).of_classes([2]).images, rtol=1e-3, atol=1e-4)
+    assert same == separable(condenser(name), SCHEDULE)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in SELECTIONS])
+def test_every_recipe_starts_from_the_same_images_and_moves(made, digits, name):
+    start = make(digits.train, name, schedule=Schedule(0, 16, "ConvNet-W8-D2"))
+    assert torch.equal(start.images, made("random").images)
+    assert made(name).indices is None
+    moved = (made(name).images - start.images).flatten(1).norm(dim=1)
+    assert (moved > 0).all()
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_selection_points_at_its_images(made, digits, name):
+    memory, source = made(name), digits.train
+    assert torch.equal(source.normalise(source.images[memory.indices]), memory.images)
+    assert torch.equal(source.labels[memory.indices], memory.labels)
+    assert len(memory.indices.unique()) == len(memory)
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_smaller_selection_is_the_start_of_a_larger_one(made, digits, name):
+    smaller = make(digits.train, name, ipc=2)
+    assert torch.equal(smaller.indices, made(name).first_per_class(2).indices)
+
+
+def test_herding_brings_the_running_mean_closest_to_the_class_mean():
+    features = torch.randn(40, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 3
+    expected: list[int] = []
+    for _ in range(40):
+        distances = {
+            i: (features[[*expected, i]].mean(0) - features.mean(0)).norm().item()
+            for i in range(40)
+            if i not in expected
+        }
+        expected.append(min(distances, key=distances.get))
+    assert select(features, 40).tolist() == expected
+
+
+def test_herding_reads_the_named_network(made, digits):
+    from condensers.draws import draw_network, key_of
+    from search_spaces.registry import build
+
+    network = build("ConvNet-W8-D2", 10, (1, 8, 8))
+    draw_network(network, key_of(1, "herding network"))
+    members = (digits.train.labels == 2).nonzero().squeeze(1)
+    images = torch.stack([reference._normalised(digits.train, i) for i in members.tolist()]).float()
+    with torch.no_grad():
+        chosen = select(network.features(images), IPC)
+    assert made("herding").of_classes([2]).indices.tolist() == members[chosen].tolist()
+    other = make(digits.train, "herding", schedule=Schedule(network="ConvNet-W4-D1"))
+    assert not torch.equal(other.indices, made("herding").indices)
+
+
+def test_random_is_uniform(digits):
+    few = digits.train.subset(torch.cat([(digits.train.labels == label).nonzero()[:6, 0] for label in range(10)]))
+    counts = torch.zeros(60)
+    for seed in range(300):
+        counts += make(few, "random", seed, tuple(range(10)), 2).indices.bincount(minlength=60)
+    # Each is drawn 100 times of 300 on average, with a standard deviation of 8.
+    assert (counts - 100).abs().max() < 35
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("dmm", "unknown condenser 'dmm'. Did you mean 'dm'?"),
+        ("DM", "unknown condenser 'DM'. Did you mean 'dm'?"),
+        ("Herding", "Did you mean 'herding'?"),
+        ("our", "Did you mean 'ours'?"),
+        ("random+sm", "unknown condenser 'random+sm'. Did you mean 'random'?"),
+        ("dm+smm", "unknown term 'smm'. Did you mean 'sm'?"),
+        ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
+        ("dm+", "unknown term ''. Choices: cm, icd, mm, ridge, sm"),
+        ("dm+sm:x", "the weight in 'sm:x' is not a number"),
+        ("dm+sm:nan", "the weight in 'sm:nan' is not finite"),
+        ("", "unknown condenser ''. Choices: ddm"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(name, words):
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        condenser(name)
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_sums_of_terms():
+    recipe = condenser("dm+sm+ridge:30")
+    assert isinstance(recipe, Recipe)
+    assert recipe.name == "dm+sm+ridge:30"
+    assert [term.weight for term in recipe.terms] == [1, 5000, 5000, 30]
+    assert not recipe.separable
+    assert [term.weight for term in condenser("ours+ridge").terms] == [5000, 5000, 10, 1, 45]
+    assert condenser("ddm+ridge").name == "ours+ridge"
+
+
+def test_every_name_has_a_description():
+    assert all(text and "\n" not in text for _, text in registered())
+    assert len(set(NAMES)) == len(NAMES)
+    assert set(reference.PRESETS) | {"ddm"} == {name for name in NAMES if name not in SELECTIONS}

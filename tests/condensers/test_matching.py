@@ -1,0 +1,244 @@
+"""The fast path against the plain reference: every term, every preset, every way to cut the work."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from condensers import ddm, dm, registry
+from condensers.matching import Matching, Recipe, Schedule, read
+from condensers.terms import every_image
+
+from . import reference
+
+TERMS = {
+    "mean match": dm.MEAN_MATCH,
+    "mm-paper": ddm.PAPER.mm,
+    "mm-code": ddm.CODE.mm,
+    "mm-default": ddm.DEFAULT.mm,
+    "cm-paper": ddm.PAPER.cm,
+    "cm-code": ddm.CODE.cm,
+    "icd-paper": ddm.PAPER.icd,
+    "icd-code": ddm.CODE.icd,
+    "icd-default": ddm.DEFAULT.icd,
+    "ridge": dm.RIDGE,
+}
+RECIPES = [Recipe(name, (term,)) for name, term in TERMS.items()]
+RECIPES += [registry.condenser(name) for name in reference.PRESETS]
+NAMES = [recipe.name for recipe in RECIPES]
+CLASSES, BATCH = range(10), 12
+# With this seed the ten classes draw all six operations in the first iteration, and a crop that moves.
+SEED = 45
+SIX = "color_crop_cutout_flip_scale_rotate"
+# Cuts inside a class's batch, with remainders; one class at a time; several with a remainder; everything at once.
+CHUNKS = (5, 12, 38, 10_000)
+
+
+def schedule(chunk=10_000, network="ConvNet-W8-D2", strategy=SIX):
+    return Schedule(iterations=5, real_batch=BATCH, network=network, augmentation=strategy, chunk=chunk)
+
+
+def perturbed(matching):
+    """Off the real images, differently for each recipe, as in the middle of a run."""
+    generator = torch.Generator().manual_seed(1)
+    for pixels in matching.pixels.values():
+        pixels += 0.3 * torch.randn(pixels.shape, generator=generator)
+    return matching
+
+
+def reference_of(name, iteration, pixels):
+    objective = {reference.TERMS[name]: TERMS[name].weight} if name in TERMS else reference.PRESETS[name]
+    return reference.loss_and_gradient(objective, iteration, pixels)
+
+
+def assert_same(found, expected, name):
+    """Losses and gradients, the latter on the scale of the largest."""
+    (loss, gradient), (expected_loss, expected_gradient) = found, expected
+    torch.testing.assert_close(loss.double(), expected_loss, rtol=1e-4, atol=1e-6, msg=lambda text: f"{name}: {text}")
+    error = (gradient - expected_gradient).abs().max() / expected_gradient.abs().max().clamp_min(1e-12)
+    assert error < 2e-4, f"{name}: gradient off by {error:.1e} of its largest entry"
+
+
+def assert_equals_reference(source, classes, ipc, recipes, schedule, seed, number=0):
+    matching = perturbed(Matching(source, classes, ipc, recipes, schedule, seed))
+    matching.iteration = number
+    losses = matching.gradients()
+    iteration = reference.drawn(source, classes, schedule, seed, number)
+    for name, pixels in matching.pixels.items():
+        assert_same((losses[name], pixels.grad), reference_of(name, iteration, pixels), name)
+
+
+@pytest.fixture(scope="module")
+def plain(digits):
+    """The references of all recipes by images per class: slow, and the same for every chunk size."""
+
+    @cache
+    def compute(ipc):
+        matching = perturbed(Matching(digits.train, CLASSES, ipc, RECIPES, schedule(), SEED))
+        iteration = reference.drawn(digits.train, CLASSES, schedule(), SEED, 0)
+        return {name: reference_of(name, iteration, pixels) for name, pixels in matching.pixels.items()}
+
+    return compute
+
+
+@pytest.fixture(scope="module")
+def fast(digits):
+    @cache
+    def compute(ipc, chunk):
+        matching = perturbed(Matching(digits.train, CLASSES, ipc, RECIPES, schedule(chunk), SEED))
+        losses = matching.gradients()
+        return {name: (losses[name], pixels.grad) for name, pixels in matching.pixels.items()}
+
+    return compute
+
+
+@pytest.mark.parametrize("ipc", [8, 1])
+@pytest.mark.parametrize("chunk", CHUNKS)
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_gradients_equal_the_reference(plain, fast, name, chunk, ipc):
+    assert_same(fast(ipc, chunk)[name], plain(ipc)[name], name)
+
+
+def test_all_six_operations_take_part_in_the_comparison(digits):
+    iteration = reference.drawn(digits.train, CLASSES, schedule(), SEED, 0)
+    names = [SIX.split("_")[int(numbers[0] * 6)] for numbers in iteration.numbers]
+    assert set(names) == set(SIX.split("_"))
+    crop = iteration.numbers[names.index("crop")]
+    images = torch.arange(64.0).view(1, 1, 8, 8)
+    assert not torch.equal(reference.crop(images, *crop[1:]), images)
+
+
+def test_the_objective_has_a_gradient_in_every_pixel(plain):
+    # Else the comparisons above would compare zeros.
+    for name in reference.PRESETS:
+        loss, gradient = plain(8)[name]
+        assert loss.abs() > 0
+        assert (gradient.flatten(2).abs().amax(2) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "network", ["ConvNet-W4-D2-NN-ReLU-Max", "ConvNet-W8-D1-GN-LeakyReLU-None", "ConvNet-W4-D3-LN-Sigmoid-Avg"]
+)
+def test_coloured_images_and_other_networks(colours, network):
+    recipes = [registry.condenser(name) for name in ("ours", "ddm-paper", "dm+ridge")]
+    for number in (0, 7):
+        assert_equals_reference(colours, [2, 0, 3], 5, recipes, schedule(10, network), 4, number)
+
+
+@pytest.mark.parametrize("chunk", [5, 10_000])
+def test_batch_norm_sees_all_classes_in_one_batch(colours, chunk):
+    recipes = [registry.condenser(name) for name in ("ours", "ddm-code", "dm+ridge")]
+    assert_equals_reference(colours, range(4), 3, recipes, schedule(chunk, "ConvNet-W4-D2-BN"), 4)
+
+
+def test_without_augmentation(digits):
+    recipes = [registry.condenser("dm+sm")]
+    assert_equals_reference(digits.train, range(3), 4, recipes, schedule(strategy=""), 4)
+
+
+def test_a_batch_is_at_most_the_smallest_class_of_the_whole_set(colours):
+    # 20 images in class 0; class 3 has 23, but its draws must not depend on the classes beside it.
+    whole = Schedule(iterations=1, real_batch=1000, network="ConvNet-W4-D2", augmentation="color", chunk=50)
+    recipes = [registry.condenser("dm")]
+    assert Matching(colours, [3], 2, recipes, whole, 0).batch == 20
+    assert_equals_reference(colours, [3, 1], 2, recipes, whole, 0)
+
+
+def run(source, classes, names, schedule, iterations=4, ipc=3):
+    matching = Matching(source, classes, ipc, [registry.condenser(name) for name in names], schedule, 11)
+    for _ in range(iterations):
+        matching.step()
+    return matching
+
+
+@pytest.mark.parametrize("network", ["ConvNet-W8-D2", "ConvNet-W4-D2-BN"])
+def test_lockstep_changes_no_bit(digits, network):
+    together = run(digits.train, CLASSES, list(reference.PRESETS), schedule(30, network))
+    for name in reference.PRESETS:
+        alone = run(digits.train, CLASSES, [name], schedule(30, network))
+        assert torch.equal(alone.pixels[name], together.pixels[name]), name
+
+
+def test_two_runs_are_bit_equal_and_seeds_matter(digits):
+    first, second = (run(digits.train, CLASSES, ["ours", "dm+ridge"], schedule(30)) for _ in range(2))
+    for name, pixels in first.pixels.items():
+        assert torch.equal(pixels, second.pixels[name])
+    other = Matching(digits.train, CLASSES, 3, [registry.condenser("ours")], schedule(30), 12)
+    assert not torch.equal(other.pixels["ours"], run(digits.train, CLASSES, ["ours"], schedule(30), 0).pixels["ours"])
+
+
+def test_statistics_are_read_in_an_order_that_no_process_decides(digits):
+    # The order of a set differs between processes, and with it the rounding of summed gradients.
+    network = Matching(digits.train, [0], 1, [registry.condenser("dm")], schedule(), 0).network
+    wanted = {("embedding", every_image, part) for part in "abcdefghij"}
+    assert "".join(part for *_, part in read(network, torch.randn(1, 2, 1, 8, 8), wanted)) == "abcdefghij"
+
+
+SEPARABLE = [name for name in reference.PRESETS if name != "dm+ridge"]
+
+
+@pytest.mark.parametrize("chunk", [3, 30])
+def test_classes_condensed_apart_are_slices_of_all(digits, chunk):
+    whole = run(digits.train, CLASSES, SEPARABLE, schedule(chunk))
+    halves = [run(digits.train, classes, SEPARABLE, schedule(chunk)) for classes in (range(5), range(5, 10))]
+    for name in SEPARABLE:
+        joined = torch.cat([half.pixels[name] for half in halves])
+        torch.testing.assert_close(whole.pixels[name], joined, rtol=1e-3, atol=1e-3)
+        if chunk == 3:
+            # Each class goes through alone either way.
+            assert torch.equal(whole.pixels[name], joined), name
+
+
+@pytest.mark.parametrize(("name", "network"), [("dm+ridge", "ConvNet-W8-D2"), ("dm", "ConvNet-W8-D2-BN")])
+def test_coupled_classes_are_not_slices(digits, name, network):
+    whole = run(digits.train, CLASSES, [name], schedule(network=network)).pixels[name]
+    half = run(digits.train, range(5), [name], schedule(network=network)).pixels[name]
+    start = run(digits.train, range(5), [name], schedule(network=network), iterations=0).pixels[name]
+    assert (whole[:5] - half).abs().max() > 0.1 * (half - start).abs().max()
+
+
+def test_steps_are_sgd_with_momentum(digits):
+    matching = run(digits.train, CLASSES, ["dm", "dm+sm"], schedule(), iterations=0)
+    expected = {name: pixels.clone() for name, pixels in matching.pixels.items()}
+    velocity = {name: torch.zeros_like(pixels) for name, pixels in matching.pixels.items()}
+    for _ in range(3):
+        matching.step()
+        for name, pixels in matching.pixels.items():
+            velocity[name] = 0.5 * velocity[name] + pixels.grad
+            expected[name] = expected[name] - 1.0 * velocity[name]
+            torch.testing.assert_close(pixels, expected[name])
+
+
+def test_iterations_lower_the_loss_on_draws_never_used(digits):
+    def loss(matching):
+        total = 0.0
+        for number in range(1000, 1010):
+            matching.iteration = number
+            total += float(matching.gradients()["dm"])
+        return total
+
+    settings = {"names": ["dm"], "schedule": schedule(128), "ipc": 5}
+    before, after = (loss(run(digits.train, CLASSES, iterations=n, **settings)) for n in (0, 40))
+    assert after < 0.7 * before
+
+
+def test_a_tap_that_the_network_lacks_is_named(colours):
+    big = type(colours)(colours.images.repeat(1, 1, 2, 2), colours.labels, colours.mean, colours.std)
+    with pytest.raises(ValueError, match=r"ours taps 'act', which ResNet18 does not have \(block\)"):
+        Matching(big, [0], 1, [registry.condenser("ours")], schedule(network="ResNet18"), 0)
+
+
+@pytest.mark.cuda
+def test_cuda_agrees_with_the_reference(digits):
+    device_source = digits.train.to("cuda")
+    matching = Matching(device_source, CLASSES, 8, RECIPES, schedule(), SEED)
+    start = perturbed(Matching(digits.train, CLASSES, 8, RECIPES, schedule(), SEED))
+    for name, pixels in matching.pixels.items():
+        pixels.copy_(start.pixels[name])
+    losses = matching.gradients()
+    iteration = reference.drawn(digits.train, CLASSES, schedule(), SEED, 0)
+    for name, pixels in matching.pixels.items():
+        expected = reference_of(name, iteration, start.pixels[name])
+        torch.testing.assert_close(losses[name].cpu().double(), expected[0], rtol=1e-3, atol=1e-5)
+        error = (pixels.grad.cpu() - expected[1]).abs().max() / expected[1].abs().max().clamp_min(1e-12)
+        assert error < 1e-3, name

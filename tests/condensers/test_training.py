@@ -1,0 +1,159 @@
+"""Training on a memory: it learns, it repeats to the bit, and it is the recipe written out plainly."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from condensers import draws
+from condensers.images import LabelledImages
+from condensers.memory import Memory
+from condensers.training import Training, accuracy, augmented, chunk_of, predict, train
+from search_spaces.registry import build
+
+UPRIGHT = "color_crop_cutout_scale_rotate"
+
+
+@pytest.fixture(scope="module")
+def memory(digits):
+    return Memory(digits.train.normalise(digits.train.images), digits.train.labels, {}).first_per_class(10)
+
+
+def network(name="ConvNet-W16-D2", seed=0):
+    drawn = build(name, 10, (1, 8, 8))
+    draws.draw_network(drawn, seed)
+    return drawn
+
+
+def trained(memory, training, seed=0, name="ConvNet-W16-D2"):
+    drawn = network(name)
+    train(drawn, memory.images, memory.labels, training, seed)
+    return drawn
+
+
+def weights(network):
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_training_on_ten_images_per_class_learns_digits(digits, memory):
+    fresh = network()
+    assert accuracy(fresh, digits.test) < 0.3
+    train(fresh, memory.images, memory.labels, Training(epochs=80, batch=32, lr=0.05, augmentation=UPRIGHT), 0)
+    assert accuracy(fresh, digits.test) > 0.8
+
+
+def test_the_defaults_are_the_published_evaluation():
+    assert Training() == Training(1000, 256, 0.01, 0.9, 5e-4, "color_crop_cutout_flip_scale_rotate", 64)
+    assert chunk_of("cpu") == 64
+
+
+def test_the_same_seed_repeats_every_bit_and_another_does_not(memory):
+    training = Training(epochs=4, batch=32, augmentation=UPRIGHT)
+    first, again, other = (trained(memory, training, seed) for seed in (1, 1, 2))
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(other))
+
+
+def test_the_global_generator_is_left_alone(memory):
+    drawn, state = network(), torch.get_rng_state()
+    train(drawn, memory.images, memory.labels, Training(epochs=2, augmentation=UPRIGHT), 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def plain_loop(memory, training, seed, name="ConvNet-W16-D2"):
+    """SGD with momentum and weight decay by hand; after half of the epochs a tenth of the rate and no velocity."""
+    drawn = network(name).to(memory.images.dtype)
+    parameters = list(drawn.parameters())
+    velocity = [torch.zeros_like(p) for p in parameters]
+    for epoch in range(training.epochs):
+        if epoch == training.epochs // 2:
+            velocity = [torch.zeros_like(p) for p in parameters]
+        lr = training.lr if epoch < training.epochs // 2 else training.lr / 10
+        numbers = [(draws.fold(draws.key_of(seed, "order", epoch), i) % 2**64) >> 40 for i in range(len(memory))]
+        order = sorted(range(len(memory)), key=lambda i: numbers[i])
+        for step in range(0, len(order), training.batch):
+            chosen = order[step : step + training.batch]
+            batch = memory.images[chosen]
+            if training.augmentation:
+                key = draws.key_of(seed, "augment", epoch, step // training.batch)
+                batch = augmented(batch, training.augmentation, key)
+            loss = F.cross_entropy(drawn(batch), memory.labels[chosen])
+            with torch.no_grad():
+                for i, (p, g) in enumerate(zip(parameters, torch.autograd.grad(loss, parameters), strict=True)):
+                    velocity[i] = training.momentum * velocity[i] + g + training.weight_decay * p
+                    p -= lr * velocity[i]
+    return drawn
+
+
+@pytest.mark.parametrize("name", ["ConvNet-W16-D2", "ConvNet-W8-D2-BN"])
+@pytest.mark.parametrize("epochs", [4, 5])
+def test_training_is_the_plain_loop(memory, epochs, name):
+    # 100 images in batches of 32, each in chunks of 9: remainders of both kinds. In float64: ReLUs amplify rounding.
+    exact = replace(memory, images=memory.images.double())
+    training = Training(epochs, 32, lr=0.1, weight_decay=0.01, augmentation="", chunk=9)
+    drawn = network(name).double()
+    train(drawn, exact.images, exact.labels, training, 3)
+    torch.testing.assert_close(weights(drawn), weights(plain_loop(exact, training, 3, name)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ConvNet-W16-D2", "ConvNet-W8-D2-BN"])
+def test_every_minibatch_is_augmented_anew(memory, name):
+    training = Training(4, 32, lr=0.01, augmentation=UPRIGHT)
+    expected = plain_loop(memory, training, 3, name)
+    torch.testing.assert_close(weights(trained(memory, training, 3, name)), weights(expected), rtol=1e-3, atol=1e-5)
+
+
+def test_chunks_change_nothing_but_rounding(memory):
+    runs = [weights(trained(memory, Training(3, 64, lr=0.1, chunk=chunk))) for chunk in (64, 1, 10, 1000)]
+    for run in runs[1:]:
+        torch.testing.assert_close(run, runs[0], rtol=1e-3, atol=1e-5)
+    mixing = [weights(trained(memory, Training(2, 64, chunk=chunk), name="ConvNet-W8-D2-BN")) for chunk in (64, 10)]
+    assert torch.equal(*mixing)
+
+
+def test_progress_counts_epochs(memory):
+    done = []
+    train(network(), memory.images, memory.labels, Training(epochs=3), 0, done.append)
+    assert done == [1, 1, 1]
+
+
+def test_predictions_are_the_largest_logits(digits):
+    test = digits.test.subset(torch.arange(100))
+    for name in ("ConvNet-W16-D2", "ConvNet-W8-D2-BN"):
+        drawn = network(name)
+        found = predict(drawn, test, chunk=33)
+        with torch.no_grad():
+            # One by one: what another image of the chunk holds must not matter.
+            logits = [drawn.eval()(test.normalise(image)[None])[0] for image in test.images]
+        expected = [max(range(10), key=lambda label: each[label].item()) for each in logits]
+        assert found.tolist() == expected
+        right = sum(a == b for a, b in zip(expected, test.labels.tolist(), strict=True))
+        assert accuracy(drawn, test) == pytest.approx(right / 100)
+
+
+def test_a_minibatch_has_one_operation_and_each_image_its_own_strength():
+    grey = torch.full((64, 3, 8, 8), 0.5)
+    ramp = torch.linspace(-1, 1, 8).expand(64, 3, 8, 8)
+    kinds = []
+    for key in range(60):
+        shades = augmented(grey, "color_rotate", key)
+        if (shades.flatten(1).std(dim=1) < 1e-5).all():
+            kinds.append("color")
+            assert len(shades[:, 0, 0, 0].unique()) > 60
+        else:
+            kinds.append("rotate")
+            assert len(augmented(ramp.contiguous(), "color_rotate", key)[:, 0, 2, 2].unique()) > 60
+    assert 15 < kinds.count("color") < 45
+    assert torch.equal(augmented(grey, "", 0), grey)
+
+
+@pytest.mark.cuda
+def test_cuda_trains_alike(digits, memory):
+    training = Training(epochs=3, batch=32, lr=0.1, augmentation=UPRIGHT)
+    there = network().cuda()
+    train(there, memory.images.cuda(), memory.labels.cuda(), training, 0)
+    torch.testing.assert_close(weights(there).cpu(), weights(trained(memory, training)), rtol=1e-2, atol=1e-3)
+    device = LabelledImages(digits.test.images.cuda(), digits.test.labels.cuda(), digits.test.mean, digits.test.std)
+    assert predict(there, device).device.type == "cuda"
+    assert chunk_of("cuda") > 64

@@ -1,0 +1,42 @@
+"""What all tests share: shape checks at every call, real digits, and no CUDA test without CUDA."""
+
+import os
+
+# Tests compute little: a second thread gains nothing, and on a busy machine waiting for it costs minutes. Set before
+# torch reads it, and inherited by the processes that tests start, whose results are compared to the bit.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Before anything imports these packages: their annotations are checked from here on, in tests only.
+install_import_hook(["condensers", "search_spaces", "scenarios"], "beartype.beartype")
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("cuda"):
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+        # cuDNN's default, TF32, is a thousand times coarser than what such tests compare with.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """1352 training and 445 test images of 8x8 grey pixels in 10 classes."""
+    from scenarios.datasets import load
+
+    return load("digits", tmp_path_factory.mktemp("no data needed"))
+
+
+@pytest.fixture(scope="session")
+def colours():
+    """Random coloured images of 16x16 pixels in 4 classes of 20, 21, 22 and 23 images, shuffled."""
+    from condensers.images import LabelledImages
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(4).repeat_interleave(torch.arange(20, 24))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    images = torch.randint(0, 256, (len(labels), 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return LabelledImages(images, labels, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
