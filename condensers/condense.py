@@ -171,6 +171,7 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file: the run is over."""
+        """Delete the file, and what a kill in the middle of writing it left: the run is over."""
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
+                file.unlink(missing_ok=True)

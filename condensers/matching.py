@@ -65,7 +65,7 @@ class Schedule:
     real_batch: int = 256
     network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    chunk: int = 64
+    chunk: int = 16
 
     def describe(self) -> dict[str, object]:
         """The schedule as JSON values: part of a memory's config."""

@@ -26,12 +26,16 @@ class Training:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    chunk: int = 64
+    chunk: int = 16
 
 
-def chunk_of(device: torch.device | str) -> int:
-    """Images that go through a network at once: what fits the caches of a CPU, what fills a GPU."""
-    return 64 if torch.device(device).type == "cpu" else 8192
+def chunk_of(device: torch.device | str, shape: tuple[int, int, int]) -> int:
+    """Images of `shape` to put through a network at once: what fits the caches of a CPU, what fills a GPU.
+
+    On a CPU 16 images of 32 px trained 1.4 times as fast as 64 (ConvNet-W32-D3, one thread, measured together).
+    """
+    pixels = 2**14 if torch.device(device).type == "cpu" else 2**23
+    return max(1, pixels // (shape[1] * shape[2]))
 
 
 def train(
@@ -62,14 +66,14 @@ def train(
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: LabelledImages, chunk: int = 64) -> Int64[Tensor, "n"]:
+def predict(network: nn.Module, images: LabelledImages, chunk: int = 16) -> Int64[Tensor, "n"]:
     """The class of the largest logit for every image, in evaluation mode."""
     network.eval()
     parts = (network(_channels_last(images.normalise(part))).argmax(1) for part in images.images.split(chunk))
     return torch.cat(list(parts))
 
 
-def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 64) -> float:
+def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 16) -> float:
     """Fraction of the images that `network` puts into their class."""
     return (predict(network, images, chunk) == images.labels).double().mean().item()
 
@@ -83,7 +87,7 @@ def augmented(images: Float[Tensor, "n ch h w"], strategy: str, key: int) -> Flo
 
 
 def _accumulate(network: nn.Module, batch: Tensor, labels: Tensor, chunk: int) -> None:
-    """Gradient of the batch's mean loss, in chunks: 1.5 times faster on CPU than at once (measured at batch 256)."""
+    """Gradient of the batch's mean loss, in chunks."""
     mixes = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     chunk = len(batch) if mixes else chunk
     for images, targets in zip(batch.split(chunk), labels.split(chunk), strict=True):

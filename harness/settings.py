@@ -52,7 +52,7 @@ def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, de
         real_batch=_pick("real-batch", flags.real_batch, protocol.real_batch),
         network=network_of(flags, protocol, dataset),
         augmentation=dataset.augmentation,
-        chunk=_pick("chunk", flags.chunk, chunk_of(device)),
+        chunk=_pick("chunk", flags.chunk, chunk_of(device, dataset.shape)),
     )
 
 
@@ -62,7 +62,7 @@ def training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, devi
         epochs=_pick("epochs", flags.epochs, protocol.epochs),
         batch=protocol.batch,
         augmentation=dataset.augmentation,
-        chunk=_pick("chunk", flags.chunk, chunk_of(device)),
+        chunk=_pick("chunk", flags.chunk, chunk_of(device, dataset.shape)),
     )
 
 

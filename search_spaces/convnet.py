@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from search_spaces.norms import InstanceNorm
+
 NORMS: dict[str, Callable[[int, int], nn.Module]] = {
     "NN": lambda channels, side: nn.Identity(),
     "BN": lambda channels, side: nn.BatchNorm2d(channels),
     "LN": lambda channels, side: nn.LayerNorm([channels, side, side]),
-    # GroupNorm with one channel a group is affine instance norm; its kernel is the faster one in channels-last.
-    "IN": lambda channels, side: nn.GroupNorm(channels, channels),
+    "IN": lambda channels, side: InstanceNorm(channels),
     "GN": lambda channels, side: nn.GroupNorm(4, channels),
 }
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

@@ -44,8 +44,9 @@ def test_training_on_ten_images_per_class_learns_digits(digits, memory):
 
 
 def test_the_defaults_are_the_published_evaluation():
-    assert Training() == Training(1000, 256, 0.01, 0.9, 5e-4, "color_crop_cutout_flip_scale_rotate", 64)
-    assert chunk_of("cpu") == 64
+    assert Training() == Training(1000, 256, 0.01, 0.9, 5e-4, "color_crop_cutout_flip_scale_rotate", 16)
+    assert chunk_of("cpu", (3, 32, 32)) == 16
+    assert chunk_of("cpu", (3, 512, 512)) == 1
 
 
 def test_the_same_seed_repeats_every_bit_and_another_does_not(memory):
@@ -156,4 +157,4 @@ def test_cuda_trains_alike(digits, memory):
     torch.testing.assert_close(weights(there).cpu(), weights(trained(memory, training)), rtol=1e-2, atol=1e-3)
     device = LabelledImages(digits.test.images.cuda(), digits.test.labels.cuda(), digits.test.mean, digits.test.std)
     assert predict(there, device).device.type == "cuda"
-    assert chunk_of("cuda") > 64
+    assert chunk_of("cuda", (3, 32, 32)) > 64
