@@ -1,6 +1,6 @@
 """Compare condensers on a class-incremental stream: condense each step, retrain from the memory, test on all seen.
 
-    python -m harness.continual                                 digits, quick on a CPU: about 1 minute on two cores
+    python -m harness.continual                                 digits, quick on a CPU: 20 s on two cores
     python -m harness.continual --dataset cifar100 --steps 5    the field's benchmark: paper on CUDA, quick on a CPU
 
 Writes results.csv (one row per cell, network and metric), accuracy.png and the memories into the output folder. The
