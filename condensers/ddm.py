@@ -54,8 +54,12 @@ class Reading:
         return self.mm, self.cm, self.icd, MEAN_MATCH
 
 
-def _style(statistic: Statistic, distance: Distance, tap: str, layers: Literal["sum", "mean"]) -> Term:
-    return Term(statistic, distance, weight=LAMBDA, tap=tap, layers=layers)
+def _moments(statistic: Statistic, distance: Distance, tap: str, layers: Literal["sum", "mean"]) -> Term:
+    return Term(statistic, distance, weight=LAMBDA * ALPHA, tap=tap, layers=layers)
+
+
+def _correlation(distance: Distance, tap: str, layers: Literal["sum", "mean"]) -> Term:
+    return Term(gram, distance, weight=LAMBDA, tap=tap, layers=layers)
 
 
 def _diversity(distance: Distance) -> Term:
@@ -63,13 +67,15 @@ def _diversity(distance: Distance) -> Term:
 
 
 PAPER = Reading(
-    mm=_style(mean_and_variance, half_squared, "block", "sum"),
-    cm=_style(gram, quarter_squared, "block", "sum"),
+    mm=_moments(mean_and_variance, half_squared, "block", "sum"),
+    cm=_correlation(quarter_squared, "block", "sum"),
     icd=_diversity(crowding),
 )
 CODE = Reading(
-    mm=_style(mean_activation, half_squared_of_mean_map, "act", "mean"),
-    cm=_style(gram, squared, "act", "mean"),
+    mm=_moments(mean_activation, half_squared_of_mean_map, "act", "mean"),
+    cm=_correlation(squared, "act", "mean"),
     icd=_diversity(mean_crowding_of_two),
 )
-DEFAULT = replace(CODE, mm=_style(mean_and_deviation, half_squared_mean, "act", "mean"), icd=_diversity(mean_crowding))
+DEFAULT = replace(
+    CODE, mm=_moments(mean_and_deviation, half_squared_mean, "act", "mean"), icd=_diversity(mean_crowding)
+)

@@ -1,13 +1,15 @@
 """What `harness.evaluate` does: one cell per memory, one row per network."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from condensers import draws
-from condensers.memory import read_metadata
+from condensers.memory import Memory, read_metadata
 from condensers.training import Training, accuracy, train
 from harness import memories
 from harness.devices import name_of, resolve_device, set_precision
@@ -104,7 +106,7 @@ def _key(setting: Setting, stored: memories.Stored) -> str:
 def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
     started = time.perf_counter()
     with bar(setting.networks * setting.training.epochs, stored.name) as shown:
-        values = [_accuracy(setting, stored, replicate, shown.update) for replicate in range(setting.networks)]
+        values = _accuracies(setting, stored.memory, shown.update)
     metadata, per_class = stored.memory.metadata, stored.memory.per_class
     shared = {
         "cell": key,
@@ -130,12 +132,21 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
     return [shared | {"network_replicate": number, "value": value} for number, value in enumerate(values)]
 
 
-def _accuracy(setting: Setting, stored: memories.Stored, replicate: int, progress: object) -> float:
-    dataset, device = setting.dataset, setting.device
-    seed = seed_of(dataset.name, setting.seed, "evaluate", "network", replicate)
-    network = build(setting.network, dataset.classes, dataset.shape)
-    network = network.to(device=device, memory_format=torch.channels_last)
+def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], object]) -> list[float]:
+    """Test accuracy of every network, on data that are moved to the device once."""
+    test = setting.dataset.test.to(setting.device)
+    images, labels = memory.images.to(setting.device), memory.labels.to(setting.device)
+    values = []
+    for replicate in range(setting.networks):
+        seed = seed_of(setting.dataset.name, setting.seed, "evaluate", "network", replicate)
+        network = _network(setting, seed)
+        train(network, images, labels, setting.training, seed, progress)
+        values.append(accuracy(network, test, setting.training.chunk))
+    return values
+
+
+def _network(setting: Setting, seed: int) -> nn.Module:
+    network = build(setting.network, setting.dataset.classes, setting.dataset.shape)
+    network = network.to(device=setting.device, memory_format=torch.channels_last)
     draws.draw_network(network, draws.key_of(seed, "weights"))
-    images, labels = stored.memory.images.to(device), stored.memory.labels.to(device)
-    train(network, images, labels, setting.training, seed, progress)
-    return accuracy(network, dataset.test.to(device), setting.training.chunk)
+    return network
