@@ -3,7 +3,8 @@
 Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (2021). A strategy such as
 `color_crop_cutout_flip_scale_rotate` names the operations; each draw applies exactly one of them, chosen uniformly.
 All operations are written as one affine warp, one colour map and one mask, so that every class can have its own
-operation without a branch that the host decides. `align_corners=True` is pinned: it was the default of the torch
+operation without a branch that the host decides. `standard` is not a strategy of DSA: it crops *and* flips, as whole
+data sets are usually trained. `align_corners=True` is pinned: it was the default of the torch
 that the original ran on.
 """
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from search_spaces.names import unknown
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+STANDARD = "standard"
 NUMBERS = 4  # uniform numbers a draw uses: the operation, and up to three strengths
 SCALE = 1.2
 ROTATE = math.radians(15)
@@ -61,6 +63,8 @@ def draw(strategy: str, numbers: Float[Tensor, "g 4"], side: int) -> Draw | None
 
 def draw_one(strategy: str, number: float, numbers: Float[Tensor, "g 3"], side: int) -> Draw | None:
     """The same operation for every group, chosen on the host by `number`; strengths by group."""
+    if strategy == STANDARD:
+        return Draw(theta=_crop_and_flip(numbers, side), color=None, hole=None)
     names = operations(strategy)
     if not names:
         return None
@@ -94,8 +98,7 @@ def _theta(active: dict[str, Tensor], numbers: Tensor, side: int) -> Tensor:
     """Identity but for the active operation; a crop moves by whole pixels into a zero padding."""
     r = numbers[:, 0]
     zero, one = torch.zeros_like(r), torch.ones_like(r)
-    reach = int(side * CROP + 0.5)
-    shift = ((numbers[:, :2] * (2 * reach + 1)).floor() - reach) * (2 / (side - 1))
+    shift = _shift(numbers, side)
     zoom = numbers[:, :2] * (SCALE - 1 / SCALE) + 1 / SCALE
     angle = (r * 2 - 1) * ROTATE
     maps = {
@@ -108,6 +111,19 @@ def _theta(active: dict[str, Tensor], numbers: Tensor, side: int) -> Tensor:
     for name, on in active.items():
         theta = torch.where(on[:, None], torch.stack(maps[name], dim=1), theta)
     return theta.view(-1, 2, 3)
+
+
+def _crop_and_flip(numbers: Float[Tensor, "g 3"], side: int) -> Float[Tensor, "g 2 3"]:
+    """A crop by the first two numbers, mirrored in one of two cases by the third."""
+    shift, sign = _shift(numbers, side), torch.where(numbers[:, 2] < 0.5, -1.0, 1.0)
+    zero, one = torch.zeros_like(sign), torch.ones_like(sign)
+    return torch.stack((sign, zero, shift[:, 0], zero, one, shift[:, 1]), dim=1).view(-1, 2, 3)
+
+
+def _shift(numbers: Tensor, side: int) -> Float[Tensor, "g 2"]:
+    """Whole pixels to the side and down, in the warp's coordinates."""
+    reach = int(side * CROP + 0.5)
+    return ((numbers[:, :2] * (2 * reach + 1)).floor() - reach) * (2 / (side - 1))
 
 
 def _colors(active: Tensor, numbers: Tensor) -> Tensor:

@@ -145,3 +145,15 @@ def test_no_strategy_changes_nothing():
 def test_an_unknown_operation_is_named():
     with pytest.raises(ValueError, match=r"unknown augmentation 'flop'. Did you mean 'flip'\? Choices: color, crop"):
         draw("color_flop", numbers(1), 8)
+
+
+@pytest.mark.parametrize("side", [8, 15, 32])
+def test_standard_crops_and_flips_every_image(side):
+    before, drawn = images(groups=200, n=1, side=side), numbers(200)[:, 1:]
+    after = apply(draw_one("standard", 0.3, drawn, side), before)
+    reach = round(side / 8)
+    for group, found, (x, y, mirrored) in zip(before, after, drawn.tolist(), strict=True):
+        right, down = (int(r * (2 * reach + 1)) for r in (x, y))
+        padded = torch.nn.functional.pad(group, [reach] * 4)[..., down : down + side, right : right + side]
+        expected = padded.flip(-1) if mirrored < 0.5 else padded
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
