@@ -232,13 +232,17 @@ class Matching:
 
 def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tuple]) -> Statistics:
     """One forward pass of all images; the statistics that terms want of it."""
-    flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    tapped: dict[str, list[Tensor]] = {tap: [] for tap, *_ in wanted if tap != EMBEDDING}
-    layers = {EMBEDDING: [network.features(flat, tapped)]} | tapped
-    shape = images.shape[:2]
     # Sorted by name: the order of a set of functions changes from process to process, and with it the rounding.
     ordered = sorted(wanted, key=lambda reads: (reads[0], reads[1].__name__, reads[2]))
-    return {reads: [reads[1](x.unflatten(0, shape)) for x in layers[reads[0]]] for reads in ordered}
+    found: Statistics = {reads: [] for reads in ordered}
+
+    def tap(name: str, activation: Tensor) -> None:
+        for reads in ordered:
+            if reads[0] == name:
+                found[reads].append(reads[1](activation.unflatten(0, images.shape[:2])))
+
+    tap(EMBEDDING, network.features(images.flatten(0, 1).contiguous(memory_format=torch.channels_last), tap))
+    return found
 
 
 def initial_images(

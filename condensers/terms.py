@@ -26,7 +26,7 @@ class Term:
     """One weighted summand of an objective.
 
     Attributes:
-        statistic: activations `[C, B, ...]` of one layer to what is compared.
+        statistic: activations `[C, B, ...]` of one layer to what is compared, which is not a view of them.
         distance: statistics of the real and of the synthetic side to a scalar.
         weight: its factor in the objective.
         tap: which activations: the final `embedding`, or one per block: `conv`, `norm`, `act` or `block` output.
@@ -75,8 +75,8 @@ def mean_activation(x: Float[Tensor, "C B *rest"]) -> Float[Tensor, "C *rest"]:
 
 
 def every_image(x: Float[Tensor, "C B d"]) -> Float[Tensor, "C B d"]:
-    """Nothing is averaged."""
-    return x
+    """Nothing is averaged; a copy, for without gradients the network goes on in place."""
+    return x.clone()
 
 
 def mean_and_deviation(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C 2 ch"]:

@@ -6,7 +6,7 @@ Source of the shapes: the DM and DSA papers' public networks, which follow kuang
 
 from torch import Tensor, nn
 
-from search_spaces.convnet import NORMS
+from search_spaces.convnet import NORMS, ReLU, Tap
 
 
 class Staged(nn.Module):
@@ -20,12 +20,11 @@ class Staged(nn.Module):
         self.embedding_size = embedding_size
         self.classifier = nn.Linear(embedding_size, classes)
 
-    def features(self, x: Tensor, tapped: dict[str, list[Tensor]] | None = None) -> Tensor:
-        """Embedding before the classifier, `[n, embedding_size]`."""
+    def features(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
+        """Embedding before the classifier, `[n, embedding_size]`; `tap` is shown the output of every stage."""
         for stage in self.stages:
             x = stage(x)
-            if tapped is not None and "block" in tapped:
-                tapped["block"].append(x)
+            tap("block", x)
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,11 +46,11 @@ def alexnet(classes: int, shape: tuple[int, int, int], norm: str = "NN") -> Stag
     side = _check_side("AlexNet", shape)
     # The original pads 1-channel images by 2 more to reach 32 px; here the caller resizes instead.
     stages = [
-        nn.Sequential(nn.Conv2d(shape[0], 128, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        nn.Sequential(nn.Conv2d(128, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),
-        nn.Sequential(nn.Conv2d(192, 256, 3, padding=1), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(256, 192, 3, padding=1), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(192, 192, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(shape[0], 128, 5, padding=2), ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(128, 192, 5, padding=2), ReLU(), nn.MaxPool2d(2)),
+        nn.Sequential(nn.Conv2d(192, 256, 3, padding=1), ReLU()),
+        nn.Sequential(nn.Conv2d(256, 192, 3, padding=1), ReLU()),
+        nn.Sequential(nn.Conv2d(192, 192, 3, padding=1), ReLU(), nn.MaxPool2d(2)),
     ]
     return Staged(stages, 192 * (side // 8) ** 2, classes)
 
@@ -65,7 +64,7 @@ def vgg11(classes: int, shape: tuple[int, int, int], norm: str = "IN") -> Staged
     for widths in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
         layers: list[nn.Module] = []
         for width in widths:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), _norm(norm, width), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 3, padding=1), _norm(norm, width), ReLU()]
             channels = width
         stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
     return Staged(stages, 512 * (side // 32) ** 2, classes)
@@ -79,14 +78,14 @@ class BasicBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False),
             _norm(norm, width),
-            nn.ReLU(),
+            ReLU(),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             _norm(norm, width),
         )
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or inputs != width:
             self.skip = nn.Sequential(nn.Conv2d(inputs, width, 1, stride=stride, bias=False), _norm(norm, width))
-        self.activation = nn.ReLU()
+        self.activation = ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """`[n, inputs, h, w]` to `[n, width, h / stride, w / stride]`."""
@@ -100,7 +99,7 @@ def resnet18(classes: int, shape: tuple[int, int, int], norm: str = "IN") -> Sta
     """
     side = _check_side("ResNet18", shape)
     stages: list[nn.Module] = [
-        nn.Sequential(nn.Conv2d(shape[0], 64, 3, padding=1, bias=False), _norm(norm, 64), nn.ReLU())
+        nn.Sequential(nn.Conv2d(shape[0], 64, 3, padding=1, bias=False), _norm(norm, 64), ReLU())
     ]
     inputs = 64
     for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):

@@ -6,9 +6,29 @@ ConvNets varies width, depth, norm, activation and pooling; default W128-D3, ins
 
 from collections.abc import Callable
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.norms import InstanceNorm
+
+# Called with the name of every activation and the activation itself, which may be overwritten afterwards unless
+# gradients are wanted: a tap reduces it, or copies it, at once.
+Tap = Callable[[str, Tensor], object]
+
+
+class ReLU(nn.Module):
+    """Rectifier, leaky if `slope` is not 0; in place where no gradient is wanted, a quarter of its time there."""
+
+    def __init__(self, slope: float = 0.0) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with its negative values multiplied by the slope."""
+        in_place = not torch.is_grad_enabled()
+        return F.leaky_relu(x, self.slope, in_place) if self.slope else F.relu(x, in_place)
+
 
 NORMS: dict[str, Callable[[int, int], nn.Module]] = {
     "NN": lambda channels, side: nn.Identity(),
@@ -19,8 +39,8 @@ NORMS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "Sigmoid": nn.Sigmoid,
-    "ReLU": nn.ReLU,
-    "LeakyReLU": lambda: nn.LeakyReLU(0.01),
+    "ReLU": ReLU,
+    "LeakyReLU": lambda: ReLU(0.01),
 }
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "None": nn.Identity,
@@ -39,17 +59,11 @@ class ConvBlock(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.pool = POOLINGS[pooling]()
 
-    def forward(self, x: Tensor, tapped: dict[str, list[Tensor]] | None = None) -> Tensor:
-        """`[n, c, h, w]` to the block's output; what is tapped is appended to the lists of `tapped`."""
-        for tap, layer in (
-            ("conv", self.conv),
-            ("norm", self.norm),
-            ("act", self.activation),
-            ("block", self.pool),
-        ):
+    def forward(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
+        """`[n, c, h, w]` to the block's output; `tap` is shown the output of each of the four layers."""
+        for name, layer in zip(ConvNet.TAPS, (self.conv, self.norm, self.activation, self.pool), strict=True):
             x = layer(x)
-            if tapped is not None and tap in tapped:
-                tapped[tap].append(x)
+            tap(name, x)
         return x
 
 
@@ -95,10 +109,10 @@ class ConvNet(nn.Module):
         self.embedding_size = width * side * side
         self.classifier = nn.Linear(self.embedding_size, classes)
 
-    def features(self, x: Tensor, tapped: dict[str, list[Tensor]] | None = None) -> Tensor:
-        """Embedding before the classifier, `[n, width * side * side]`; see `ConvBlock.forward` for `tapped`."""
+    def features(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
+        """Embedding before the classifier, `[n, width * side * side]`; `tap` is shown what every block computes."""
         for block in self.blocks:
-            x = block(x, tapped)
+            x = block(x, tap)
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:

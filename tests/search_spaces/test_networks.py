@@ -19,6 +19,11 @@ def parameters(network):
     return sum(p.numel() for p in network.parameters())
 
 
+def into(tapped):
+    """A tap that keeps the wanted activations."""
+    return lambda name, x: tapped[name].append(x) if name in tapped else None
+
+
 def test_the_axes_are_those_of_the_720_networks():
     assert len(COMBINATIONS) * len((32, 64, 128, 256)) * len((1, 2, 3, 4)) == 720
 
@@ -30,7 +35,7 @@ def test_every_combination(norm, activation, pooling, depth):
     sides = [16 // 2**block if pooling != "None" else 16 for block in range(depth + 1)]
     tapped = {"conv": [], "norm": [], "act": [], "block": []}
     images = torch.randn(4, 3, 16, 16)
-    embedding = network.features(images, tapped)
+    embedding = network.features(images, into(tapped))
     assert embedding.shape == (4, network.embedding_size) == (4, 8 * sides[-1] ** 2)
     assert network(images).shape == (4, 5)
     for tap, at in (("conv", sides), ("norm", sides), ("act", sides), ("block", sides[1:])):
@@ -40,6 +45,21 @@ def test_every_combination(norm, activation, pooling, depth):
         torch.testing.assert_close(normed, _normed(conv, norm), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(act, _activated(normed, activation))
         torch.testing.assert_close(block, _pooled(act, pooling))
+
+
+@pytest.mark.parametrize(("norm", "activation", "pooling"), COMBINATIONS)
+def test_without_gradients_activations_are_the_same_and_their_memory_is_used_again(norm, activation, pooling):
+    network = build(f"ConvNet-W8-D2-{norm}-{activation}-{pooling}", 5, (3, 16, 16))
+    images, seen, again = torch.randn(4, 3, 16, 16), [], []
+    kept = images.clone()
+    wanted = network.features(images, lambda name, x: seen.append(x))
+    with torch.no_grad():
+        found = network.features(images, lambda name, x: again.append((x.clone(), x.data_ptr())))
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close([x for x, _ in again], seen, atol=1e-5, rtol=1e-5)
+    assert torch.equal(images, kept)
+    if norm == "IN" and activation != "Sigmoid":
+        assert len({place for _, place in again[:3]}) == 1
 
 
 def _normed(x, norm):
@@ -92,7 +112,7 @@ def test_parameters_of_norms(norm, own):
 def test_instance_norm_treats_every_image_and_channel_alone():
     network = build("ConvNet-W8-D1", 2, (1, 8, 8))
     images, tapped = torch.randn(3, 1, 8, 8), {"norm": []}
-    network.features(images * torch.tensor([1.0, 50.0, 0.1]).view(3, 1, 1, 1), tapped)
+    network.features(images * torch.tensor([1.0, 50.0, 0.1]).view(3, 1, 1, 1), into(tapped))
     torch.testing.assert_close(tapped["norm"][0].mean((2, 3)), torch.zeros(3, 8), atol=1e-5, rtol=0)
 
 
@@ -116,7 +136,7 @@ def test_instance_norm_treats_every_image_and_channel_alone():
 )
 def test_plain_classic_networks(name, size, stages, count):
     network, tapped = build(name, 10, (3, 32, 32)), {"block": []}
-    assert network.features(torch.randn(2, 3, 32, 32), tapped).shape == (2, size)
+    assert network.features(torch.randn(2, 3, 32, 32), into(tapped)).shape == (2, size)
     assert network.embedding_size == size
     assert [x.shape for x in tapped["block"]] == [(2, channels, side, side) for channels, side in stages]
     convolutions = sum(i * o * k * k + o for i, o, k in count)
@@ -127,7 +147,7 @@ def test_plain_classic_networks(name, size, stages, count):
 
 def test_resnet18():
     network, tapped = build("ResNet18", 10, (3, 32, 32)), {"block": []}
-    assert network.features(torch.randn(2, 3, 32, 32), tapped).shape == (2, 512)
+    assert network.features(torch.randn(2, 3, 32, 32), into(tapped)).shape == (2, 512)
     shapes = [(2, 64, 32, 32), (2, 64, 32, 32), (2, 128, 16, 16), (2, 256, 8, 8), (2, 512, 1, 1)]
     assert [x.shape for x in tapped["block"]] == shapes
     # The well-known size of the CIFAR form.
