@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 EMBEDDING = "embedding"
 VERSION = 1  # part of every config: raise it when a constant or a formula in this file changes
@@ -94,15 +95,48 @@ def mean_and_variance(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C 2 ch"]
 
 def gram(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C ch ch"]:
     """Correlation between channels, F F^T / (ch h w), averaged over the set (Gatys et al.; DDM, Eq. 5)."""
-    maps = x.movedim(2, -1).flatten(1, 3)
-    return maps.transpose(1, 2) @ maps / x[0].numel()
+    return _Products.apply(x.movedim(2, -1).flatten(1, 3)) / x[0].numel()
 
 
 def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], Float[Tensor, "C B ch"]]:
     """Mean and variance over space, as E[x^2] - E[x]^2: 12 times faster on CPU than `torch.var_mean` (measured)."""
-    maps = x.movedim(2, -1).flatten(2, 3)
-    mean = maps.mean(2)
-    return mean, (maps.square().mean(2) - mean.square()).clamp_min(0)
+    mean, square = _Powers.apply(x.movedim(2, -1).flatten(2, 3))
+    return mean, (square - mean.square()).clamp_min(0)
+
+
+# Both with a gradient of one pass over the maps where autograd's own takes several: with them the gradient of `ours`
+# takes 0.75 of the time (CIFAR-10 IPC 10, width 128, CPU time of one thread). Differentiable once.
+
+
+class _Products(torch.autograd.Function):
+    """`maps^T maps` of each class, `[C, n, ch]` to `[C, ch, ch]`."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, maps: Tensor) -> Tensor:
+        ctx.save_for_backward(maps)
+        return maps.transpose(1, 2) @ maps
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, slope: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        return maps @ (slope + slope.transpose(1, 2))
+
+
+class _Powers(torch.autograd.Function):
+    """Means of `maps` and of their squares over space, `[C, B, h * w, ch]` to two `[C, B, ch]`."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, maps: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(maps)
+        return maps.mean(2), maps.square().mean(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, of_mean: Tensor, of_square: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        pixels = maps.shape[2]
+        return torch.addcmul(of_mean[:, :, None] / pixels, maps, of_square[:, :, None] * (2 / pixels))
 
 
 # Distances: statistics of both sides to a scalar, summed over classes.
