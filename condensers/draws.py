@@ -37,7 +37,7 @@ def host_uniform(key: int) -> float:
     return ((fold(key, -1) & _MASK) >> 11) / 2.0**53
 
 
-def keys(key: int, positions: Int64[Tensor, "k"]) -> Int64[Tensor, "k"]:
+def keys(key: int | Int64[Tensor, "1"], positions: Int64[Tensor, "k"]) -> Int64[Tensor, "k"]:
     """`fold` of every position at once, on the device of `positions`."""
     return _mix(key + (positions + 1) * _signed(_GOLDEN))
 
@@ -64,7 +64,7 @@ def without_replacement(
     return uniform(keys, most).masked_fill(beyond, 2.0).argsort(dim=1, stable=True)[:, :n]
 
 
-def draw_network(network: nn.Module, seed: int) -> None:
+def draw_network(network: nn.Module, key: int | Int64[Tensor, "1"]) -> None:
     """Give every weight of `network` a fresh value in place, torch's default initialisation, drawn on its device.
 
     Convolutions and linear layers: weight and bias uniform in +-1/sqrt(fan in). Norms: weight 1, bias 0, running
@@ -74,7 +74,8 @@ def draw_network(network: nn.Module, seed: int) -> None:
     for layer in network.modules():
         drawn += _reset(layer)
     device = next(network.parameters()).device
-    values = uniform(torch.full((1,), seed, device=device), sum(p.numel() for p, _ in drawn))[0].mul_(2).sub_(1)
+    single = key if isinstance(key, Tensor) else torch.full((1,), key, device=device)
+    values = uniform(single, sum(p.numel() for p, _ in drawn))[0].mul_(2).sub_(1)
     with torch.no_grad():
         for (parameter, bound), part in zip(drawn, values.split([p.numel() for p, _ in drawn]), strict=True):
             parameter.copy_(part.view(parameter.shape)).mul_(bound)

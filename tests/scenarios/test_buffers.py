@@ -156,7 +156,7 @@ def run(digits, benchmark, kind, **settings):
     """A real run over both steps; accuracy on each step's test images afterwards."""
     torch.manual_seed(0)  # Avalanche's loaders shuffle with the global generator
     network = build("ConvNet-W16-D2", digits.classes, digits.shape)
-    draw_network(network, seed=1)
+    draw_network(network, 1)
     strategy = kind(
         model=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9),
