@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import tyro
 
+from harness.devices import keep_freed_memory
 from harness.flags import Common
 
 Config = TypeVar("Config", bound=Common)
@@ -21,6 +22,7 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     """
     prog = f"python -m harness.{config_type.__name__.lower()}"
     config = tyro.cli(config_type, prog=prog, description=description)
+    keep_freed_memory()
     try:
         if config.list_names:
             from harness.listing import print_names

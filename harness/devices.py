@@ -1,11 +1,13 @@
 """Devices and precisions as users name them. torch is imported where it is used: `--help` does without."""
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["fp32", "tf32"]
+Precision = Literal["fp32", "tf32", "bf16"]
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
 def resolve_device(name: str) -> "torch.device":
@@ -26,17 +28,31 @@ def resolve_device(name: str) -> "torch.device":
 
 
 def set_precision(precision: Precision, device: "torch.device") -> None:
-    """Switch TF32 on or off for convolutions and matrix products.
+    """Switch TF32 on or off for convolutions and matrix products; bf16 is for the real branch, beside TF32 on CUDA.
 
     Raises ValueError for tf32 on a CPU, which has none.
     """
     import torch
 
     if precision == "tf32" and device.type != "cuda":
-        raise ValueError("precision tf32 exists on CUDA only: use fp32")
+        raise ValueError("precision tf32 exists on CUDA only: use fp32 or bf16")
     # cuDNN's own default is on, which is not what fp32 says.
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep what activations free, instead of giving it back to the system and faulting it in again.
+
+    Training ConvNet-W128-D3 at chunk 16 then does 250 instead of 195 images a second (CPU time of one thread). Other
+    C libraries are left as they are. For a process of our own, not for a library to do to its user.
+    """
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 30)
+        mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def name_of(device: "torch.device") -> str:

@@ -26,7 +26,7 @@ class Common:
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Precision = "fp32"
-    """Arithmetic of the networks; tf32 on CUDA only."""
+    """Arithmetic of the networks; tf32 on CUDA only; bf16: the real images of matching condensers in bfloat16."""
     chunk: int | None = None
     """Images that go through a network at once; bounds memory. Default: at 32 px 16 on a CPU, 8192 on CUDA."""
     data_root: Path = Path("data")
