@@ -43,6 +43,10 @@ class Continual(Common):
     """Epochs of training on a memory."""
     store: Literal["float32", "float16", "uint8"] = "float32"
     """How synthetic pixels are kept, and scored; memories of real images keep indices."""
+    workers: int = 1
+    """Processes on this machine that share the cells."""
+    storage: str | None = None
+    """Database that the workers of all machines share, e.g. postgresql+psycopg://USER@HOST/NAME; also share --out."""
     out: Path | None = None
     """Output folder; default: out/continual/DATASET-STEPS."""
     dry_run: bool = False

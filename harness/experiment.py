@@ -39,6 +39,8 @@ class Experiment:
         schedule: of the condensers.
         training: of networks on a memory.
         whole: of networks on all real data.
+        storage: database that workers share, or None.
+        workers: processes on this machine.
     """
 
     dataset: Dataset
@@ -58,6 +60,8 @@ class Experiment:
     store: str
     device: torch.device
     out: Path
+    storage: str | None
+    workers: int
 
     @cached_property
     def on_device(self) -> Dataset:
@@ -131,6 +135,8 @@ def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: to
         store=config.store,
         device=device,
         out=config.out or Path("out", "continual", f"{config.dataset.replace('/', '_')}-{config.steps}steps"),
+        storage=config.storage,
+        workers=config.workers,
     )
 
 

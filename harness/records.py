@@ -103,11 +103,8 @@ class Records:
                 or the folder cannot be written.
         """
         lines = [self._fields(row) for row in rows]
-        lock = self._acquire("append")
-        try:
+        with self.lock("append"):
             self._extend(lines)
-        finally:
-            lock.release()
 
     def read(self) -> "pd.DataFrame":
         """Every row, with the schema's columns; no rows if there is no file yet.
@@ -152,6 +149,19 @@ class Records:
             yield cell not in self.finished()
         finally:
             self._drop(lock, cell)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Do something that one process of those sharing the folder may do at a time, after whoever is at it.
+
+        Raises:
+            ValueError: the folder cannot be written.
+        """
+        lock = self._acquire(name)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _drop(self, lock: FileLock, cell: str) -> None:
         # A lock file may go only once its cell is in the records: a process that opened the file before then

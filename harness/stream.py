@@ -6,7 +6,7 @@ so a finished one is never run again and a changed default never meets a stale r
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -21,6 +21,7 @@ from harness import memories
 from harness.devices import name_of
 from harness.experiment import WHOLE, Experiment
 from harness.progress import bar
+from harness.queue import Job, run_jobs
 from harness.records import provenance
 from harness.report import add_history
 from harness.seeds import key_of
@@ -104,32 +105,42 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 
 def run(experiment: Experiment) -> None:
     """Run every cell that is not in the records, sharing the folder with other processes that do the same."""
-    waiting = set(range(experiment.orders))
-    while waiting:
-        for order in sorted(waiting):
-            if _run_order(experiment, order):
-                waiting.discard(order)
-        if waiting:
-            # Another live process holds what is left.
-            time.sleep(1)
+    by_order = [score_cells(experiment, order) for order in range(experiment.orders)]
+    # All orders in turn: workers that start together condense different ones at once.
+    cells = {cell.key: cell for together in zip(*by_order, strict=True) for cell in together}
+    run_jobs(
+        jobs=[Job(cell.key, _shown(cell)) for cell in cells.values()],
+        execute=lambda job: _run_cell(experiment, cells[job.cell]),
+        records=experiment.records,
+        study="continual",
+        storage=experiment.storage,
+        workers=experiment.workers,
+    )
+    for order in by_order:
+        for name in sources(experiment):
+            add_history(experiment.records, [cell.key for cell in order if cell.condenser == name])
 
 
-def _run_order(experiment: Experiment, order: int) -> bool:
-    """Do what can be done of one class order; True when all of it is in the records."""
-    cells, finished = score_cells(experiment, order), experiment.records.finished()
-    todo = [cell for cell in cells if cell.key not in finished]
-    if todo:
-        plan = memory_plan(experiment, order)
-        progress, origin = _condensing(plan, order), provenance(name_of(experiment.device), experiment.precision)
-        if not memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin):
-            return False
-        _run_scores(experiment, order, todo)
-    finished = experiment.records.finished()
-    if any(cell.key not in finished for cell in todo):
-        return False
-    for name in sources(experiment):
-        add_history(experiment.records, [cell.key for cell in cells if cell.condenser == name])
-    return True
+def _shown(cell: Score) -> dict[str, str | int | float]:
+    return {"condenser": cell.condenser, "order": cell.order, "step": cell.step}
+
+
+def _run_cell(experiment: Experiment, cell: Score) -> float:
+    """Score a memory, made first if need be. Returns the cell's accuracy, nan while another process is at either."""
+    with experiment.records.claim(cell.key) as mine:
+        if mine and _ensure(experiment, cell):
+            experiment.records.append(_score(experiment, cell, _memory_of(experiment, cell)))
+    rows = experiment.records.read()
+    return rows[(rows["cell"] == cell.key) & (rows["metric"] == "accuracy")]["value"].mean()
+
+
+def _ensure(experiment: Experiment, cell: Score) -> bool:
+    """Make the memories of the cell's order, unless it needs none; False while another live process does."""
+    plan = memory_plan(experiment, cell.order)
+    if cell.condenser not in plan.names:
+        return True
+    progress, origin = _condensing(plan, cell.order), provenance(name_of(experiment.device), experiment.precision)
+    return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
 
 
 @contextmanager
@@ -138,31 +149,22 @@ def _condensing(plan: memories.Plan, order: int) -> Iterator[Callable[[int], obj
         yield shown.update
 
 
-def _run_scores(experiment: Experiment, order: int, todo: Sequence[Score]) -> None:
-    stream = continual_stream(experiment.dataset, experiment.steps, order)
-    for name in dict.fromkeys(cell.condenser for cell in todo):
-        memory = _memory_of(experiment, name, order)
-        for cell in (cell for cell in todo if cell.condenser == name):
-            with experiment.records.claim(cell.key) as mine:
-                if mine:
-                    experiment.records.append(_score(experiment, cell, memory, stream))
-
-
-def _memory_of(experiment: Experiment, name: str, order: int) -> Memory:
+def _memory_of(experiment: Experiment, cell: Score) -> Memory:
     for file in experiment.files:
-        if file.name == name:
+        if file.name == cell.condenser:
             return file.memory
-    if name == WHOLE:
+    if cell.condenser == WHOLE:
         train = experiment.dataset.train
         return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
-    return memory_plan(experiment, order).load(name, experiment.dataset)
+    return memory_plan(experiment, cell.order).load(cell.condenser, experiment.dataset)
 
 
-def _score(experiment: Experiment, cell: Score, memory: Memory, stream: CLScenario) -> list[dict[str, object]]:
+def _score(experiment: Experiment, cell: Score, memory: Memory) -> list[dict[str, object]]:
     """Train and test all networks of a cell; one row per network and metric."""
     whole = cell.condenser == WHOLE
     bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
     training = experiment.whole if whole else experiment.training
+    stream = continual_stream(experiment.dataset, experiment.steps, cell.order)
     started = time.perf_counter()
     with bar(training.epochs * experiment.networks, f"{cell.condenser}, order {cell.order}, step {cell.step}") as shown:
         strategy = RetrainFromMemory(

@@ -15,8 +15,10 @@ from safetensors import safe_open
 
 from harness.continual import Continual, main
 from harness.experiment import prepare
+from harness.queue import HEARTBEAT
 from harness.records import COLUMNS, Records
 from harness.statistics import paired_difference
+from harness.stream import score_cells
 
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
 TIMES = ["seconds"]
@@ -52,7 +54,7 @@ def finished(tmp_path_factory) -> Path:
 
 def start(out: Path, *flags: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "harness.continual", *FLAGS, *flags, "--out", str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", HEARTBEAT: "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -141,6 +143,33 @@ def test_two_processes_share_one_folder(finished, tmp_path):
         _, errors = process.communicate(timeout=180)
         assert process.returncode == 0, errors
     same_values(rows(tmp_path), rows(finished))
+
+
+def test_three_workers_one_killed_leave_the_table_of_one(finished, tmp_path):
+    experiment = prepare(replace(SMALL, out=tmp_path))
+    with experiment.records.claim(score_cells(experiment, 0)[0].key) as mine:
+        assert mine
+        first = start(tmp_path, "--workers", "3")  # waits for us with the first cell, the other two go on
+        while not experiment.records.finished():
+            assert first.poll() is None
+            time.sleep(0.1)
+        killed = started_by(first)[0]
+        os.kill(killed, signal.SIGKILL)
+        assert len(experiment.records.finished()) < 10
+    said, errors = first.communicate(timeout=180)
+    assert first.returncode == 0, errors
+    assert errors == ""
+    assert said.count("ended with exit code -9") == 1
+    same_values(rows(tmp_path), rows(finished))
+    logs = sorted((tmp_path / "workers").iterdir())
+    assert [log.name for log in logs] == ["worker-2.log", "worker-3.log"]
+    assert sum("rows: " in log.read_text() for log in logs) == 1
+
+
+def started_by(process: subprocess.Popen) -> list[int]:
+    table = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, text=True, check=True).stdout
+    pairs = [line.split() for line in table.splitlines()]
+    return [int(child) for parent, child in pairs if int(parent) == process.pid]
 
 
 def same_values(one: pd.DataFrame, other: pd.DataFrame) -> None:

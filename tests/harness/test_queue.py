@@ -1,0 +1,212 @@
+"""The queue with real processes that are killed, on SQLite and on a PostgreSQL server if one is installed."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from harness import queue as queue_module
+from harness.queue import HEARTBEAT, Job, _Queue, _url_of, run_jobs
+
+from . import queue_worker
+from .queue_worker import JOBS, execute_in, records_in, work
+
+CELLS = [job.cell for job in JOBS]
+COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
+
+
+@pytest.fixture(autouse=True)
+def quick_heartbeats(monkeypatch):
+    monkeypatch.setenv(HEARTBEAT, "1")
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """URL of a server of our own, reached through a socket in a folder of its own."""
+    pytest.importorskip("psycopg")
+    programs = [*Path("/usr/lib/postgresql").glob("*/bin"), *(Path(p) for p in os.environ["PATH"].split(os.pathsep))]
+    folder = next((each for each in programs if (each / "initdb").exists() and (each / "pg_ctl").exists()), None)
+    if folder is None:
+        pytest.skip("no PostgreSQL server is installed")
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    home = Path(tempfile.mkdtemp())
+    if user:
+        shutil.chown(home, user)
+
+    def run(program, *arguments):
+        command = [folder / program, "-D", home / "data", *arguments]
+        subprocess.run(command, check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)
+
+    run("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
+    run("pg_ctl", "start", "-w", "-l", home / "log", "-o", f"-k {home} -c listen_addresses= -c fsync=off")
+    yield f"postgresql+psycopg://postgres@/postgres?host={home}"
+    run("pg_ctl", "stop", "-m", "immediate")
+    shutil.rmtree(home)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def storage(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'queue.db'}"
+    return request.getfixturevalue("postgresql")
+
+
+@pytest.fixture
+def storage_here(tmp_path):
+    return f"sqlite:///{tmp_path / 'queue.db'}"
+
+
+def start(folder, storage, seconds):
+    command = [sys.executable, queue_worker.__file__, str(folder), storage, str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    """Cells that a worker started, after its happy end."""
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return said.split()
+
+
+def table(folder):
+    return records_in(folder).read().sort_values(["cell", "network"], ignore_index=True)
+
+
+def trials(storage):
+    """Of the only study."""
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).trials
+
+
+def cells_of(storage, state):
+    return sorted(trial.user_attrs["cell"] for trial in trials(storage) if trial.state == state)
+
+
+def test_three_workers_one_killed_amid_a_cell_leave_the_table_of_one(tmp_path, storage):
+    work(tmp_path / "one", None)
+    killed, *others = [start(tmp_path / "three", storage, 0.3) for _ in range(3)]
+    lost = killed.stdout.readline().strip()
+    killed.kill()
+    killed.communicate()
+    begun = [cell for process in others for cell in ended(process)]
+    pd.testing.assert_frame_equal(table(tmp_path / "three"), table(tmp_path / "one"))
+    assert sorted(begun) == CELLS, "each cell once, and the lost one again"
+    assert cells_of(storage, COMPLETE) == CELLS
+    assert cells_of(storage, FAIL) == [lost]
+    assert len(trials(storage)) == len(CELLS) + 1
+    shown = {trial.user_attrs["cell"]: trial.params for trial in trials(storage) if trial.state == COMPLETE}
+    assert shown == {job.cell: job.params for job in JOBS}
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_a_trial_taken_by_a_worker_that_died_at_once_comes_back(tmp_path, storage_here, monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 1)
+    records, url = records_in(tmp_path), _url_of(storage_here, tmp_path)
+    queue = _Queue(JOBS, execute_in(tmp_path), records, "numbers", url)
+    queue.study.ask()  # as Optuna takes a trial, before its heartbeats begin
+    work(tmp_path, storage_here)
+    assert cells_of(storage_here, COMPLETE) == CELLS
+    assert cells_of(storage_here, FAIL) == [CELLS[0]]
+
+
+def test_a_worker_that_slept_for_too_long_loses_its_trial_and_nothing_else(tmp_path, storage_here):
+    sleeper = start(tmp_path, storage_here, 0.2)
+    asleep = sleeper.stdout.readline().strip()
+    sleeper.send_signal(signal.SIGSTOP)
+    other = start(tmp_path, storage_here, 0.2)
+    while asleep not in cells_of(storage_here, FAIL):
+        assert other.poll() is None
+        time.sleep(0.3)
+    sleeper.send_signal(signal.SIGCONT)
+    begun = ended(sleeper) + ended(other)
+    assert sorted([asleep, *begun]) == CELLS
+    assert records_in(tmp_path).read()["cell"].value_counts().eq(2).all()
+    assert cells_of(storage_here, COMPLETE) == CELLS
+
+
+def test_the_study_is_rebuilt_from_the_records(tmp_path, storage_here, capsys):
+    records, execute = records_in(tmp_path), execute_in(tmp_path)
+    run_jobs(JOBS[:5], execute, records, "numbers", None, workers=1)
+    assert capsys.readouterr().out.split() == CELLS[:5]
+    work(tmp_path, storage_here)
+    assert capsys.readouterr().out.split() == CELLS[5:]
+    before = {trial.user_attrs["cell"]: (trial.value, trial.params) for trial in trials(storage_here)}
+    assert before["cell-3"] == (3 / 7, {"number": 3, "kind": "b"})
+    assert before["cell-4"][0] == -math.inf, "a network that diverged is done"
+    (tmp_path / "queue.db").unlink()
+    work(tmp_path, storage_here)
+    assert capsys.readouterr().out == ""
+    assert {trial.user_attrs["cell"]: (trial.value, trial.params) for trial in trials(storage_here)} == before
+
+
+def test_deleted_rows_are_run_again_whatever_the_study_says(tmp_path, storage_here, capsys):
+    work(tmp_path, storage_here)
+    path = records_in(tmp_path).path
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("cell-2")))
+    capsys.readouterr()
+    work(tmp_path, storage_here)
+    assert capsys.readouterr().out.split() == ["cell-2"]
+
+
+def test_jobs_in_another_order_share_the_study_and_other_jobs_do_not(tmp_path, storage_here):
+    for jobs in (JOBS, JOBS[::-1], JOBS[:-1]):
+        run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", storage_here, workers=1)
+    studies = optuna.get_all_study_summaries(storage_here)
+    assert sorted(study.n_trials for study in studies) == [8, 9]
+
+
+def test_a_cell_that_fails_says_why_and_is_tried_again_by_the_next_command(tmp_path, storage_here):
+    def diverge(job: Job) -> float:
+        if job.cell == "cell-1":
+            raise ValueError("cell-1 has no images")
+        return execute_in(tmp_path)(job)
+
+    with pytest.raises(ValueError, match="cell-1 has no images"):
+        run_jobs(JOBS, diverge, records_in(tmp_path), "numbers", storage_here, workers=1)
+    assert records_in(tmp_path).finished() == {"cell-0"}
+    work(tmp_path, storage_here)
+    assert records_in(tmp_path).finished() == set(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("queue.db", r"no database, .*: give sqlite:///PATH on one machine"),
+        ("journal.log", "a journal is not enough"),
+        ("redis://localhost", "no database"),
+        ("postgresql://me@host:port/x", "no database"),
+        ("sqlite://", "in memory, where other workers cannot see it"),
+        ("mysql+pymysql://localhost/x", "No module named 'pymysql'; for PostgreSQL pip install"),
+        ("sqlite:////nowhere/queue.db", "cannot use .* unable to open database file"),
+        ("sqlite:////etc/passwd", "cannot use .* file is not a database"),
+    ],
+)
+def test_a_bad_storage_is_one_line(tmp_path, storage, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        work(tmp_path, storage)
+    assert "\n" not in str(caught.value)
+    assert records_in(tmp_path).finished() == set()
+
+
+def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path):
+    pytest.importorskip("psycopg")
+    with pytest.raises(ValueError, match=r"cannot use --storage .*//me:\*\*\*@127.0.0.1:9/x: .*refused") as caught:
+        work(tmp_path, "postgresql+psycopg://me:se{cr}et@127.0.0.1:9/x")
+    assert "\n" not in str(caught.value)
+    assert "cr" not in str(caught.value)
+
+
+def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):
+    for workers, message in ((0, "--workers is 0; give at least 1"), (2, "run python -m harness.COMMAND")):
+        with pytest.raises(ValueError, match=message):
+            run_jobs(JOBS, execute_in(tmp_path), records_in(tmp_path), "numbers", None, workers)
