@@ -4,7 +4,9 @@ Source of the constants: DM (Zhao and Bilen, 2023) evaluation: 1000 epochs of SG
 of them with a fresh optimiser, momentum 0.9, weight decay 5e-4, batch 256, DSA on, the last epoch counts.
 """
 
-from collections.abc import Callable
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +15,16 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from condensers import augmentation, draws
+from condensers.ensemble import join, joinable, separate
 from condensers.images import LabelledImages
 
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained on a memory; `chunk` images go through it at once, which changes only rounding."""
+    """How a network is trained on a memory.
+
+    `chunk` images go through at once, of one network or of several (`together_of`), which changes only rounding.
+    """
 
     epochs: int = 1000
     batch: int = 256
@@ -32,7 +38,9 @@ class Training:
 def chunk_of(device: torch.device | str, shape: tuple[int, int, int]) -> int:
     """Images of `shape` to put through a network at once: what fits the caches of a CPU, what fills a GPU.
 
-    On a CPU 16 images of 32 px trained 1.8 times as fast as 64 (ConvNet-W32-D3, one thread, measured together).
+    On a CPU 16 images of 32 px trained 1.3 to 1.8 times as fast as 64 (ConvNet-W32-D3, one thread, measured together).
+    The reason is not the cache: freed maps of that size go back to the kernel, and the next ones are faulted in page
+    by page. Where the allocator keeps them (glibc's M_MMAP_MAX 0, a high M_TRIM_THRESHOLD) 64 were 1.1 times as fast.
     """
     pixels = 2**14 if torch.device(device).type == "cpu" else 2**23
     return max(1, pixels // (shape[1] * shape[2]))
@@ -50,19 +58,40 @@ def train(
 
     `progress` is called with 1 after every epoch.
     """
-    network.train()
-    optimizer = _optimizer(network, training, training.lr)
-    for epoch in range(training.epochs):
-        if epoch == max(1, training.epochs // 2):
-            optimizer = _optimizer(network, training, training.lr / 10)
-        order = draws.permutation(draws.key_of(seed, "order", epoch), len(labels), labels.device)
-        for step, chosen in enumerate(order.split(training.batch)):
-            key = draws.key_of(seed, "augment", epoch, step)
-            batch = augmented(images[chosen], training.augmentation, key)
-            optimizer.zero_grad(set_to_none=True)
-            _accumulate(network, batch, labels[chosen], training.chunk)
-            optimizer.step()
-        progress(1)
+    train_all([network], images, labels, training, [seed], progress)
+
+
+def train_all(
+    networks: Sequence[nn.Module],
+    images: Float[Tensor, "n ch h w"],
+    labels: Int64[Tensor, "n"],
+    training: Training,
+    seeds: Sequence[int],
+    progress: Callable[[int], object] = lambda epochs: None,
+) -> None:
+    """Train every network in place on the same images, each as `train` would with its own seed, to rounding.
+
+    `progress` is called with the number of networks that have gone through one more epoch.
+
+    Raises:
+        ValueError: not one seed for each network, or networks of different architectures.
+    """
+    if len(seeds) != len(networks):
+        raise ValueError(f"{len(seeds)} seeds for {len(networks)} networks; give each network its own")
+    groups = math.ceil(len(networks) / together_of(networks[0], training, len(labels)))
+    for first in range(groups):
+        _train(networks[first::groups], images, labels, training, seeds[first::groups], progress)
+
+
+def together_of(network: nn.Module, training: Training, images: int) -> int:
+    """Networks like this one to train side by side on that many images: as many as have their minibatches in a chunk.
+
+    One if its layers cannot be joined. Measured on one CPU thread against one after another: at 8 px (ConvNet-W32-D2)
+    1.0 to 1.8 times as fast in minibatches of 64, 3 or 4 at once, and 3.4 to 5.5 times in minibatches of 10, 20 at
+    once; the higher numbers where the allocator keeps freed memory. There three at once are 0.9 times as fast at 32 px
+    (ConvNet-W32-D3 and W128-D3), where a CPU's chunk leaves one at a time. CUDA is not measured.
+    """
+    return max(1, training.chunk // min(training.batch, images)) if joinable(network) else 1
 
 
 @torch.no_grad()
@@ -80,18 +109,81 @@ def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 16) -> flo
 
 def augmented(images: Float[Tensor, "n ch h w"], strategy: str, key: int) -> Float[Tensor, "n ch h w"]:
     """One operation for the minibatch, its strength drawn for each image."""
-    single = torch.full((1,), key, device=images.device)
-    numbers = draws.uniform(single, 3 * len(images)).view(-1, 3)
-    draw = augmentation.draw_one(strategy, draws.host_uniform(key), numbers, images.shape[-1])
-    return _channels_last(augmentation.apply(draw, images[:, None])[:, 0])
+    return augmented_all(images[None], strategy, [key])
 
 
-def _accumulate(network: nn.Module, batch: Tensor, labels: Tensor, chunk: int) -> None:
-    """Gradient of the batch's mean loss, in chunks."""
+def augmented_all(
+    images: Float[Tensor, "k n ch h w"], strategy: str, keys: Sequence[int]
+) -> Float[Tensor, "n channels h w"]:
+    """Every network's minibatch as its key alone augments it, side by side; those with the same operation at once."""
+    size, side = images.shape[1], images.shape[-1]
+    numbers = draws.uniform(_on(images.device, keys), 3 * size).unflatten(1, (size, 3))
+    done: dict[int, Tensor] = {}
+    for members in _alike(strategy, keys):
+        strengths = torch.cat([numbers[network] for network in members])
+        draw = augmentation.draw_one(strategy, draws.host_uniform(keys[members[0]]), strengths, side)
+        batch = torch.cat([images[network] for network in members])
+        done |= zip(members, augmentation.apply(draw, batch[:, None])[:, 0].split(size), strict=True)
+    return _channels_last(torch.cat([done[network] for network in range(len(keys))], dim=1))
+
+
+def _train(
+    networks: Sequence[nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    training: Training,
+    seeds: Sequence[int],
+    progress: Callable[[int], object],
+) -> None:
+    """Train the networks side by side, each from its own seed."""
+    for network in networks:
+        network.train()
+    joined = join(networks)
+    optimizer = _optimizer(joined, training, training.lr)
+    for epoch in range(training.epochs):
+        if epoch == max(1, training.epochs // 2):
+            optimizer = _optimizer(joined, training, training.lr / 10)
+        for batch, targets in _minibatches(images, labels, training, seeds, epoch):
+            optimizer.zero_grad(set_to_none=True)
+            _accumulate(joined, batch, targets, training.chunk)
+            optimizer.step()
+        progress(len(networks))
+    separate(joined, networks)
+
+
+def _minibatches(
+    images: Tensor, labels: Tensor, training: Training, seeds: Sequence[int], epoch: int
+) -> Iterator[tuple[Float[Tensor, "n channels h w"], Int64[Tensor, "n k"]]]:
+    """An epoch's minibatches of the k networks side by side; each network has the order and the draws of its seed."""
+    keys = _on(labels.device, [draws.key_of(seed, "order", epoch) for seed in seeds])
+    orders = draws.uniform(keys, len(labels)).argsort(dim=1, stable=True)  # of each key, draws.permutation
+    for step, chosen in enumerate(orders.split(training.batch, dim=1)):
+        named = [draws.key_of(seed, "augment", epoch, step) for seed in seeds]
+        yield augmented_all(images[chosen], training.augmentation, named), labels[chosen].T
+
+
+def _alike(strategy: str, keys: Sequence[int]) -> list[list[int]]:
+    """Where the keys stand that choose the same operation."""
+    operations = 1 if strategy == augmentation.STANDARD else len(augmentation.operations(strategy))
+    alike: dict[int, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        alike[int(draws.host_uniform(key) * operations)].append(position)
+    return list(alike.values())
+
+
+def _on(device: torch.device, keys: Sequence[int]) -> Int64[Tensor, "k"]:
+    """Keys on the device; out of pinned memory, or the host would wait until they are copied."""
+    return torch.tensor(keys, pin_memory=device.type == "cuda").to(device, non_blocking=True)
+
+
+def _accumulate(network: nn.Module, batch: Tensor, labels: Int64[Tensor, "n k"], chunk: int) -> None:
+    """Gradient of the batch's mean loss, summed over the k networks, in chunks."""
+    networks = labels.shape[1]
     mixes = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
-    chunk = len(batch) if mixes else chunk
+    chunk = len(batch) if mixes else max(1, chunk // networks)
     for images, targets in zip(batch.split(chunk), labels.split(chunk), strict=True):
-        (F.cross_entropy(network(images), targets, reduction="sum") / len(batch)).backward()
+        logits = network(images).unflatten(1, (networks, -1)).flatten(0, 1)
+        (F.cross_entropy(logits, targets.flatten(), reduction="sum") / len(batch)).backward()
 
 
 def _optimizer(network: nn.Module, training: Training, lr: float) -> torch.optim.SGD:

@@ -10,7 +10,7 @@ from torch import nn
 
 from condensers import draws
 from condensers.memory import Memory, read_metadata
-from condensers.training import Training, accuracy, train
+from condensers.training import Training, accuracy, train_all
 from harness import memories
 from harness.devices import name_of, resolve_device, set_precision
 from harness.evaluate import Evaluate
@@ -136,13 +136,10 @@ def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], obje
     """Test accuracy of every network, on data that are moved to the device once."""
     test = setting.dataset.test.to(setting.device)
     images, labels = memory.images.to(setting.device), memory.labels.to(setting.device)
-    values = []
-    for replicate in range(setting.networks):
-        seed = seed_of(setting.dataset.name, setting.seed, "evaluate", "network", replicate)
-        network = _network(setting, seed)
-        train(network, images, labels, setting.training, seed, progress)
-        values.append(accuracy(network, test, setting.training.chunk))
-    return values
+    seeds = [seed_of(setting.dataset.name, setting.seed, "evaluate", "network", n) for n in range(setting.networks)]
+    networks = [_network(setting, seed) for seed in seeds]
+    train_all(networks, images, labels, setting.training, seeds, progress)
+    return [accuracy(network, test, setting.training.chunk) for network in networks]
 
 
 def _network(setting: Setting, seed: int) -> nn.Module:

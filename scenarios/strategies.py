@@ -41,7 +41,7 @@ def silent_evaluator() -> EvaluationPlugin:
         )
 
 
-# Collated test images, for as long as their stream lives: every strategy on a stream tests on the same ones.
+# Collated test images where they are tested, for as long as their stream lives: all strategies on it share them.
 _COLLATED: WeakKeyDictionary[CLExperience, list[Tensor]] = WeakKeyDictionary()
 
 
@@ -163,25 +163,25 @@ class RetrainFromMemory(SupervisedTemplate):
         self.model = self.networks[0]
 
     def make_eval_dataloader(self, **kwargs: object) -> None:
-        """Batches cut from whole tensors, collated once per experience."""
-        batches = (column.split(self.eval_mb_size) for column in _columns(self.experience, self.adapted_dataset))
-        self.dataloader = [[column.to(self.device) for column in batch] for batch in zip(*batches, strict=True)]
+        """Batches cut from whole tensors, collated and moved to the device once per experience."""
+        columns = _columns(self.experience, self.adapted_dataset, self.device)
+        batches = (column.split(self.eval_mb_size) for column in columns)
+        self.dataloader = [list(batch) for batch in zip(*batches, strict=True)]
 
     def _train_exp(self, experience: CLExperience, eval_streams: object = None, **kwargs: object) -> None:
         images, labels = (tensor.to(self.device) for tensor in self.buffer.tensors())
-        for replicate, network in enumerate(self.networks):
-            seed = self.make_seed(experience.current_experience, replicate)
-            trainer.train(network, images, labels, self.training, seed, self.progress)
+        seeds = [self.make_seed(experience.current_experience, replicate) for replicate in range(len(self.networks))]
+        trainer.train_all(self.networks, images, labels, self.training, seeds, self.progress)
 
     def _activate(self, evaluators: Sequence[EvaluationPlugin]) -> None:
         for evaluator in self.evaluators:
             evaluator.active = evaluator in evaluators
 
 
-def _columns(experience: CLExperience, data: AvalancheDataset) -> list[Tensor]:
-    """Images, labels and task labels of an experience, one tensor each."""
-    if experience not in _COLLATED:
-        _COLLATED[experience] = list(data.collate_fn([data[index] for index in range(len(data))]))
+def _columns(experience: CLExperience, data: AvalancheDataset, device: torch.device) -> list[Tensor]:
+    """Images, labels and task labels of an experience, one tensor each, on the device."""
+    columns = _COLLATED.get(experience) or data.collate_fn([data[index] for index in range(len(data))])
+    _COLLATED[experience] = [column.to(device) for column in columns]
     return _COLLATED[experience]
 
 

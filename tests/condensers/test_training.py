@@ -9,7 +9,17 @@ import torch.nn.functional as F
 from condensers import draws
 from condensers.images import LabelledImages
 from condensers.memory import Memory
-from condensers.training import Training, accuracy, augmented, chunk_of, predict, train
+from condensers.training import (
+    Training,
+    accuracy,
+    augmented,
+    augmented_all,
+    chunk_of,
+    predict,
+    together_of,
+    train,
+    train_all,
+)
 from search_spaces.registry import build
 
 UPRIGHT = "color_crop_cutout_scale_rotate"
@@ -147,6 +157,96 @@ def test_a_minibatch_has_one_operation_and_each_image_its_own_strength():
             assert len(augmented(ramp.contiguous(), "color_rotate", key)[:, 0, 2, 2].unique()) > 60
     assert 15 < kinds.count("color") < 45
     assert torch.equal(augmented(grey, "", 0), grey)
+
+
+def trained_both_ways(memory, training, name, count):
+    """Networks trained one after another, and the same ones as `train_all` has them."""
+    alone, together = ([network(name, seed) for seed in range(count)] for _ in range(2))
+    alone, together = ([drawn.to(memory.images.dtype) for drawn in drawns] for drawns in (alone, together))
+    for seed, drawn in enumerate(alone):
+        train(drawn, memory.images, memory.labels, training, seed)
+    train_all(together, memory.images, memory.labels, training, range(count))
+    return alone, together
+
+
+def assert_alike(alone, together, rtol, atol):
+    for a, b in zip(alone, together, strict=True):
+        for one, other in zip(a.state_dict().values(), b.state_dict().values(), strict=True):
+            torch.testing.assert_close(one, other, rtol=rtol, atol=atol)
+    assert not torch.equal(weights(together[0]), weights(together[1]))
+
+
+@pytest.mark.parametrize("name", ["", "-GN-LeakyReLU-Max", "-BN", "-NN-Sigmoid"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_each_network_of_a_group_learns_what_it_learns_alone(memory, name, count):
+    # Groups of up to 4: one of 2, or of 3 and 2. In float64, where nothing but the mathematics can differ.
+    exact = replace(memory, images=memory.images.double())
+    training = Training(3, 32, lr=0.1, weight_decay=0.01, augmentation="", chunk=128)
+    assert together_of(network(), training, len(memory)) == 4
+    assert_alike(*trained_both_ways(exact, training, f"ConvNet-W8-D2{name}", count), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("augmentation", [UPRIGHT, "flip", "standard", ""])
+def test_each_network_of_a_group_has_the_augmentation_that_it_has_alone(memory, augmentation):
+    training = Training(3, 32, augmentation=augmentation, chunk=1000)
+    assert_alike(*trained_both_ways(memory, training, "ConvNet-W8-D2", 7), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("augmentation", [UPRIGHT, "color_flip", "standard", ""])
+def test_augmented_side_by_side_to_the_bit(memory, augmentation):
+    keys = list(range(12))
+    images = torch.stack([memory.images[key : key + 20] for key in keys])
+    alone = [augmented(part, augmentation, key) for part, key in zip(images, keys, strict=True)]
+    assert torch.equal(augmented_all(images, augmentation, keys), torch.cat(alone, dim=1))
+
+
+def test_accuracies_are_those_of_training_one_after_another(digits, memory):
+    training = Training(epochs=25, batch=50, lr=0.1, augmentation=UPRIGHT, chunk=400)
+    pairs = zip(*trained_both_ways(memory, training, "ConvNet-W8-D2", 8), strict=True)
+    found = torch.tensor([[accuracy(drawn, digits.test, 256) for drawn in pair] for pair in pairs])
+    assert found.mean() > 0.7
+    # Rounding grows over 50 steps: an image here and there, where seeds differ by twenty.
+    assert found.diff(dim=1).abs().max() <= 3 / len(digits.test)
+    assert found.std(dim=0).min() > 6 / len(digits.test)
+
+
+def test_as_many_train_together_as_a_chunk_has_room_for():
+    training = Training(batch=64, chunk=256)
+    assert together_of(network(), training, 1000) == 4
+    assert together_of(network(), training, 10) == 25
+    assert together_of(network(), Training(), 1000) == 1
+    assert together_of(network("ConvNet-W8-D2-LN"), training, 10) == 1
+
+
+def test_layers_that_cannot_be_joined_train_one_after_another(memory):
+    training = Training(2, 32, augmentation=UPRIGHT, chunk=256)
+    alone, after = trained_both_ways(memory, training, "ConvNet-W8-D2-LN", 2)
+    assert all(torch.equal(weights(a), weights(b)) for a, b in zip(alone, after, strict=True))
+
+
+def test_progress_counts_the_epochs_of_all_networks(memory):
+    done = []
+    drawn = [network(seed=seed) for seed in range(3)]
+    train_all(drawn, memory.images, memory.labels, Training(epochs=2, batch=50, chunk=100), range(3), done.append)
+    assert done == [2, 2, 1, 1]
+    assert all(drawn.training for drawn in drawn)
+
+
+def test_every_network_needs_its_own_seed(memory):
+    with pytest.raises(ValueError, match="1 seeds for 2 networks"):
+        train_all([network(), network()], memory.images, memory.labels, Training(epochs=1), [0])
+
+
+@pytest.mark.cuda
+def test_cuda_trains_together_what_the_cpu_trains_alone(memory):
+    training = Training(epochs=3, batch=32, lr=0.1, augmentation=UPRIGHT, chunk=chunk_of("cuda", (1, 8, 8)))
+    there = [network(seed=seed).cuda() for seed in range(4)]
+    assert together_of(there[0], training, len(memory)) > 4
+    train_all(there, memory.images.cuda(), memory.labels.cuda(), training, range(4))
+    for seed, drawn in enumerate(there):
+        here = network(seed=seed)
+        train(here, memory.images, memory.labels, training, seed)
+        torch.testing.assert_close(weights(drawn).cpu(), weights(here), rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.cuda

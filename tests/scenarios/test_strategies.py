@@ -10,7 +10,7 @@ from avalanche.training.plugins import EvaluationPlugin
 
 from condensers.draws import draw_network, key_of
 from condensers.memory import Memory
-from condensers.training import Training, accuracy, predict
+from condensers.training import Training, accuracy, predict, together_of
 from scenarios.buffers import CondensedBuffer
 from scenarios.datasets import load
 from scenarios.strategies import (
@@ -172,6 +172,23 @@ def test_every_replicate_is_trained_with_its_own_seed(digits, memory, benchmark)
     assert not torch.equal(weights(strategy.networks[0]), weights(strategy.networks[1]))
 
 
+def test_replicates_that_train_together_become_the_networks_that_they_are_alone(digits, memory, benchmark, live):
+    strategy = retrain(digits, memory)
+    alone = strategy.training
+    strategy.training = replace(alone, chunk=256)
+    for step, experience in enumerate(benchmark.train_stream[:2]):
+        strategy.train(experience)
+        apart, together = (
+            together_of(strategy.model, t, len(strategy.buffer.buffer)) for t in (alone, strategy.training)
+        )
+        assert apart == 1
+        assert together >= REPLICATES
+        for replicate, network in enumerate(strategy.networks):
+            torch.testing.assert_close(weights(network), weights(live[step][replicate].network), rtol=1e-2, atol=1e-3)
+            found = strategy.evaluate(replicate, benchmark.test_stream[: step + 1])
+            assert found["accuracy"] == pytest.approx(live[step][replicate].scores["accuracy"], abs=0.02)
+
+
 def test_a_shorter_stream_is_scored_without_leftovers_of_a_longer_one(digits, memory, benchmark, live):
     strategy = retrain(digits, memory, replicates=1)
     strategy.train(benchmark.train_stream[0])
@@ -200,6 +217,19 @@ def test_evaluation_batches_are_those_of_avalanche(digits, memory, benchmark):
     assert len(pairs) > 1
     for ours, theirs in pairs:
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_test_images_are_moved_to_the_device_once(digits, memory):
+    # The meta device takes a copy from anywhere and gives none back: a second one from the host would be another.
+    stream, loaders = continual_stream(digits, STEPS, ORDER).test_stream, []
+    for _ in range(2):
+        strategy = retrain(digits, memory, replicates=1)
+        strategy.device, strategy.experience = torch.device("meta"), stream[2]
+        strategy.eval_dataset_adaptation()
+        strategy.make_eval_dataloader()
+        loaders.append(strategy.dataloader)
+    assert all(column.is_meta for column in loaders[0][0])
+    assert all(one._base is other._base for one, other in zip(*(loader[0] for loader in loaders), strict=True))
 
 
 def test_nothing_is_printed(digits, memory, benchmark, capfd, recwarn):

@@ -1,0 +1,93 @@
+"""Networks of one architecture side by side, as one network: its channels are theirs, one network after the other.
+
+Convolutions become grouped convolutions, a group for each network; norms of single channels or of groups of them keep
+every channel's numbers apart by themselves, batch norm's running statistics among them; linear layers become one
+batched product. No number of one network reaches another, so each learns what it learns alone, to rounding, in a
+fraction of the calls. (`vmap` over the networks' gradients, measured beside it, was slower than one after another: 0.5
+to 0.9 of the speed for 3 and 20 ConvNets at 8 and 32 px on a CPU.)
+"""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from search_spaces.norms import InstanceNorm
+
+# What each layer counts in channels, or in groups of them: with k networks there are k times as many.
+_WIDTHS: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("in_channels", "out_channels", "groups"),
+    nn.GroupNorm: ("num_channels", "num_groups"),
+    InstanceNorm: ("num_channels", "num_groups"),
+    nn.BatchNorm2d: ("num_features",),
+    nn.Linear: (),
+}
+
+
+class Linears(nn.Module):
+    """The linear layers of `networks` networks; weights and biases lie one below the other."""
+
+    def __init__(self, networks: int) -> None:
+        super().__init__()
+        self.networks = networks
+
+    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
+        """Features of all networks, `[n, networks * d]`, to outputs of all networks."""
+        weight, bias = (part.unflatten(0, (self.networks, -1)) for part in (self.weight, self.bias))
+        features = x.unflatten(1, (self.networks, -1)).transpose(0, 1)
+        return torch.baddbmm(bias[:, None], features, weight.transpose(1, 2)).transpose(0, 1).flatten(1)
+
+
+def joinable(network: nn.Module) -> bool:
+    """Whether all its layers with weights are known here. A LayerNorm is not: it mixes the channels of a network."""
+    return all(type(layer) in _WIDTHS for layer in _layers(network).values())
+
+
+def join(networks: Sequence[nn.Module]) -> nn.Module:
+    """One network of all of them, `[n, networks * channels, h, w]` to `[n, networks * classes]`.
+
+    It has weights of its own; a single network is given back as it is.
+
+    Raises:
+        ValueError: the networks differ in more than their weights, or are not `joinable`.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    if len({repr(network) for network in networks}) != 1:
+        raise ValueError("networks of different architectures cannot be joined; train them one after another")
+    if not joinable(networks[0]):
+        raise ValueError("a network with such layers cannot be joined with others; train them one after another")
+    joined = copy.deepcopy(networks[0])
+    for name in _layers(joined):
+        joined.set_submodule(name, _side_by_side([network.get_submodule(name) for network in networks]))
+    return joined.to(memory_format=torch.channels_last)
+
+
+def separate(joined: nn.Module, networks: Sequence[nn.Module]) -> None:
+    """Give each of `networks` its weights and statistics as they are in `joined`."""
+    states = [network.state_dict() for network in networks]
+    for name, tensor in joined.state_dict().items():
+        # Batch norm's count of batches has no channels, and is the same for all networks.
+        parts = tensor.chunk(len(networks)) if tensor.dim() else [tensor] * len(networks)
+        for state, part in zip(states, parts, strict=True):
+            state[name].copy_(part)
+
+
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    """The layers that hold weights or statistics themselves."""
+    return {name: layer for name, layer in network.named_modules() if layer._parameters or layer._buffers}
+
+
+def _side_by_side(layers: Sequence[nn.Module]) -> nn.Module:
+    first = layers[0]
+    wide = Linears(len(layers)) if isinstance(first, nn.Linear) else copy.deepcopy(first)
+    for width in _WIDTHS[type(first)]:
+        setattr(wide, width, len(layers) * getattr(first, width))
+    for name, _ in first.named_parameters(recurse=False):
+        setattr(wide, name, nn.Parameter(torch.cat([getattr(layer, name).detach() for layer in layers])))
+    for name, statistic in first.named_buffers(recurse=False):
+        if statistic.dim():
+            setattr(wide, name, torch.cat([getattr(layer, name) for layer in layers]))
+    return wide
