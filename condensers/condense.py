@@ -18,6 +18,7 @@ from condensers.registry import Condenser, Selection
 from search_spaces.registry import mixes_samples
 
 CHECKPOINT_SECONDS = 60.0
+Match = Callable[..., dict[str, Memory]]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def condense(
     seed: int,
     checkpoints: Path | None = None,
     progress: Callable[[int], object] = lambda iterations: None,
+    match: Match | None = None,
 ) -> dict[str, Memory]:
     """A memory of all groups for each condenser, by name.
 
@@ -49,6 +51,7 @@ def condense(
         seed: names every draw.
         checkpoints: folder where long runs save their state, to go on from after a kill.
         progress: called with 1 after every iteration of a group.
+        match: what condenses a group by recipes: `lockstep` unless classes are shared out (`condensers.sharding`).
 
     Raises:
         ValueError: more images per class than a class has, or a network that does not fit.
@@ -61,8 +64,10 @@ def condense(
     for group, state in zip(groups, states, strict=True):
         for selection in selections:
             parts[selection.name].append(_select(selection, source, group, schedule, seed))
-        for name, memory in _match(recipes, source, group, schedule, seed, state, progress).items():
-            parts[name].append(memory)
+        if recipes:
+            made = (match or lockstep)(recipes, source, group, schedule, seed, state, progress)
+            for name, memory in made.items():
+                parts[name].append(memory)
     for state in states:
         state.remove()
     return {
@@ -73,7 +78,7 @@ def condense(
 
 def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, seed: int) -> dict[str, object]:
     """Everything that decides a condenser's result on a data set, as JSON values."""
-    # All of it for whoever trains or matches: even the chunk decides the last digits.
+    # All of it for whoever trains or matches, but the chunk, which only rounds.
     learns = isinstance(condenser, Recipe) or condenser.trained_on_real
     shared = schedule.describe() if learns else {"network": schedule.network}
     return {
@@ -100,6 +105,7 @@ def metadata(
         "separable": separable(condenser, schedule),
         "trained_on_real": isinstance(condenser, Selection) and condenser.trained_on_real,
         "iterations": schedule.iterations if isinstance(condenser, Recipe) else 0,
+        "chunk": schedule.chunk,
         "seed": seed,
         "classes": sorted(label for group in groups for label in group.classes),
         "pool": f"{len(source)} training images",
@@ -115,7 +121,7 @@ def _select(selection: Selection, source: LabelledImages, group: Group, schedule
     return Memory(source.normalise(source.images[indices]), source.labels[indices], {}, indices)
 
 
-def _match(
+def lockstep(
     recipes: Sequence[Recipe],
     source: LabelledImages,
     group: Group,
@@ -124,8 +130,7 @@ def _match(
     state: "Checkpoint",
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
-    if not recipes:
-        return {}
+    """A memory of one group for each recipe, going on from what is in `state`. Raises ValueError as `condense`."""
     matching = Matching(source, group.classes, group.ipc, recipes, schedule, seed)
     state.resume(matching, [config(recipe, [group], schedule, seed) for recipe in recipes])
     progress(matching.iteration)

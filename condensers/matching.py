@@ -73,8 +73,8 @@ class Schedule:
     real_dtype: str = "float32"
 
     def describe(self) -> dict[str, object]:
-        """The schedule as JSON values: part of a memory's config."""
-        return asdict(self)
+        """The schedule as JSON values: part of a memory's config. Without the chunk, which another device has other."""
+        return {name: value for name, value in asdict(self).items() if name != "chunk"}
 
 
 class Pools:

@@ -7,7 +7,7 @@ of them with a fresh optimiser, momentum 0.9, weight decay 5e-4, batch 256, DSA 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +34,9 @@ class Training:
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
     chunk: int = 16
 
-
-def chunk_of(device: torch.device | str, shape: tuple[int, int, int]) -> int:
-    """Images of `shape` to put through a network at once: what fits the caches of a CPU, what fills a GPU.
-
-    On a CPU 16 images of 32 px trained 1.3 to 1.8 times as fast as 64 (ConvNet-W32-D3, one thread, measured together).
-    The reason is not the cache: freed maps of that size go back to the kernel, and the next ones are faulted in page
-    by page. Where the allocator keeps them (glibc's M_MMAP_MAX 0, a high M_TRIM_THRESHOLD) 64 were 1.1 times as fast.
-    """
-    pixels = 2**14 if torch.device(device).type == "cpu" else 2**23
-    return max(1, pixels // (shape[1] * shape[2]))
+    def describe(self) -> dict[str, object]:
+        """The recipe as JSON values: part of a score's config. Without the chunk, which another device has other."""
+        return {name: value for name, value in asdict(self).items() if name != "chunk"}
 
 
 def train(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from condensers import registry
 from condensers.matching import Recipe
 from harness.experiment import WHOLE, Experiment
 from harness.progress import say
 from harness.stream import memory_plan, score_cells, sources
+from search_spaces.costs import cost
 from search_spaces.registry import build
 
 BACKWARD = 3  # a training pass in forward passes: forward, gradient of activations, gradient of weights
@@ -56,7 +56,7 @@ def plan(experiment: Experiment) -> Plan:
 def print_plan(experiment: Experiment) -> None:
     """Print counts, FLOPs, and the expected memory and time on the experiment's device."""
     counts = plan(experiment)
-    flops, activations = network_cost(experiment)
+    flops, activations = cost(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
     total = flops * (counts.forward + BACKWARD * counts.trained)
     seconds = _seconds(experiment, counts)
     dataset = experiment.dataset.train.images.nbytes + experiment.dataset.test.images.nbytes
@@ -68,19 +68,6 @@ def print_plan(experiment: Experiment) -> None:
     say(f"work       {total:.3g} FLOP ({flops / 1e9:.3g} GFLOP forward per image)")
     say(f"memory     about {gigabytes:.2g} GB beside torch itself")
     say(f"time       about {duration(seconds)} on {experiment.device} (measured on {CALIBRATION_SECONDS:g} s of it)")
-
-
-def network_cost(experiment: Experiment) -> tuple[int, int]:
-    """FLOPs and bytes of activations of one image's forward pass, counted without running it."""
-    with torch.device("meta"):
-        network = build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
-        image, sizes = torch.empty(1, *experiment.dataset.shape), []
-    for layer in network.modules():
-        if not list(layer.children()):
-            layer.register_forward_hook(lambda _, __, output: sizes.append(output.nbytes))
-    with FlopCounterMode(display=False) as counter:
-        network(image)
-    return counter.get_total_flops(), sum(sizes)
 
 
 def duration(seconds: float) -> str:

@@ -4,16 +4,17 @@ from contextlib import nullcontext
 
 import torch
 
-from condensers import registry
+from condensers import registry, sharding
 from condensers.condense import Group
 from condensers.files import require_writable
 from condensers.matching import Recipe
+from condensers.sharding import Ranks
 from harness import memories
 from harness.condense import Condense
 from harness.devices import name_of, resolve_device, set_precision
 from harness.figures import memory_grid
 from harness.progress import bar, say
-from harness.protocols import protocol_for
+from harness.protocols import Protocol, protocol_for
 from harness.records import provenance
 from harness.seeds import seed_of
 from harness.settings import label_of, schedule_of
@@ -21,18 +22,60 @@ from scenarios.datasets import Dataset, load
 
 
 def make(config: Condense) -> None:
-    """Condense, save, and draw; memories that are there already are left. Raises ValueError for a user's mistake."""
+    """Condense, save, and draw; memories that are there already are left. Raises ValueError for a user's mistake.
+
+    Of the ranks that torchrun starts, all condense; rank 0 alone writes and prints, and the first error is said once.
+    """
+    with sharding.joined() as ranks:
+        try:
+            _make(config, ranks)
+        except Exception as error:
+            if ranks.comes_first("error"):
+                raise
+            # Another rank has said the same, or has left with an error and cut the connection.
+            raise SystemExit(2) from error
+
+
+def _make(config: Condense, ranks: Ranks) -> None:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     if config.store == "indices" and any(isinstance(registry.condenser(name), Recipe) for name in names):
         raise ValueError("only memories of real images (random, herding) can be stored as indices")
-    device = resolve_device(config.device)
+    device = _device(config.device, ranks)
     set_precision(config.precision, device)
     protocol = protocol_for(config.protocol, device.type)
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
-    ipc = protocol.memory_per_class if config.ipc is None else config.ipc
     require_writable(config.out)
-    plan = memories.Plan(
+    # Rank 0's for all: what it reads off its device may differ on others, and Avalanche refuses to be imported there.
+    plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
+    on_device = dataset.to(device)
+    where = name_of(device) + _shares(plan, on_device, ranks)
+    if ranks.leads:
+        done = f"{plan.schedule.iterations} iterations, {plan.groups[0].ipc} images per class"
+        say(f"protocol {label_of(config, protocol)} on {where}: {done}")
+    origin = provenance(name_of(device), config.precision)
+    _run(plan, on_device, origin | {"memory_replicate": config.replicate, "ranks": ranks.count}, ranks)
+    for name in names if ranks.leads else ():
+        _show(plan, name, dataset)
+
+
+def _device(name: str, ranks: Ranks) -> torch.device:
+    """The device asked for, or each rank's own GPU."""
+    device = resolve_device(name)
+    if ranks.count == 1 or device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise ValueError(f"{name} is one device for {ranks.count} ranks: give cuda, and CUDA_VISIBLE_DEVICES to choose")
+    device = resolve_device(f"cuda:{ranks.local}")
+    torch.cuda.set_device(device)
+    return device
+
+
+def _plan(
+    config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device
+) -> memories.Plan:
+    ipc = protocol.memory_per_class if config.ipc is None else config.ipc
+    return memories.Plan(
         names=names,
         dataset=dataset.name,
         checksum=dataset.checksum,
@@ -45,11 +88,17 @@ def make(config: Condense) -> None:
         folder=config.out,
         label=f"{dataset.name.replace('/', '_')}-ipc{ipc}-replicate{config.replicate}",
     )
-    label = label_of(config, protocol)
-    say(f"protocol {label} on {name_of(device)}: {plan.schedule.iterations} iterations, {ipc} images per class")
-    _run(plan, dataset, provenance(name_of(device), config.precision) | {"memory_replicate": config.replicate}, device)
-    for name in names:
-        _show(plan, name, dataset)
+
+
+def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
+    """How many ranks have classes. Raises ValueError, before any work, for a recipe that they cannot share."""
+    recipes = [maker for maker in map(registry.condenser, plan.names) if isinstance(maker, Recipe)]
+    if ranks.count == 1 or not recipes:
+        return ""
+    sharding.check_separable(recipes, plan.schedule)
+    (group,) = plan.groups_of(recipes[0].name)
+    shares = sharding.cut(dataset.train, group, plan.schedule, ranks.count)
+    return f", {sum(map(bool, shares))} of {ranks.count} ranks at work"
 
 
 def _groups(dataset: Dataset, config: Condense, ipc: int) -> tuple[Group, ...]:
@@ -62,10 +111,11 @@ def _groups(dataset: Dataset, config: Condense, ipc: int) -> tuple[Group, ...]:
     return tuple(Group(tuple(sorted(classes)), ipc) for classes in steps)
 
 
-def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], device: torch.device) -> None:
-    with bar(plan.iterations(), "condensing") as shown:
-        # Nobody to share with: two processes at the same memory write the same file.
-        memories.ensure(plan, dataset.to(device), lambda _: nullcontext(True), nullcontext(shown.update), origin)
+def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:
+    with bar(plan.iterations(), "condensing") if ranks.leads else nullcontext() as shown:
+        progress = nullcontext(shown.update if shown else lambda _: None)
+        # Nobody else to share with: two processes at the same memory write the same file.
+        memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
 
 
 def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:

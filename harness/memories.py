@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from condensers import registry
+from condensers import registry, sharding
 from condensers.condense import Group, condense, config, separable
 from condensers.matching import Recipe, Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import import_published
+from condensers.sharding import ALONE, Ranks
 from harness.seeds import key_of
 from scenarios.datasets import Dataset
 
@@ -120,18 +122,25 @@ class Plan:
         """Lockstep iterations that `ensure` still has to do."""
         runs = [
             groups
-            for groups, names in self._lockstep()
+            for groups, names in self._lockstep(self.missing())
             if any(isinstance(registry.condenser(name), Recipe) for name in names)
         ]
         return sum(len(groups) * self.schedule.iterations for groups in runs)
 
-    def _lockstep(self) -> list[tuple[tuple[Group, ...], list[str]]]:
-        """Missing condensers that share their groups, and so their real passes."""
-        ordered = sorted(self.missing(), key=lambda name: str(self.groups_of(name)))
+    def _lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
+        """Condensers that share their groups, and so their real passes."""
+        ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
 
 
-def ensure(plan: Plan, dataset: Dataset, claim: Claim, progress: Progress, origin: dict[str, object]) -> bool:
+def ensure(
+    plan: Plan,
+    dataset: Dataset,
+    claim: Claim,
+    progress: Progress,
+    origin: dict[str, object],
+    ranks: Ranks = ALONE,
+) -> bool:
     """Make every missing memory of the plan. False if another live process is at it.
 
     Args:
@@ -140,18 +149,19 @@ def ensure(plan: Plan, dataset: Dataset, claim: Claim, progress: Progress, origi
         claim: `Records.claim`, or anything like it.
         progress: a context whose value is called with the number of iterations done.
         origin: further metadata, such as the provenance.
+        ranks: processes that all call this and share the work; the first alone writes.
 
     Raises:
         ValueError: more images per class than a class has, or a folder that cannot be written.
     """
-    if not plan.missing():
+    if not ranks.agree(plan.missing()):
         return True
     with claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
         if not mine:
             return False
         with progress as advance:
-            for groups, names in plan._lockstep():
-                _make(plan, dataset, groups, names, advance, origin)
+            for groups, names in plan._lockstep(ranks.agree(plan.missing())):
+                _make(plan, dataset, groups, names, advance, origin, ranks)
     return True
 
 
@@ -162,10 +172,16 @@ def _make(
     names: Sequence[str],
     advance: Callable[[int], object],
     origin: dict[str, object],
+    ranks: Ranks,
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
+    # Nobody waits longer for a selection if the first rank alone makes it.
+    shared = [condenser for condenser in condensers if ranks.leads or isinstance(condenser, Recipe)]
     checkpoints = plan.folder / "checkpoints" / plan.precision
-    made = condense(condensers, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance)
+    match = partial(sharding.match, ranks) if ranks.count > 1 else None
+    made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match)
+    if not ranks.leads:
+        return
     for name, condenser in zip(names, condensers, strict=True):
         memory = made[condenser.name]
         metadata = memory.metadata | {"dataset": dataset.name, "dataset_checksum": dataset.checksum} | origin

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -95,7 +95,7 @@ def _key(setting: Setting, stored: memories.Stored) -> str:
             "memory": stored.memory.checksum,
             "dataset": setting.dataset.checksum,
             "network": setting.network,
-            "training": asdict(setting.training),
+            "training": setting.training.describe(),
             "networks": setting.networks,
             "seed": setting.seed,
             "precision": setting.precision,

@@ -8,7 +8,7 @@ so a finished one is never run again and a changed default never meets a stale r
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from avalanche.benchmarks import CLScenario
@@ -66,7 +66,7 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "max_size": experiment.max_size,
         "networks": experiment.networks,
         "network": experiment.schedule.network,
-        "training": asdict(experiment.whole if name == WHOLE else experiment.training),
+        "training": (experiment.whole if name == WHOLE else experiment.training).describe(),
         "seed": experiment.seed,
         "precision": experiment.precision,
         "protocol": experiment.protocol,

@@ -14,7 +14,6 @@ from condensers.training import (
     accuracy,
     augmented,
     augmented_all,
-    chunk_of,
     predict,
     together_of,
     train,
@@ -55,8 +54,6 @@ def test_training_on_ten_images_per_class_learns_digits(digits, memory):
 
 def test_the_defaults_are_the_published_evaluation():
     assert Training() == Training(1000, 256, 0.01, 0.9, 5e-4, "color_crop_cutout_flip_scale_rotate", 16)
-    assert chunk_of("cpu", (3, 32, 32)) == 16
-    assert chunk_of("cpu", (3, 512, 512)) == 1
 
 
 def test_the_same_seed_repeats_every_bit_and_another_does_not(memory):
@@ -239,7 +236,7 @@ def test_every_network_needs_its_own_seed(memory):
 
 @pytest.mark.cuda
 def test_cuda_trains_together_what_the_cpu_trains_alone(memory):
-    training = Training(epochs=3, batch=32, lr=0.1, augmentation=UPRIGHT, chunk=chunk_of("cuda", (1, 8, 8)))
+    training = Training(epochs=3, batch=32, lr=0.1, augmentation=UPRIGHT, chunk=8192)
     there = [network(seed=seed).cuda() for seed in range(4)]
     assert together_of(there[0], training, len(memory)) > 4
     train_all(there, memory.images.cuda(), memory.labels.cuda(), training, range(4))
@@ -257,4 +254,3 @@ def test_cuda_trains_alike(digits, memory):
     torch.testing.assert_close(weights(there).cpu(), weights(trained(memory, training)), rtol=1e-2, atol=1e-3)
     device = LabelledImages(digits.test.images.cuda(), digits.test.labels.cuda(), digits.test.mean, digits.test.std)
     assert predict(there, device).device.type == "cuda"
-    assert chunk_of("cuda", (3, 32, 32)) > 64

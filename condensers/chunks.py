@@ -1,0 +1,36 @@
+"""How many images go through a network at once: what a device is fast with, and what fits into its free memory."""
+
+import torch
+
+from search_spaces.costs import cost
+
+CPU_PIXELS = 2**14  # 16 images of 32 px
+CUDA_PIXELS = 2**23  # 8192 images of 32 px: enough for every processor of a large GPU
+SHARE = 4  # an image's activations, their gradients, what a layer needs beside them, and as much again for others
+
+
+def chunk_of(device: torch.device | str, network: str, classes: int, shape: tuple[int, int, int]) -> int:
+    """Images of `shape` (channels, height, width) to put through the network of that name at once, a power of two.
+
+    On a CPU 16 images of 32 px trained 1.3 to 1.8 times as fast as 64 (ConvNet-W32-D3, one thread, measured
+    together): freed maps of that size go back to the system, and the next ones are faulted in page by page. Where the
+    allocator keeps them, as `harness.devices.keep_freed_memory` has it, 64 were 1.1 times as fast.
+
+    Raises:
+        ValueError: no such network, or one that does not fit the images.
+    """
+    pixels = shape[1] * shape[2]
+    device = torch.device(device)
+    if device.type == "cpu":
+        return _power_of_two(CPU_PIXELS // pixels)
+    free, _ = torch.cuda.mem_get_info(device)
+    return _power_of_two(min(CUDA_PIXELS // pixels, within(free, network, classes, shape)))
+
+
+def within(free: int, network: str, classes: int, shape: tuple[int, int, int]) -> int:
+    """Images whose forward and backward pass fits into so many bytes."""
+    return free // (SHARE * cost(network, classes, shape).activation_bytes)
+
+
+def _power_of_two(most: int) -> int:
+    return 1 << (max(1, most).bit_length() - 1)

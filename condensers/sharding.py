@@ -1,0 +1,144 @@
+"""One condensation over several processes: each *rank* that torchrun starts condenses some of the classes.
+
+Draws are named by class and a separable recipe looks at one class at a time, so ranks exchange nothing while they
+condense. Each keeps its own checkpoint; at the end all get the pixels of all.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
+from math import lcm
+from typing import TypeVar
+
+import torch
+from torch import distributed as dist
+
+from condensers.condense import Checkpoint, Group, lockstep, separable
+from condensers.images import LabelledImages
+from condensers.matching import Recipe, Schedule, check_enough
+from condensers.memory import Memory
+from condensers.registry import Condenser
+
+# A rank that goes on from an older checkpoint is waited for. Dead ones are not: torchrun ends the others.
+PATIENCE = timedelta(days=30)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes of one run, and which of them this is.
+
+    Attributes:
+        rank: number of this process among all; 0 writes and prints.
+        count: processes in all.
+        local: number of this process on its machine, and of its GPU.
+        store: what all of them can see; None for a process alone.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+    store: dist.Store | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def agree(self, value: Value) -> Value:
+        """What rank 0 passed, on every rank: files and free memory may look otherwise to another."""
+        values = [value]
+        if self.count > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def comes_first(self, event: str) -> bool:
+        """Whether this process is the first of all to ask this about `event`."""
+        return self.store is None or self.store.add(event, 1) == 1
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """The ranks that torchrun started, connected until all have come to the end; otherwise this process alone."""
+    if not dist.is_torchelastic_launched():
+        yield ALONE
+        return
+    store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    yield Ranks(rank, count, int(os.environ["LOCAL_RANK"]), store)
+    # Whoever leaves first would cut connections that others still read from. An error gets here on no rank.
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None:
+    """Raise ValueError for a recipe that does not let classes be condensed apart, naming the reason."""
+    for recipe in condensers:
+        if isinstance(recipe, Recipe) and not separable(recipe, schedule):
+            why = f"{schedule.network} normalises over the images of all" if recipe.separable else "it couples them"
+            raise ValueError(f"{recipe.name} cannot share its classes out to ranks, for {why}: run it without torchrun")
+
+
+def cut(source: LabelledImages, group: Group, schedule: Schedule, ranks: int) -> list[tuple[int, ...]]:
+    """The classes of each rank, in the group's order; none for the last ones where there are too few chunks.
+
+    On a CPU no chunk of classes is parted: rounding depends on the images that go through a network together, and
+    any number of ranks makes the same bits. On CUDA, where it depends on more, every class may be a rank's own.
+
+    Raises:
+        ValueError: more images per class than a class has.
+    """
+    counts = source.labels.bincount(minlength=max(group.classes) + 1)
+    check_enough(counts[list(group.classes)].tolist(), group.ipc)
+    batch = min(schedule.real_batch, int(counts[counts > 0].min()))
+    on_cpu = source.images.device.type == "cpu"
+    unit = lcm(*(max(1, schedule.chunk // images) for images in (batch, group.ipc))) if on_cpu else 1
+    units = -(-len(group.classes) // unit)
+    busy = min(ranks, units)
+    bounds = [rank * units // busy * unit for rank in range(busy)] + [len(group.classes)]
+    return [group.classes[start:end] for start, end in pairwise(bounds)] + [()] * (ranks - busy)
+
+
+def match(
+    ranks: Ranks,
+    recipes: Sequence[Recipe],
+    source: LabelledImages,
+    group: Group,
+    schedule: Schedule,
+    seed: int,
+    state: Checkpoint,
+    progress: Callable[[int], object],
+) -> dict[str, Memory]:
+    """`lockstep` of a group shared out to ranks: every rank calls it, and gets the whole memories.
+
+    Raises:
+        ValueError: as `check_separable`, `cut` and `lockstep`.
+    """
+    check_separable(recipes, schedule)
+    shares = cut(source, group, schedule, ranks.count)
+    mine = Group(shares[ranks.rank], group.ipc)
+    made = lockstep(recipes, source, mine, schedule, seed, state, progress) if mine.classes else {}
+    # Waits on the host, and NCCL starts with all ranks there.
+    dist.barrier()
+    return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks.rank) for recipe in recipes}
+
+
+def _gather(
+    mine: Memory | None, source: LabelledImages, group: Group, shares: list[tuple[int, ...]], rank: int
+) -> Memory:
+    device = source.images.device
+    images = torch.empty(len(group.classes) * group.ipc, *source.shape, device=device)
+    parts = images.split([len(share) * group.ipc for share in shares])
+    if mine is not None:
+        parts[rank].copy_(mine.images)
+    for root, part in enumerate(parts):
+        if len(part):
+            dist.broadcast(part, src=root)
+    return Memory(images, torch.tensor(group.classes, device=device).repeat_interleave(group.ipc), {})
