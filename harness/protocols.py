@@ -42,6 +42,63 @@ QUICK = Protocol("quick-1", 32, 200, 64, 10, 1, 1, 60, 64, whole_epochs=5)
 PROTOCOLS = {"paper": PAPER, "quick": QUICK}
 
 
+@dataclass(frozen=True)
+class WholeRecipe:
+    """How networks are trained on a whole data set: what a table of whole-set accuracies rests on.
+
+    The optimiser is that of the memories' evaluation; images are cropped and, where labels allow it, flipped.
+
+    Attributes:
+        name: as recorded; recipes never mix.
+        epochs: the rate falls to a tenth after half of them.
+        batch: images per step.
+        description: one line for `--list`.
+    """
+
+    name: str
+    epochs: int
+    batch: int
+    description: str
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        WholeRecipe("short-1", 10, 256, "10 epochs; all 720 ConvNets on 45,000 images of 32 px are 2.6e17 FLOP"),
+        WholeRecipe("paper-200", 200, 256, "200 epochs, as the papers say; the rest of their recipe is not published"),
+        WholeRecipe("quick-whole-1", 30, 64, "30 epochs of small batches, for small images on a CPU"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SurveyDefaults:
+    """Defaults of an architecture survey under one protocol, beside what the protocol says of condensing.
+
+    Attributes:
+        dataset: what is surveyed if no data set is named.
+        subset: architectures; None for the whole space.
+        ipc: stored images per class of a proxy memory.
+        epochs: of training on a proxy.
+        validation: training images per class that no proxy sees, to choose an architecture on.
+        recipe: of the whole-set side.
+    """
+
+    dataset: str
+    subset: int | None
+    ipc: int
+    epochs: int
+    validation: int
+    recipe: str
+
+
+SURVEYS = {
+    # 50 images per class and 200 epochs are published; a tenth of the training set is our validation split.
+    PAPER.name: SurveyDefaults("cifar10", None, 50, 200, 500, "short-1"),
+    QUICK.name: SurveyDefaults("digits", 45, QUICK.memory_per_class, QUICK.epochs, 30, "quick-whole-1"),
+}
+
+
 def protocol_for(name: str | None, device: str) -> Protocol:
     """The named protocol; without a name paper on CUDA, quick on a CPU."""
     return PROTOCOLS[name or ("paper" if device == "cuda" else "quick")]

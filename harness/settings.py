@@ -1,12 +1,16 @@
 """Flags over protocol: where a command's flags and a protocol become the settings of the core."""
 
+from dataclasses import replace
 from typing import Protocol as Shape
 
 import torch
 
+from condensers.augmentation import STANDARD
+from condensers.chunks import chunk_of
 from condensers.matching import Schedule
-from condensers.training import Training, chunk_of
-from harness.protocols import Protocol
+from condensers.training import Training
+from harness.devices import Precision
+from harness.protocols import SURVEYS, Protocol, WholeRecipe
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth
 
@@ -16,6 +20,7 @@ class Flags(Shape):
 
     network: str | None
     chunk: int | None
+    precision: Precision
 
 
 class CondensingFlags(Flags, Shape):
@@ -31,7 +36,7 @@ class TrainingFlags(Flags, Shape):
     epochs: int | None
 
 
-OVERRIDES = ("memory_per_class", "memory_size", "network", "iterations", "real_batch", "epochs")
+OVERRIDES = ("memory_per_class", "memory_size", "ipc", "network", "iterations", "real_batch", "epochs")
 
 
 def label_of(flags: Flags, protocol: Protocol) -> str:
@@ -52,7 +57,8 @@ def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, de
         real_batch=_pick("real-batch", flags.real_batch, protocol.real_batch),
         network=network_of(flags, protocol, dataset),
         augmentation=dataset.augmentation,
-        chunk=_pick("chunk", flags.chunk, chunk_of(device, dataset.shape)),
+        chunk=_chunk(flags, protocol, dataset, device),
+        real_dtype="bfloat16" if flags.precision == "bf16" else "float32",
     )
 
 
@@ -62,8 +68,31 @@ def training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, devi
         epochs=_pick("epochs", flags.epochs, protocol.epochs),
         batch=protocol.batch,
         augmentation=dataset.augmentation,
-        chunk=_pick("chunk", flags.chunk, chunk_of(device, dataset.shape)),
+        chunk=_chunk(flags, protocol, dataset, device),
     )
+
+
+def proxy_training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Training:
+    """How the networks of a search space are trained on a proxy. Raises ValueError for a flag below 1."""
+    epochs = _pick("epochs", flags.epochs, SURVEYS[protocol.name].epochs)
+    return replace(training_of(flags, protocol, dataset, device), epochs=epochs)
+
+
+def whole_training_of(
+    flags: Flags, protocol: Protocol, recipe: WholeRecipe, dataset: Dataset, device: torch.device
+) -> Training:
+    """How they are trained on the whole set: no flag changes a recipe. Raises ValueError for a chunk below 1."""
+    return Training(
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        augmentation=STANDARD if "flip" in dataset.augmentation else "crop",
+        chunk=_chunk(flags, protocol, dataset, device),
+    )
+
+
+def _chunk(flags: Flags, protocol: Protocol, dataset: Dataset, device: torch.device) -> int:
+    network = network_of(flags, protocol, dataset)
+    return _pick("chunk", flags.chunk, chunk_of(device, network, dataset.classes, dataset.shape))
 
 
 def _pick(name: str, flag: int | None, default: int, least: int = 1) -> int:

@@ -102,6 +102,11 @@ class Space(Sequence[Architecture]):
         """The values of each axis, in the order of the index."""
         return {field.name: getattr(self, field.name) for field in fields(Architecture)}
 
+    @property
+    def least_side(self) -> int:
+        """Side in pixels of the smallest images that every architecture can pool."""
+        return 2 ** max(self.depth)
+
     @cached_property
     def _all(self) -> tuple[Architecture, ...]:
         return tuple(starmap(Architecture, product(*self.axes.values())))
@@ -151,6 +156,19 @@ CONVNETS_720 = Space("convnets-720", width=(32, 64, 128, 256), depth=(1, 2, 3, 4
 # For the 8x8 digits, which three poolings bring to 1x1.
 CONVNETS_405 = Space("convnets-405", width=(8, 16, 32), depth=(1, 2, 3))
 SPACES = {space.name: space for space in (CONVNETS_720, CONVNETS_405)}
+
+
+def largest_space(side: int) -> Space:
+    """The largest search space whose poolings images of `side` pixels allow.
+
+    Raises:
+        ValueError: the images are too small for all of them.
+    """
+    fitting = [space for space in SPACES.values() if space.least_side <= side]
+    if not fitting:
+        least = min(space.least_side for space in SPACES.values())
+        raise ValueError(f"no search space fits images of {side} px: give --resolution {least} or more")
+    return max(fitting, key=len)
 
 
 def space(name: str) -> Space:

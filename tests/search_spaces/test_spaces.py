@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.convnet import ACTIVATIONS, NORMS, POOLINGS
 from search_spaces.registry import build
-from search_spaces.spaces import CHOICES, CONVNETS_405, CONVNETS_720, SPACES, Architecture, Space, space
+from search_spaces.spaces import CHOICES, CONVNETS_405, CONVNETS_720, SPACES, Architecture, Space, largest_space, space
 
 DEFAULT = Architecture(128, 3, "IN", "ReLU", "Avg")
 CIFAR = (3, 32, 32)
@@ -144,8 +144,19 @@ def test_a_space_of_ones_own():
 
 
 @pytest.mark.parametrize(
+    ("side", "name"), [(8, "convnets-405"), (15, "convnets-405"), (16, "convnets-720"), (64, "convnets-720")]
+)
+def test_the_largest_space_that_images_allow(side, name):
+    fitting = largest_space(side)
+    assert fitting.name == name
+    for architecture in fitting:
+        assert architecture.macs((1, side, side), 10)
+
+
+@pytest.mark.parametrize(
     ("ask", "words"),
     [
+        (lambda: largest_space(7), "no search space fits images of 7 px: give --resolution 8"),
         (lambda: space("convnet-720"), "unknown search space 'convnet-720'. Did you mean 'convnets-720'?"),
         (lambda: replace(DEFAULT, norm="bn"), "unknown norm 'bn'. Did you mean 'BN'?"),
         (lambda: replace(DEFAULT, activation="GELU"), "unknown activation 'GELU'"),

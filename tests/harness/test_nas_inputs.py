@@ -1,0 +1,186 @@
+"""What the search command takes and refuses: memory files, whole-set tables, rows from other machines, flags."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+
+from harness import condense
+from harness.candidates import run
+from harness.condense import Condense
+from harness.nas import Nas, main
+from harness.protocols import QUICK, RECIPES
+from harness.records import Records
+from harness.settings import whole_training_of
+from harness.survey import Survey, prepare
+from harness.tables import COLUMNS
+
+SMALL = Nas(proxy=("random",), subset=5, ipc=2, epochs=2, whole_replicates=1)
+
+
+def surveyed(config: Nas) -> Survey:
+    survey = prepare(config)
+    return replace(survey, whole=replace(survey.whole, epochs=1))
+
+
+def rows_of(path: Path):
+    return Records(path, COLUMNS).read()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Survey:
+    survey = surveyed(replace(SMALL, subset=7, out=tmp_path_factory.mktemp("nas")))
+    run(survey, None, 1)
+    return survey
+
+
+def memory(out: Path, **flags: object) -> Path:
+    condense.main(Condense(condensers=("random",), ipc=3, iterations=1, out=out, **flags))
+    return next(out.glob("*.safetensors"))
+
+
+def refused(config: Nas, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        main(config)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+MISTAKES = {
+    "proxy": (["--proxy", "herdin"], "unknown proxy 'herdin'. Did you mean 'herding'?"),
+    "baseline": (["--proxy", "whol"], "Did you mean 'whole'?"),
+    "term": (["--proxy", "dm+sn"], "Did you mean 'sm'?"),
+    "nothing": (["--proxy"], "name at least one"),
+    "file": (["--proxy", "nowhere.safetensors"], "nowhere.safetensors"),
+    "dataset": (["--dataset", "cifar1000"], "Did you mean 'cifar100'?"),
+    "recipe": (["--recipe", "short"], "Did you mean 'short-1'?"),
+    "space": (["--space", "convnets-72"], "Did you mean 'convnets-720'?"),
+    "resolution": (["--space", "convnets-720"], "--space convnets-405, or --resolution 16"),
+    "tiny": (["--resolution", "4"], "no search space fits images of 4 px"),
+    "few": (["--subset", "4"], "no rank correlation: give --subset 5"),
+    "many": (["--subset", "406"], "convnets-405 has 405 architectures"),
+    "none": (["--subset", "0"], "a subset of 0"),
+    "ipc": (["--ipc", "500"], "the smallest class has"),
+    "no images": (["--ipc", "0"], "0 images per class"),
+    "validation": (["--validation", "500"], "cannot hold out 500"),
+    "no validation": (["--validation", "0"], "choose at least 1"),
+    "epochs": (["--epochs", "0"], "--epochs is 0"),
+    "replicates": (["--replicates", "0"], "--replicates is 0"),
+    "memories": (["--memories", "0"], "--memories is 0"),
+    "whole replicates": (["--whole-replicates", "0"], "--whole-replicates is 0"),
+    "ceiling": (["--proxy", "whole", "--whole-replicates", "1"], "give --whole-replicates 2"),
+    "merge": (["--merge", "nowhere.csv"], "no such file"),
+    "device": (["--device", "gpu"], "unknown device"),
+    "data": (["--dataset", "folder:/nowhere"], "/nowhere"),
+    "out": (["--out", "/proc/nothing"], "/proc/nothing"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake, tmp_path, monkeypatch):
+    flags, words = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        main(tyro.cli(Nas, args=["--subset", "5", *flags]))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.glob("**/results.csv"))
+
+
+def test_a_memory_file_of_the_split_is_a_proxy_of_its_name(tmp_path, finished):
+    path = memory(tmp_path, validation=30).rename(tmp_path / "mine.safetensors")
+    names = (str(path), "random", "early")
+    survey = surveyed(replace(SMALL, proxy=names, ipc=None, out=tmp_path, whole_table=finished.table.path))
+    run(survey, None, 1)
+    rows = rows_of(tmp_path / "results.csv").query("proxy != 'whole'")
+    assert rows.groupby("proxy").size().to_dict() == {"mine": 5, "random": 5, "early": 5}
+    # It is the memory that the survey makes of that name, size and seed: one thing under two names.
+    assert rows.groupby("memory_checksum").size().tolist() == [5, 10]
+    mine, random = (rows[rows["proxy"] == name]["test_accuracy"].tolist() for name in ("mine", "random"))
+    assert mine == random
+    assert set(rows["steps"]) == {2 * 1}
+
+
+def test_a_memory_that_has_seen_the_validation_images_is_refused(tmp_path):
+    path = memory(tmp_path)
+    refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "--dataset digits --validation 30")
+    # A split of another size shares images with this one.
+    path = memory(tmp_path / "smaller", validation=29)
+    refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "may have seen")
+
+
+def test_a_memory_of_another_resolution_or_data_set_is_refused(tmp_path):
+    path = memory(tmp_path, validation=30, resolution=16)
+    refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "at 8 px")
+    other = memory(tmp_path / "other", validation=30)
+    content = other.read_bytes().replace(b'dataset\\": \\"digits', b'dataset\\": \\"svhnss')
+    other.write_bytes(content)
+    refused(replace(SMALL, proxy=(str(other),), out=tmp_path), "condensed from svhnss")
+
+
+def test_a_published_memory_does_not_say_what_it_has_seen(tmp_path):
+    path = tmp_path / "published.pt"
+    torch.save({"data": [[torch.randn(20, 1, 8, 8), torch.arange(10).repeat_interleave(2)]]}, path)
+    refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "may have seen")
+
+
+def test_two_proxies_of_one_name_are_refused(tmp_path):
+    path = memory(tmp_path, validation=30).rename(tmp_path / "random.safetensors")
+    refused(replace(SMALL, proxy=("random", str(path)), out=tmp_path), "two proxies would be called random")
+    # An alias is no second proxy.
+    assert prepare(replace(SMALL, proxy=("ours", "ddm"), out=tmp_path)).proxies == ("ours",)
+
+
+def test_a_whole_set_table_of_another_recipe_or_split_is_refused(finished, tmp_path):
+    table = finished.table.path
+    config = replace(SMALL, whole_table=table, out=tmp_path)
+    refused(replace(config, recipe="short-1"), "accuracies of quick-whole-1, which are not comparable with short-1")
+    refused(replace(config, validation=20), "with 30 validation images per class")
+    refused(replace(config, resolution=16), "is of digits")
+    refused(replace(config, whole_table=finished.records.path), "rows of proxies")
+    before = table.read_bytes()
+    (tmp_path / "cut.csv").write_bytes(before[:-20])
+    refused(replace(config, whole_table=tmp_path / "cut.csv"), "damaged")
+    assert table.read_bytes() == before
+
+
+def test_rows_of_another_machine_are_merged_and_not_trained_again(finished, tmp_path):
+    survey = surveyed(replace(SMALL, out=tmp_path))
+    run(survey, None, 1, (finished.records.path,))
+    mine, theirs = rows_of(tmp_path / "results.csv"), rows_of(finished.records.path)
+    assert len(mine) == 10
+    assert mine["seconds"].tolist() == theirs[theirs["cell"].isin(mine["cell"])]["seconds"].tolist()
+    # The table takes the whole set's rows of all architectures.
+    assert len(rows_of(survey.table.path)) == 7
+    run(survey, None, 1, (finished.records.path, finished.table.path))
+    assert len(rows_of(tmp_path / "results.csv")) == 10
+
+
+def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
+    survey = surveyed(replace(SMALL, validation=20, out=tmp_path))
+    with pytest.raises(ValueError, match="with 30 validation images per class"):
+        run(survey, None, 1, (finished.records.path,))
+    survey = replace(surveyed(replace(SMALL, seed=1, out=tmp_path)), recipe="short-1")
+    with pytest.raises(ValueError, match="were the flags the same"):
+        run(survey, None, 1, (finished.records.path,))
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="another schema"):
+        run(survey, None, 1, (tmp_path / "other.csv",))
+    assert not (tmp_path / "results.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "whole"),
+    [("color_crop_cutout_scale_rotate", "crop"), ("color_crop_cutout_flip_scale_rotate", "standard")],
+)
+def test_a_recipe_flips_only_what_may_be_flipped(strategy, whole, digits):
+    dataset = replace(digits, augmentation=strategy)
+    training = whole_training_of(Nas(epochs=3), QUICK, RECIPES["paper-200"], dataset, torch.device("cpu"))
+    assert (training.augmentation, training.epochs, training.batch) == (whole, 200, 256), "no flag changes a recipe"
+
+
+def test_a_csv_of_another_schema_is_left_alone(tmp_path):
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    refused(replace(SMALL, out=tmp_path), "another schema")
+    assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
