@@ -20,6 +20,7 @@ from condensers import augmentation, draws
 from condensers.capture import Captured
 from condensers.images import LabelledImages
 from condensers.terms import EMBEDDING, Term
+from condensers.threads import Lanes
 from search_spaces import registry
 
 Statistics = dict[tuple, list[Tensor]]  # what a term reads -> one tensor per layer
@@ -134,6 +135,7 @@ class Matching:
             recipe.name: torch.optim.SGD([self.pixels[recipe.name]], lr=recipe.pixel_lr, momentum=recipe.momentum)
             for recipe in recipes
         }
+        self.lanes = Lanes(self.device)
         self.iteration = 0
         # Iteration and key as the device sees them: a captured step reads new numbers there.
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
@@ -164,7 +166,8 @@ class Matching:
         self._draw_network(of_network)
         numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
         chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
-        real = _concatenate([self._real(chosen[part], numbers[part]) for part in self._chunks(self.batch)])
+        chunks = self._chunks(self.batch)
+        real = _concatenate(self.lanes.map(lambda part: self._real(chosen[part], numbers[part]), chunks))
         return {recipe.name: self._gradient(recipe, real, numbers) for recipe in self.recipes}
 
     def memory(self, recipe: str) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
@@ -220,7 +223,7 @@ class Matching:
         pixels.grad = torch.zeros_like(pixels)
         parts = self._chunks(pixels.shape[1])
         if recipe.separable or len(parts) == 1:
-            return sum(self._direct_gradient(recipe, real, numbers, part) for part in parts)
+            return sum(self.lanes.map(lambda part: self._direct_gradient(recipe, real, numbers, part), parts))
         return self._coupled_gradient(recipe, real, numbers, parts)
 
     def _direct_gradient(self, recipe: Recipe, real: Statistics, numbers: Tensor, part: slice) -> Tensor:
@@ -235,17 +238,24 @@ class Matching:
         self, recipe: Recipe, real: Statistics, numbers: Tensor, parts: list[slice]
     ) -> Float[Tensor, ""]:
         """Chain rule by hand: statistics of all classes first, then each chunk again with their gradient."""
-        pixels = self.pixels[recipe.name]
-        with torch.no_grad():
-            known = _concatenate([self._read_synthetic(recipe, pixels[part], numbers[part]) for part in parts])
-        leaves = [x.requires_grad_() for layers in known.values() for x in layers]
-        loss = recipe.loss(real, known)
+        pixels = self.pixels[recipe.name].detach()
+
+        @torch.no_grad()
+        def known(part: slice) -> Statistics:
+            return self._read_synthetic(recipe, pixels[part], numbers[part])
+
+        statistics = _concatenate(self.lanes.map(known, parts))
+        leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
+        loss = recipe.loss(real, statistics)
         slopes = torch.autograd.grad(loss, leaves)
-        for part in parts:
-            leaf = pixels.detach()[part].requires_grad_()
-            again = self._read_synthetic(recipe, leaf, numbers[part])
-            outputs = [x for layers in again.values() for x in layers]
-            pixels.grad[part] = torch.autograd.grad(outputs, leaf, [slope[part] for slope in slopes])[0]
+
+        def back(part: slice) -> None:
+            leaf = pixels[part].requires_grad_()
+            outputs = [x for layers in self._read_synthetic(recipe, leaf, numbers[part]).values() for x in layers]
+            gradient = torch.autograd.grad(outputs, leaf, [slope[part] for slope in slopes])[0]
+            self.pixels[recipe.name].grad[part] = gradient
+
+        self.lanes.map(back, parts)
         return loss.detach()
 
     def _read_synthetic(self, recipe: Recipe, pixels: Tensor, numbers: Tensor) -> Statistics:
