@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -59,14 +60,15 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
     with bar(len(every), "training", unit="network") as shown:
 
         def execute(job: Job) -> float:
-            value = _execute(survey, by_key[job.cell])
-            if not shown.disable:
-                # Other workers' networks count too.
-                shown.update(len(by_key.keys() & survey.records.finished()) - shown.n)
-            return value
+            values = []
+            for key in (job.cell, *job.also):
+                values.append(_execute(survey, by_key[key]))
+                if not shown.disable:
+                    # Other workers' networks count too.
+                    shown.update(len(by_key.keys() & survey.records.finished()) - shown.n)
+            return values[-1]
 
-        jobs = [Job(cell.key, _params(cell)) for cell in every]
-        run_jobs(jobs, execute, survey.records, f"nas-{survey.dataset.name}", storage, workers)
+        run_jobs(_jobs(every), execute, survey.records, f"nas-{survey.dataset.name}", storage, workers)
     return set(by_key)
 
 
@@ -135,7 +137,7 @@ def cells(survey: Survey, sources: Sequence[Proxy]) -> list[Cell]:
     Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
     """
     whole, *others = sources
-    configs = {id(source): key_of(_config(survey, source)) for source in sources}
+    configs = {id(source): key_of(config_of(survey, source)) for source in sources}
     order = [
         (architecture, source, replicate)
         for architecture in survey.architectures
@@ -151,7 +153,7 @@ def cells(survey: Survey, sources: Sequence[Proxy]) -> list[Cell]:
     ]
 
 
-def _config(survey: Survey, source: Proxy) -> dict[str, object]:
+def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
     """All that decides the accuracies of a proxy's networks, apart from architecture and replicate."""
     return {
         "dataset": survey.checksum,
@@ -171,10 +173,18 @@ def _key(config: str, architecture: Architecture, replicate: int) -> str:
     return key_of({"config": config, "architecture": architecture.name, "network": replicate})
 
 
-def _params(cell: Cell) -> dict[str, str | int]:
-    """What a dashboard shows of a cell."""
-    own = {"proxy": cell.proxy.name, "memory": cell.proxy.memory_replicate, "network": cell.replicate}
-    return vars(cell.architecture) | own
+def _jobs(every: Sequence[Cell]) -> list[Job]:
+    """An architecture at a time: the whole set's first replicate with all proxies; later the further ones."""
+
+    def together(cell: Cell) -> tuple[Architecture, bool]:
+        return cell.architecture, cell.proxy.name == WHOLE and cell.replicate > 0
+
+    jobs = []
+    for (architecture, further), cells_of_it in groupby(every, together):
+        first, *also = (cell.key for cell in cells_of_it)
+        shown = vars(architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
+        jobs.append(Job(first, shown, tuple(also)))
+    return jobs
 
 
 def _execute(survey: Survey, cell: Cell) -> float:
@@ -195,8 +205,7 @@ def _row(survey: Survey, cell: Cell) -> dict[str, object]:
     network, (images, labels) = new_network(survey, cell.architecture, seed), source.data
     started = time.perf_counter()
     train(network, images, labels, source.training, seed)
-    # Asking waits for the device, so that the time is that of the work.
-    converged = all(bool(weights.isfinite().all()) for weights in network.state_dict().values())
+    converged = has_converged(network)
     seconds = time.perf_counter() - started
     tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}
     chunk = source.training.chunk
@@ -244,6 +253,11 @@ def _seed(survey: Survey, cell: Cell) -> int:
     # count on both sides.
     side = WHOLE if cell.proxy.name == WHOLE else "proxy"
     return survey.network_seed(cell.architecture, side, cell.proxy.memory_replicate, cell.replicate)
+
+
+def has_converged(network: nn.Module) -> bool:
+    """Whether all its values are numbers. Asking waits for the device, so that time taken next is that of the work."""
+    return all(bool(weights.isfinite().all()) for weights in network.state_dict().values())
 
 
 def new_network(survey: Survey, architecture: Architecture, seed: int) -> nn.Module:

@@ -210,3 +210,23 @@ def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):
     for workers, message in ((0, "--workers is 0; give at least 1"), (2, "run python -m harness.COMMAND")):
         with pytest.raises(ValueError, match=message):
             run_jobs(JOBS, execute_in(tmp_path), records_in(tmp_path), "numbers", None, workers)
+
+
+@pytest.mark.parametrize("with_storage", [False, True])
+def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_here, with_storage):
+    records, begun = records_in(tmp_path), []
+    records.append([{"cell": "a2", "network": 0, "value": 1.0}])
+
+    def execute(job):
+        for cell in (job.cell, *job.also):
+            with records.claim(cell) as mine:
+                if mine:
+                    begun.append(cell)
+                    records.append([{"cell": cell, "network": 0, "value": 1.0}])
+        return 1.0
+
+    jobs = [Job("a", {"number": 1}, ("a2", "a3")), Job("b", {"number": 2})]
+    run_jobs(jobs, execute, records, "several", storage_here if with_storage else None, workers=1)
+    assert begun == ["a", "a3", "b"]
+    if with_storage:
+        assert cells_of(storage_here, COMPLETE) == ["a", "b"]
