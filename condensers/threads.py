@@ -13,16 +13,20 @@ class Lanes:
     """Maps a function over chunks: on a CPU on as many threads as torch has, on other devices one after another.
 
     Torch's own way, all threads on every operation, lets them wait for each other hundreds of times per iteration, for
-    milliseconds each time if the machine has other work. This way the number of threads changes no bit either.
+    milliseconds each time if the machine has other work. This way the number of threads changes no bit either, unless
+    there is a single chunk, which has all threads.
     """
 
     def __init__(self, device: torch.device) -> None:
         threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.pool = ThreadPoolExecutor(threads, "chunk") if threads > 1 else None
+        # Not all libraries under torch look at what another thread has set.
+        alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
+        self.pool = ThreadPoolExecutor(threads, "chunk", **alone) if threads > 1 else None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """The results in the order of the items; the function runs in the grad mode that it sets itself."""
-        if self.pool is None:
+        items = list(items)
+        if self.pool is None or len(items) < 2:
             return [function(item) for item in items]
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from condensers import augmentation, draws
 from condensers.ensemble import join, joinable, separate
 from condensers.images import LabelledImages
+from condensers.threads import Lanes
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,15 @@ def together_of(network: nn.Module, training: Training, images: int) -> int:
     return max(1, training.chunk // min(training.batch, images)) if joinable(network) else 1
 
 
-@torch.no_grad()
 def predict(network: nn.Module, images: LabelledImages, chunk: int = 16) -> Int64[Tensor, "n"]:
     """The class of the largest logit for every image, in evaluation mode."""
     network.eval()
-    parts = (network(_channels_last(images.normalise(part))).argmax(1) for part in images.images.split(chunk))
-    return torch.cat(list(parts))
+
+    @torch.no_grad()
+    def classes(part: UInt8[Tensor, "b ch h w"]) -> Int64[Tensor, "b"]:
+        return network(_channels_last(images.normalise(part))).argmax(1)
+
+    return torch.cat(Lanes(images.images.device).map(classes, images.images.split(chunk)))
 
 
 def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 16) -> float:
@@ -131,14 +135,13 @@ def _train(
     """Train the networks side by side, each from its own seed."""
     for network in networks:
         network.train()
-    joined = join(networks)
+    joined, lanes = join(networks), Lanes(images.device)
     optimizer = _optimizer(joined, training, training.lr)
     for epoch in range(training.epochs):
         if epoch == max(1, training.epochs // 2):
             optimizer = _optimizer(joined, training, training.lr / 10)
         for batch, targets in _minibatches(images, labels, training, seeds, epoch):
-            optimizer.zero_grad(set_to_none=True)
-            _accumulate(joined, batch, targets, training.chunk)
+            _leave_gradients(joined, batch, targets, training.chunk, lanes)
             optimizer.step()
         progress(len(networks))
     separate(joined, networks)
@@ -169,14 +172,20 @@ def _on(device: torch.device, keys: Sequence[int]) -> Int64[Tensor, "k"]:
     return torch.tensor(keys, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
-def _accumulate(network: nn.Module, batch: Tensor, labels: Int64[Tensor, "n k"], chunk: int) -> None:
-    """Gradient of the batch's mean loss, summed over the k networks, in chunks."""
-    networks = labels.shape[1]
+def _leave_gradients(network: nn.Module, batch: Tensor, labels: Int64[Tensor, "n k"], chunk: int, lanes: Lanes) -> None:
+    """Gradients of the batch's mean loss, summed over the k networks, in the parameters' `.grad`; in chunks."""
+    networks, parameters = labels.shape[1], list(network.parameters())
     mixes = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     chunk = len(batch) if mixes else max(1, chunk // networks)
-    for images, targets in zip(batch.split(chunk), labels.split(chunk), strict=True):
-        logits = network(images).unflatten(1, (networks, -1)).flatten(0, 1)
-        (F.cross_entropy(logits, targets.flatten(), reduction="sum") / len(batch)).backward()
+
+    def back(part: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        logits = network(part[0]).unflatten(1, (networks, -1)).flatten(0, 1)
+        loss = F.cross_entropy(logits, part[1].flatten(), reduction="sum") / len(batch)
+        return torch.autograd.grad(loss, parameters)
+
+    parts = lanes.map(back, zip(batch.split(chunk), labels.split(chunk), strict=True))
+    for parameter, *gradients in zip(parameters, *parts, strict=True):
+        parameter.grad = sum(gradients[1:], gradients[0])
 
 
 def _optimizer(network: nn.Module, training: Training, lr: float) -> torch.optim.SGD:

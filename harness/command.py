@@ -3,14 +3,22 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import tyro
 
 from harness.devices import keep_freed_memory
-from harness.flags import Common
 
-Config = TypeVar("Config", bound=Common)
+
+class Flags(Protocol):
+    """What every command's dataclass has."""
+
+    @property
+    def list_names(self) -> bool:
+        """Whether to print names instead of working."""
+
+
+Config = TypeVar("Config", bound=Flags)
 TRACEBACK = "HARNESS_TRACEBACK"
 
 

@@ -175,13 +175,12 @@ def test_statistics_are_read_in_an_order_that_no_process_decides(digits):
     assert "".join(part for *_, part in read(network, torch.randn(1, 2, 1, 8, 8), wanted)) == "abcdefghij"
 
 
-@pytest.mark.parametrize("network", ["ConvNet-W8-D2", "ConvNet-W4-D2-BN"])
-def test_the_number_of_threads_changes_no_bit(digits, network):
+def test_the_number_of_threads_changes_no_bit(digits):
     names, threads = ["ours", "dm+ridge"], torch.get_num_threads()
-    one = run(digits.train, CLASSES, names, schedule(5, network))
+    one = run(digits.train, CLASSES, names, schedule(5))
     try:
         torch.set_num_threads(3)
-        many = run(digits.train, CLASSES, names, schedule(5, network))
+        many = run(digits.train, CLASSES, names, schedule(5))
         assert many.lanes.pool is not None
         assert torch.get_num_threads() == 3
     finally:

@@ -52,6 +52,19 @@ def test_training_on_ten_images_per_class_learns_digits(digits, memory):
     assert accuracy(fresh, digits.test) > 0.8
 
 
+def test_the_number_of_threads_changes_no_bit(digits, memory):
+    training, threads = Training(epochs=3, batch=25, augmentation=UPRIGHT, chunk=5), torch.get_num_threads()
+    one = trained(memory, training)
+    alone = predict(one, digits.test, 50)
+    try:
+        torch.set_num_threads(3)
+        many = trained(memory, training)
+        assert torch.equal(predict(many, digits.test, 50), alone)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(weights(one), weights(many))
+
+
 def test_the_defaults_are_the_published_evaluation():
     assert Training() == Training(1000, 256, 0.01, 0.9, 5e-4, "color_crop_cutout_flip_scale_rotate", 16)
 

@@ -18,7 +18,7 @@ from harness.evaluate import Evaluate
 from harness.experiment import prepare
 from harness.records import COLUMNS, Records
 
-COMMANDS = ("continual", "condense", "evaluate")
+COMMANDS = ("continual", "condense", "evaluate", "nas", "speed")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:

@@ -1,0 +1,55 @@
+"""Three worker processes on one study, one of them killed: the table of one worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+
+from harness.queue import HEARTBEAT
+from harness.records import Records
+from harness.tables import COLUMNS
+
+COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "8", "--proxy", "random", "--ipc", "2", "--epochs", "3"]
+COMMAND += ["--whole-replicates", "1"]
+APART = ["seconds", "commit"]
+
+
+def rows(out):
+    return Records(out / "results.csv", COLUMNS).read()
+
+
+def start(out, *flags):
+    environment = os.environ | {HEARTBEAT: "1"}
+    return subprocess.Popen(
+        [*COMMAND, "--out", str(out), *flags],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_three_workers_one_killed_train_every_network_once(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    workers = [start(tmp_path / "three", "--storage", url) for _ in range(3)]
+    while not len(rows(tmp_path / "three")):
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.1)
+    workers[1].send_signal(signal.SIGKILL)
+    errors = [worker.communicate(timeout=240)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, -9, 0], errors
+    found = rows(tmp_path / "three")
+    assert len(found) == 16
+    assert found["cell"].is_unique
+    alone = start(tmp_path / "one")
+    assert alone.wait(timeout=240) == 0
+    pd.testing.assert_frame_equal(in_order(found), in_order(rows(tmp_path / "one")))
+    summaries = [pd.read_csv(tmp_path / out / "summary.csv") for out in ("three", "one")]
+    pd.testing.assert_frame_equal(*(one.loc[:, ~one.columns.str.contains("minutes")] for one in summaries))
+
+
+def in_order(frame):
+    return frame.drop(columns=APART).sort_values("cell", ignore_index=True)
