@@ -3,8 +3,11 @@
     python -m harness.nas --proxy ours                          digits, quick on a CPU: 4 minutes on one thread
     python -m harness.nas --dataset cifar10 --protocol paper --proxy random dm ours --subset 72
 
+    python -m harness.nas --proxy ours --search tpe evolution random        40 trials each instead of all of the space
+
 Writes results.csv (one row per architecture, proxy and replicate), summary.csv (one row per proxy), a figure per proxy
-and the memories into the output folder. The same command again goes on where it stopped.
+and the memories into the output folder; a search writes search.csv (one row per trial), the regret of its trials, a
+summary and figures. The same command again goes on where it stopped.
 """
 
 from dataclasses import dataclass
@@ -57,6 +60,12 @@ class Nas(Common):
     """Processes on this machine."""
     out: Path | None = None
     """Output folder; default: out/nas/DATASET."""
+    search: tuple[Literal["tpe", "evolution", "random"], ...] = ()
+    """Search the whole space by these samplers, instead of training every architecture; none trains the whole set."""
+    trials: int = 40
+    """Architectures that a search tries."""
+    searches: int = 5
+    """Searches per proxy and sampler, each with networks and draws of its own."""
     dry_run: bool = False
     """Print the plan: trainings, images, FLOPs and time on this device."""
 
@@ -70,6 +79,12 @@ def main(config: Nas) -> None:
         from harness.workload import print_plan
 
         return print_plan(survey)
+    if config.search:
+        from harness.search import run_searches
+        from harness.search_report import report_searches
+
+        wanted = config.search, config.trials, config.searches
+        return report_searches(survey, run_searches(survey, *wanted, config.storage, config.workers))
     from harness.candidates import run
     from harness.verdict import report
 

@@ -82,11 +82,10 @@ def run_jobs(
         ValueError: the storage is no database, its driver is missing or it cannot be used; `workers` is below 1, or
             above 1 where there is no command line to repeat.
     """
-    if workers < 1:
-        raise ValueError(f"--workers is {workers}; give at least 1")
+    check(storage, workers)
     if storage is None and workers == 1:
         return _run_here(jobs, execute, records)
-    url = _url_of(storage, records.path.parent)
+    url = url_of(storage, records.path.parent)
     with _one_line_errors(url):
         queue = _Queue(jobs, execute, records, study, url)
         if not _unfinished(jobs, records):
@@ -97,6 +96,16 @@ def run_jobs(
                 if not queue.take():
                     time.sleep(PAUSE)
     return None
+
+
+def check(storage: str | None, workers: int) -> None:
+    """Raise ValueError, before hours are spent, for what `run_jobs` would refuse."""
+    if workers < 1:
+        raise ValueError(f"--workers is {workers}; give at least 1")
+    if storage is not None:
+        url = url_of(storage, Path())
+        with _one_line_errors(url):
+            sqlalchemy.create_engine(url).connect().close()
 
 
 def _run_here(jobs: Sequence[Job], execute: Callable[[Job], float], records: Records) -> None:
@@ -131,7 +140,7 @@ class _Queue:
         # All jobs in any order: changed flags never meet a stale queue.
         name = f"{study}-{key_of({cell: asdict(job) for cell, job in self.jobs.items()})}"
         with self.records.lock("queue"):
-            self.study = _open(name, url)
+            self.study = open_study(name, url)
             self._filled()
 
     def take(self) -> bool:
@@ -230,7 +239,8 @@ class _Storage(RDBStorage):
         return super().set_trial_state_values(trial_id, state, values)
 
 
-def _open(name: str, url: sqlalchemy.URL) -> optuna.Study:
+def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
+    """The study of that name, made if need be; its workers give signs of life."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seconds = int(os.environ.get(HEARTBEAT, "10"))
     # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
@@ -258,7 +268,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
+def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
+    """The database that `--storage` names, by default a file in `folder`. Raises ValueError for what is none."""
     if storage is None:
         return sqlalchemy.URL.create("sqlite", database=str(folder / "queue.db"))
     try:

@@ -73,7 +73,7 @@ TEXT_COLUMNS = frozenset(
     }
 )
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
-PACKAGES = ("torch", "torchvision", "avalanche-lib", "numpy")
+PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy")
 
 
 class Records:

@@ -11,7 +11,7 @@ from condensers.files import require_writable
 from condensers.images import LabelledImages
 from condensers.matching import Schedule
 from condensers.training import Training
-from harness import memories, tables
+from harness import memories, queue, tables
 from harness.devices import name_of, resolve_device, set_precision
 from harness.nas import Nas
 from harness.progress import say
@@ -26,6 +26,8 @@ from search_spaces.names import unknown
 from search_spaces.registry import build
 from search_spaces.spaces import Architecture, Space, largest_space, space
 
+# A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
+SURVEYS_ONLY = ("subset", "replicates", "memories", "merge", "dry_run")
 FLAGS = {"memory_replicates": "memories", "whole_replicates": "whole-replicates"}
 DEFAULTS = {
     "digits": "digits and a part of its space, as quick has it; CIFAR-10 and all 720 are --protocol paper",
@@ -110,8 +112,11 @@ def prepare(config: Nas) -> Survey:
     device = resolve_device(config.device)
     set_precision(config.precision, device)
     protocol = protocol_for(config.protocol, device.type)
+    if config.search:
+        _check_search(config)
     survey = _resolve(config, protocol, device)
     _check(survey)
+    queue.check(config.storage, config.workers)
     tables.check(survey.table, survey.dataset, survey.recipe)
     for path in config.merge:
         tables.read_foreign(path, survey.dataset)
@@ -119,6 +124,18 @@ def prepare(config: Nas) -> Survey:
         require_writable(folder)
     _announce(config, survey)
     return survey
+
+
+def _check_search(config: Nas) -> None:
+    """Raise ValueError for flags that a search cannot have."""
+    for name in ("trials", "searches"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name} is {getattr(config, name)}; give at least 1")
+    if WHOLE in config.proxy:
+        raise ValueError("--search spares the training on the whole set: leave out --proxy whole")
+    for name in SURVEYS_ONLY:
+        if getattr(config, name) != getattr(Nas, name):
+            raise ValueError(f"--{name.replace('_', '-')} is for surveys, not for a --search: leave it out")
 
 
 def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
@@ -131,13 +148,14 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     split, surveyed = full.hold_out(validation), asked or largest_space(full.shape[1])
     files = tuple(read_file(Path(source), split, validation) for source in named.values() if is_file(source))
     out = config.out or Path("out", "nas", full.name.replace("/", "_"))
+    usual = None if config.search else defaults.subset
     return Survey(
         dataset=split,
         test=full.test,
         checksum=full.checksum,
         validation=validation,
         space=surveyed,
-        architectures=tuple(surveyed.subset(_size(config.subset, defaults.subset, len(surveyed)))),
+        architectures=tuple(surveyed.subset(_size(config.subset, usual, len(surveyed)))),
         proxies=tuple(named),
         files=files,
         ipc=_or(config.ipc, min((file.memory.per_class for file in files), default=defaults.ipc)),
@@ -223,7 +241,8 @@ def _check_sizes(survey: Survey) -> None:
 
 def _announce(config: Nas, survey: Survey) -> None:
     if config.dataset is None:
-        say(f"no --dataset: {DEFAULTS[survey.dataset.name]}")
+        full = "; a search is of all the space" if config.search else ""
+        say(f"no --dataset: {DEFAULTS[survey.dataset.name]}{full}")
     split = f"{survey.validation} images per class of {survey.dataset.name} held out to choose on"
     say(
         f"protocol {survey.protocol} on {name_of(survey.device)}, {torch.get_num_threads()} threads; {split}; "

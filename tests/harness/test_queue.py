@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from harness import queue as queue_module
-from harness.queue import HEARTBEAT, Job, _Queue, _url_of, run_jobs
+from harness.queue import HEARTBEAT, Job, _Queue, run_jobs, url_of
 
 from . import queue_worker
 from .queue_worker import JOBS, execute_in, records_in, work
@@ -111,7 +111,7 @@ def test_three_workers_one_killed_amid_a_cell_leave_the_table_of_one(tmp_path, s
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_trial_taken_by_a_worker_that_died_at_once_comes_back(tmp_path, storage_here, monkeypatch):
     monkeypatch.setattr(queue_module, "GRACE", 1)
-    records, url = records_in(tmp_path), _url_of(storage_here, tmp_path)
+    records, url = records_in(tmp_path), url_of(storage_here, tmp_path)
     queue = _Queue(JOBS, execute_in(tmp_path), records, "numbers", url)
     queue.study.ask()  # as Optuna takes a trial, before its heartbeats begin
     work(tmp_path, storage_here)

@@ -1,0 +1,292 @@
+"""Searches on real digits: what they try, what they spare, that they repeat, and what their regret is."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import tyro
+
+from condensers.training import accuracy, train
+from harness import tables
+from harness.candidates import cells, new_network, proxies
+from harness.nas import Nas, main
+from harness.proxies import of_whole
+from harness.queue import HEARTBEAT
+from harness.records import Records
+from harness.search import COLUMNS, STARTUP, UNPRUNED, _rungs, records_of, run_searches, whole_accuracies
+from harness.search_report import at_minutes, over_searches, report_searches, summary, with_regret
+from harness.survey import Survey, prepare
+from search_spaces.spaces import Architecture, Space
+
+SAMPLERS = ("tpe", "evolution", "random")
+SMALL = Nas(proxy=("random",), ipc=2, epochs=10, search=SAMPLERS, trials=STARTUP + 5, searches=2)
+TINY = Space("tiny", (8,), (1,), ("NN", "IN", "BN"), ("ReLU",), ("None", "Max"))
+VARYING = ["seconds", "commit"]
+
+
+def searched(survey: Survey, config: Nas = SMALL, storage: str | None = None) -> pd.DataFrame:
+    run_searches(survey, config.search, config.trials, config.searches, storage, 1)
+    return records_of(survey).read()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """A whole-set table of accuracies that were never measured: 0.500, 0.501, ... in the order of the subset."""
+    out = tmp_path_factory.mktemp("table")
+    survey = prepare(replace(SMALL, out=out))
+    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    mine = [cell for cell in cells(survey, [whole]) if cell.replicate == 0]
+    row = dict.fromkeys(tables.COLUMNS, 0) | {"dataset": "digits", "dataset_checksum": survey.dataset.checksum}
+    row |= {"validation": 30, "proxy": "whole", "recipe": survey.recipe, "status": "ok"}
+    own = [{"cell": cell.key, "architecture": cell.architecture.name} for cell in mine]
+    path = out / "whole.csv"
+    Records(path, tables.COLUMNS).append([row | each | {"test_accuracy": 0.5 + k / 1000} for k, each in enumerate(own)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(table, tmp_path_factory) -> Survey:
+    config = replace(SMALL, whole_table=table, out=tmp_path_factory.mktemp("search"))
+    main(config)
+    return prepare(config)
+
+
+@pytest.fixture(scope="module")
+def rows(finished) -> pd.DataFrame:
+    return records_of(finished).read()
+
+
+def test_every_search_has_all_its_trials(rows):
+    counts = rows.groupby(["sampler", "search_replicate"])["trial"].agg(list).to_dict()
+    assert counts == {(sampler, search): list(range(15)) for sampler in SAMPLERS for search in (0, 1)}
+    assert rows["cell"].nunique() == 6
+    assert set(rows["status"]) <= {"complete", "pruned", "repeated"}
+    assert rows["validation_accuracy"].between(0, 1).all()
+    assert set(rows["memory_checksum"]) == {rows["memory_checksum"][0]}
+
+
+def test_pruning_saves_epochs_and_random_search_never_prunes(rows):
+    pruned, complete = rows[rows["status"] == "pruned"], rows[rows["status"] == "complete"]
+    assert {"tpe", "evolution"} == set(pruned["sampler"])
+    assert set(pruned["epochs_trained"]) <= _rungs(10) == {2, 4, 6, 8}
+    assert set(complete["epochs_trained"]) == {10}
+    assert (pruned["trial"] >= UNPRUNED).all()
+    assert pruned["seconds"].mean() < complete["seconds"].mean()
+
+
+def test_samplers_start_with_the_same_trials_and_then_differ(rows):
+    tried = rows.groupby(["sampler", "search_replicate"])["architecture"].agg(list)
+    for search in (0, 1):
+        assert len({tuple(tried[sampler, search][:STARTUP]) for sampler in SAMPLERS}) == 1
+        assert len({tuple(tried[sampler, search]) for sampler in SAMPLERS}) == 3
+    assert tried["random", 0] != tried["random", 1]
+
+
+def test_a_child_of_evolution_differs_from_a_recent_trial_in_one_axis(finished, rows):
+    by_name = {architecture.name: vars(architecture) for architecture in finished.space}
+    tried = [by_name[name] for name in rows.query("sampler == 'evolution' and search_replicate == 0")["architecture"]]
+    for number in range(STARTUP, len(tried)):
+        recent = tried[number - STARTUP : number]
+        assert 1 in [sum(one[axis] != tried[number][axis] for axis in one) for one in recent]
+
+
+def test_a_trial_is_the_network_of_a_survey_whatever_was_looked_at_meanwhile(finished, rows):
+    complete = rows.query("sampler != 'random' and status == 'complete'")
+    normed = complete[complete["architecture"].str.contains("-BN-")]
+    assert len(normed) >= 1, "batch norm is what a look in the wrong mode would change"
+    source = next(proxy for proxy in proxies(finished) if proxy.name == "random")
+    by_name = {architecture.name: architecture for architecture in finished.space}
+    for _, row in pd.concat([normed.head(3), complete.head(2)]).iterrows():
+        seed = finished.network_seed(by_name[row["architecture"]], "proxy", 0, row["search_replicate"])
+        network = new_network(finished, by_name[row["architecture"]], seed)
+        train(network, *source.data, source.training, seed)
+        assert accuracy(network, finished.on_device.test, source.training.chunk) == row["validation_accuracy"]
+
+
+def test_the_best_is_the_first_complete_one_with_the_best_validation_accuracy(rows):
+    for _, own in rows.groupby("cell"):
+        done = own[own["status"] == "complete"]
+        for number in range(len(own)):
+            sofar = done[done["trial"] <= number]
+            assert own.iloc[number]["best"] == sofar.loc[sofar["validation_accuracy"].idxmax(), "architecture"]
+
+
+def test_a_search_repeats_to_the_bit(finished, rows, tmp_path):
+    again, first = searched(replace(finished, out=tmp_path), replace(SMALL, searches=1)), rows["search_replicate"] == 0
+    pd.testing.assert_frame_equal(again.drop(columns=VARYING), rows[first].drop(columns=VARYING))
+    assert len(again) == 3 * 15
+
+
+def test_the_same_command_again_tries_nothing(finished, capsys):
+    before = {path: path.read_bytes() for path in finished.out.glob("*.csv")}
+    main(replace(SMALL, whole_table=finished.table.path, out=finished.out))
+    assert {path: path.read_bytes() for path in finished.out.glob("*.csv")} == before
+    assert "6 searches of 15 trials, 0 of them to be run" in capsys.readouterr().out
+    assert len(before) == 3, "no network was trained on the whole set, nor in vain"
+
+
+def test_what_was_tried_before_is_not_trained_again(finished, tmp_path):
+    tiny = replace(finished, space=TINY, architectures=tuple(TINY.subset(6)), out=tmp_path)
+    frame = searched(tiny, replace(SMALL, trials=20, searches=1))
+    for _, own in frame.groupby("sampler"):
+        first = own.drop_duplicates("architecture")
+        repeated = own.drop(first.index)
+        assert "repeated" not in set(first["status"])
+        assert len(repeated) >= 14
+        assert set(repeated["status"]) == {"repeated"}
+        assert (repeated["seconds"].sum(), repeated["epochs_trained"].sum()) == (0, 0)
+        values = first.set_index("architecture")["validation_accuracy"]
+        assert (repeated["architecture"].map(values) == repeated["validation_accuracy"]).all()
+
+
+def test_a_storage_shows_the_studies_and_changes_nothing(finished, rows, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'studies.db'}"
+    config = replace(SMALL, search=("tpe",), searches=1)
+    frame = searched(replace(finished, out=tmp_path), config, storage)
+    mine = rows[rows["cell"] == frame["cell"][0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(frame.drop(columns=VARYING), mine.drop(columns=VARYING))
+    (name,) = [name for name in optuna.get_all_study_names(storage) if name.startswith("search-digits-random-tpe-0")]
+    trials = optuna.load_study(study_name=name, storage=storage).trials
+    assert [Architecture(**trial.params).name for trial in trials] == mine["architecture"].tolist()
+    assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
+    assert any(trial.intermediate_values for trial in trials)
+
+
+def call(out: Path, table: Path, *flags: str) -> subprocess.Popen:
+    own = ["--proxy", "random", "--ipc", "2", "--epochs", "10", "--trials", "15", "--searches", "1", *flags]
+    command = [sys.executable, "-m", "harness.nas", *own, "--search", *SAMPLERS, "--whole-table", str(table)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", HEARTBEAT: "1"}
+    command += ["--out", str(out)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def shown_in(storage: str, start: str) -> int:
+    """Trials of the study whose name starts so."""
+    names = [name for name in optuna.get_all_study_names(storage) if name.startswith(start)]
+    return sum(len(optuna.load_study(study_name=name, storage=storage).trials) for name in names)
+
+
+def test_killed_in_a_search_two_workers_run_it_anew(rows, table, tmp_path):
+    storage, second = f"sqlite:///{tmp_path / 'queue.db'}", "search-digits-random-evolution-0"
+    records = Records(tmp_path / "search.csv", COLUMNS)
+    process = call(tmp_path, table, "--storage", storage)
+    while not (records.finished() and shown_in(storage, second)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < shown_in(storage, second) < 15
+    assert len(records.finished()) == 1
+    again = call(tmp_path, table, "--storage", storage, "--workers", "2")
+    said, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    order = ["sampler", "search_replicate", "trial"]
+    mine, theirs = (
+        frame.sort_values(order, ignore_index=True) for frame in (records.read(), rows[rows["search_replicate"] == 0])
+    )
+    pd.testing.assert_frame_equal(mine.drop(columns=VARYING), theirs.drop(columns=VARYING))
+    assert shown_in(storage, second) == 15
+    assert "regret in points" in said
+
+
+HAND = pd.DataFrame(
+    [
+        {"search_replicate": search, "trial": trial, "best": best, "seconds": seconds}
+        for search, trials in enumerate(
+            (
+                [("", 60), ("b", 30), ("a", 30)],
+                [("c", 30), ("c", 0), ("unknown", 30)],
+                [("c", 60), ("b", 60), ("b", 60)],
+            )
+        )
+        for trial, (best, seconds) in enumerate(trials)
+    ]
+).assign(proxy="p", sampler="tpe", dataset="d", space="s", status="complete", epochs_trained=10, epochs=10)
+KNOWN = pd.Series({"a": 0.9, "b": 0.8, "c": 0.5, "never tried": 0.95})
+
+
+def test_regret_is_what_the_best_misses_of_all_that_is_known():
+    frame = with_regret(HAND.assign(cell=HAND["search_replicate"].astype(str)), KNOWN)
+    expected = [math.nan, 0.15, 0.05, 0.45, 0.45, math.nan, 0.45, 0.15, 0.15]
+    assert frame["regret"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert frame["minutes"].tolist() == [1, 1.5, 2, 0.5, 0.5, 1, 1, 2, 3]
+    (row,) = summary(frame)
+    assert row["equal_minutes"] == 1
+    # A search without a choice, or whose choice nobody knows, is left out and not counted.
+    assert (row["regret_after_3"].mean, row["regret_after_3"].n) == (pytest.approx(0.10), 2)
+    assert (row["regret_at_equal_minutes"].mean, row["regret_at_equal_minutes"].n) == (pytest.approx(0.45), 1)
+    assert at_minutes(frame, 2).tolist()[0::2] == pytest.approx([0.05, 0.15])
+
+
+def test_an_interval_is_over_searches():
+    found = over_searches(pd.Series([0.1, 0.2, 0.3, math.nan]))
+    assert (found.mean, found.n, found.method) == (pytest.approx(0.2), 3, "t")
+    assert found.high - found.low == pytest.approx(2 * 4.302653 * 0.1 / math.sqrt(3))
+
+
+def test_the_report_is_of_the_table(finished, rows):
+    found = pd.read_csv(finished.out / "search_summary.csv").set_index("sampler")
+    assert list(found.index) == sorted(SAMPLERS)
+    assert set(found["known"]) == {405}
+    assert found.loc["random", "epochs_saved"] == 0
+    assert (found.loc[["tpe", "evolution"], "epochs_saved"] > 0.05).all()
+    known = whole_accuracies(finished)
+    last = rows[(rows["sampler"] == "random") & (rows["trial"] == 14)]
+    assert found.loc["random", "regret_after_15"] == pytest.approx(0.904 - known[last["best"]].mean())
+    assert (finished.out / "search-random.png").stat().st_size > 10_000
+
+
+def test_a_part_of_a_table_is_said_to_be_one(finished, table, tmp_path, capsys):
+    part = tmp_path / "part.csv"
+    part.write_text("".join(table.read_text().splitlines(keepends=True)[:8]))
+    survey = replace(finished, table=Records(part, tables.COLUMNS))
+    report_searches(survey, records_of(survey).finished())
+    said = capsys.readouterr().out
+    assert "best: 50.6 %, of 7 of the 405 architectures of convnets-405" in said
+
+
+def test_networks_that_diverge_are_never_the_best(finished, tmp_path):
+    survey = replace(finished, training=replace(finished.training, lr=1e30), out=tmp_path)
+    wanted = ("evolution",), 12, 1, None, 1
+    own = run_searches(survey, *wanted)
+    frame = records_of(survey).read()
+    diverged = frame["status"] == "diverged"
+    assert diverged.any()
+    assert frame.loc[diverged, "validation_accuracy"].isna().all()
+    assert not set(frame["best"]) & set(frame[diverged]["architecture"])
+    report_searches(survey, own)
+
+
+MISTAKES = {
+    "trials": (["--trials", "0"], "--trials is 0; give at least 1"),
+    "searches": (["--searches", "0"], "--searches is 0; give at least 1"),
+    "whole": (["--proxy", "random", "whole"], "leave out --proxy whole"),
+    "subset": (["--subset", "5"], "--subset is for surveys, not for a --search"),
+    "plan": (["--dry-run"], "--dry-run is for surveys"),
+    "unjudged": (["--seed", "1"], "no table has whole-set accuracies of convnets-405 as quick-whole-1 trains it"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake, tmp_path, monkeypatch):
+    flags, words = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        main(tyro.cli(Nas, args=["--search", "tpe", *flags]))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.glob("**/search.csv"))
+
+
+def test_an_unknown_sampler_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        tyro.cli(Nas, args=["--search", "grid"])
+    assert "tpe" in capsys.readouterr().err
