@@ -14,6 +14,7 @@ from torch import nn
 from condensers import ddm, registry
 from condensers.images import LabelledImages
 from condensers.matching import Matching, Recipe, Schedule
+from condensers.threads import Lanes
 from condensers.training import Training, train_all
 from harness import plain
 from harness.devices import keep_freed_memory, set_precision
@@ -181,21 +182,21 @@ def _memory(one: Contestant, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _convolutions(one: Contestant) -> Callable[[], object]:
-    """The convolutions of an iteration's real images, forward, in the core's chunks and layout; nothing between."""
+    """The convolutions of an iteration's real images, forward, in the core's chunks, layout and threads; no more."""
     # A yardstick must not be short: cuDNN is to use its fastest algorithms.
     torch.backends.cudnn.benchmark = True
     form = {"device": one.device, "dtype": getattr(torch, one.real_dtype), "memory_format": torch.channels_last}
     # One chunk's maps serve for all: what is measured is arithmetic.
     ready = [(layer.to(**form), torch.randn(shape).to(**form)) for layer, shape in _convolution_inputs(one)]
     whole, rest = divmod(one.classes * one.batch, one.chunk)
+    lanes = Lanes(torch.device(one.device))
 
     @torch.no_grad()
-    def step() -> None:
-        for images in [one.chunk] * whole + [rest] * (rest > 0):
-            for layer, maps in ready:
-                layer(maps[:images])
+    def convolve(images: int) -> None:
+        for layer, maps in ready:
+            layer(maps[:images])
 
-    return step
+    return lambda: lanes.map(convolve, [one.chunk] * whole + [rest] * (rest > 0))
 
 
 def _convolution_inputs(one: Contestant) -> list[tuple[nn.Conv2d, tuple[int, ...]]]:
