@@ -25,6 +25,8 @@ from condensers.files import atomic_write, one_line_errors
 if TYPE_CHECKING:
     import pandas as pd
 
+# Where a row comes from: what `provenance` gives, and the chunk.
+PROVENANCE = ("device", "precision", "backend", "threads", "chunk", "commit", "versions")
 # The schema of scores: class order, memory replicate and network replicate are told apart.
 COLUMNS = (
     "cell",
@@ -45,13 +47,7 @@ COLUMNS = (
     "value",
     "seconds",
     "protocol",
-    "device",
-    "precision",
-    "backend",
-    "threads",
-    "chunk",
-    "commit",
-    "versions",
+    *PROVENANCE,
     "memory_checksum",
 )
 # Text whatever it looks like: a commit of digits only is not a number, nor is the checksum "12e4".

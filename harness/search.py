@@ -27,7 +27,7 @@ from harness.devices import name_of
 from harness.progress import bar, say
 from harness.proxies import Proxy, of_whole
 from harness.queue import Job, open_study, run_jobs, url_of
-from harness.records import Records, provenance
+from harness.records import PROVENANCE, Records, provenance
 from harness.seeds import key_of, seed_of
 from harness.survey import Survey
 from search_spaces.spaces import Architecture
@@ -53,13 +53,7 @@ COLUMNS = (
     "epochs_trained",
     "seconds",
     "best",
-    "device",
-    "precision",
-    "backend",
-    "threads",
-    "chunk",
-    "commit",
-    "versions",
+    *PROVENANCE,
 )
 STARTUP = 10  # random trials before a sampler learns from them
 UNPRUNED = 5  # complete trials before one is pruned

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.progress import say
 from harness.proxies import WHOLE
-from harness.records import Records
+from harness.records import PROVENANCE, Records
 from scenarios.datasets import Dataset
 
 if TYPE_CHECKING:
@@ -50,13 +50,7 @@ COLUMNS = (
     "test_accuracy",
     "status",
     "seconds",
-    "device",
-    "precision",
-    "backend",
-    "threads",
-    "chunk",
-    "commit",
-    "versions",
+    *PROVENANCE,
 )
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "nas"
 

@@ -1,4 +1,4 @@
-"""Speed: the plain loops compute what the core computes, and what is timed is what is recorded."""
+"""Speed: what is timed is what is recorded."""
 
 import os
 import subprocess
@@ -9,150 +9,16 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-import torch
 import tyro
 
 from condensers import registry
-from condensers.draws import draw_network
-from condensers.images import LabelledImages
-from condensers.matching import Matching, Schedule
-from condensers.training import Training, train
-from harness import contest, plain, speed, speed_records
-from harness.competitors import SHAPES, STRATEGY, Contestant, flop_per_step, random_images, recipes_of
+from harness import contest, speed, speed_records
+from harness.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of
 from harness.devices import resolve_device
 from harness.measuring import Lane, alternate, timed
 from harness.records import Records
 from harness.speed import Speed
 from harness.speed_report import mean_ratio
-from search_spaces.registry import build
-
-from ..condensers import reference
-
-NETWORK, BATCH = "ConvNet-W8-D2", 12
-# With this seed the ten classes of the digits draw all six operations in the first iteration.
-SEED = 45
-
-
-def copied(network, classes, shape):
-    """The plain network with the weights of one of the core's."""
-    twin = plain.network_of(NETWORK, classes, shape).to(next(network.parameters()).dtype)
-    with torch.no_grad():
-        for own, theirs in zip(twin.parameters(), network.parameters(), strict=True):
-            own.copy_(theirs)
-    return twin
-
-
-def drawn(numbers, dtype):
-    """The core's four numbers of a class as a draw of the plain loop."""
-    names = STRATEGY.split("_")
-    return names[int(numbers[0] * len(names))], torch.tensor([numbers[1:]], dtype=dtype)
-
-
-def plain_loss_and_gradient(method, iteration, pixels):
-    """At `pixels`, in their arithmetic."""
-    dtype, leaf = pixels.dtype, pixels.clone().requires_grad_()
-    network = copied(iteration.network, len(pixels), pixels.shape[2:]).to(dtype)
-    draws = [drawn(numbers, dtype) for numbers in iteration.numbers]
-    classes = zip((x.to(dtype) for x in iteration.real), leaf, draws, strict=True)
-    loss = plain.iteration_loss(network, plain.OBJECTIVES[method], classes)
-    return loss.detach(), torch.autograd.grad(loss, leaf)[0]
-
-
-def set_up(source, classes, method, ipc):
-    schedule = Schedule(real_batch=BATCH, network=NETWORK, augmentation=STRATEGY, chunk=38)
-    matching = Matching(source, range(classes), ipc, [registry.condenser(method)], schedule, SEED)
-    generator = torch.Generator().manual_seed(1)
-    matching.pixels[method] += 0.3 * torch.randn(matching.pixels[method].shape, generator=generator)
-    return matching, reference.drawn(source, range(classes), schedule, SEED, 0)
-
-
-@pytest.mark.parametrize("ipc", [1, 8])
-@pytest.mark.parametrize("method", plain.OBJECTIVES)
-@pytest.mark.parametrize("images", ["digits", "colours"])
-def test_the_plain_loop_computes_what_reference_and_core_compute(request, images, method, ipc):
-    source = request.getfixturevalue(images)
-    source, classes = (source, 4) if isinstance(source, LabelledImages) else (source.train, 10)
-    matching, iteration = set_up(source, classes, method, ipc)
-    pixels = matching.pixels[method].detach()
-    expected = reference.loss_and_gradient(reference.PRESETS[method], iteration, pixels)
-    for found, close in zip(plain_loss_and_gradient(method, iteration, pixels.double()), expected, strict=True):
-        torch.testing.assert_close(found, close, rtol=1e-7, atol=1e-7 * close.abs().max().item())
-    loss, gradient = plain_loss_and_gradient(method, iteration, pixels)
-    torch.testing.assert_close(loss, matching.gradients()[method], rtol=1e-4, atol=1e-6)
-    core = matching.pixels[method].grad
-    torch.testing.assert_close(gradient, core, rtol=0, atol=2e-4 * core.abs().max().item())
-
-
-def test_the_comparison_saw_every_operation(digits):
-    _, iteration = set_up(digits.train, 10, "dm", 1)
-    assert {drawn(numbers, torch.float32)[0] for numbers in iteration.numbers} == set(plain.OPERATIONS)
-
-
-@pytest.mark.parametrize("operation", plain.OPERATIONS)
-@pytest.mark.parametrize("side", [8, 15])
-def test_an_operation_with_a_strength_for_each_image(operation, side):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(20, 3, side, side, generator=generator, dtype=torch.float64)
-    strengths = torch.rand(20, 3, generator=generator, dtype=torch.float64)
-    found = plain.augmented(images, (operation, strengths))
-    assert found.is_contiguous()
-    for image, after, numbers in zip(images, found, strengths.tolist(), strict=True):
-        torch.testing.assert_close(after[None], reference.augmented(image[None], operation, [0.0, *numbers]))
-
-
-def condensing(source, method="dm", ipc=3):
-    return plain.Condensing(source, ipc, method, NETWORK, BATCH, STRATEGY, SEED)
-
-
-def test_the_plain_loop_starts_from_images_of_each_class_and_steps_with_momentum(digits):
-    loop = condensing(digits.train)
-    known = digits.train.normalise(digits.train.images)
-    for place, image in enumerate(loop.pixels.detach()):
-        at = (known == image).flatten(1).all(1).nonzero()[:, 0]
-        assert place // 3 in digits.train.labels[at]
-    velocity, expected = 0, loop.pixels.detach().clone()
-    for _ in range(3):
-        assert loop.step() > 0
-        velocity = 0.5 * velocity + loop.pixels.grad
-        expected = expected - velocity
-        torch.testing.assert_close(loop.pixels.detach(), expected)
-
-
-def test_the_plain_loop_repeats_from_torchs_seed(digits):
-    runs = []
-    for _ in range(2):
-        with torch.random.fork_rng():
-            torch.manual_seed(3)
-            loop = condensing(digits.train)
-            losses = [loop.step() for _ in range(2)]
-        runs.append(losses)
-    assert runs[0] == runs[1]
-    assert runs[0][0] != runs[0][1]
-
-
-def test_plain_training_is_the_cores(digits):
-    # Whole batches, so that the order does not matter; no augmentation, whose draws differ; float64, as ReLUs amplify
-    # rounding.
-    images, labels = digits.train.normalise(digits.train.images[:60]).double(), digits.train.labels[:60]
-    core = build(NETWORK, 10, (1, 8, 8))
-    draw_network(core, 0)
-    twin = copied(core.double(), 10, (1, 8, 8))
-    before = twin.classifier.weight.detach().clone()
-    training = Training(epochs=6, batch=60, lr=0.1, augmentation="")
-    plain.train(twin, images, labels, training, 0)
-    train(core, images, labels, training, 0)
-    for own, theirs in zip(twin.parameters(), core.parameters(), strict=True):
-        torch.testing.assert_close(own, theirs, rtol=1e-9, atol=1e-9)
-    assert (twin.classifier.weight - before).abs().max() > 0.01
-
-
-def test_other_networks_have_no_plain_loop():
-    for name in ("ResNet18", "ConvNet-W8-D2-BN", "ConvNet-W8-D2-IN-ReLU-Max"):
-        with pytest.raises(ValueError, match="the plain loops have no network"):
-            plain.network_of(name, 10, (3, 32, 32))
-
-
-# Timing.
 
 
 def competitor(label, *step):
