@@ -300,3 +300,11 @@ def test_help_shows_the_command_without_importing_torch():
     assert "python -m harness.nas --proxy ours" in answer.stdout
     code = "import sys, harness.nas; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_published_table_has_all_that_the_default_command_needs_of_the_whole_set(unpublished, tmp_path):
+    survey = prepare(Nas(device="cpu", subset=405, out=tmp_path))
+    published = Records(unpublished / "whole_digits.csv", COLUMNS)
+    whole = [cell.key for cell in cells(survey, proxies(survey)) if cell.proxy.name == "whole"]
+    assert len(whole) == 810
+    assert published.finished() == set(whole)

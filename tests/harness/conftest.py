@@ -1,0 +1,17 @@
+"""What the tests of commands share."""
+
+import pytest
+
+from harness import tables
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unpublished(tmp_path_factory):
+    """No whole-set table comes with the code, or networks that tests wait for would not be trained.
+
+    Yields the folder of the real ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        real = tables.PUBLISHED
+        patch.setattr(tables, "PUBLISHED", tmp_path_factory.mktemp("unpublished"))
+        yield real
