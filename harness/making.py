@@ -1,5 +1,6 @@
 """What `harness.condense` does: one plan, its memory files, and a picture of each."""
 
+import os
 from contextlib import nullcontext
 
 import torch
@@ -29,11 +30,12 @@ def make(config: Condense) -> None:
     with sharding.joined() as ranks:
         try:
             _make(config, ranks)
-        except Exception as error:
+        except Exception:
             if ranks.comes_first("error"):
                 raise
-            # Another rank has said the same, or has left with an error and cut the connection.
-            raise SystemExit(2) from error
+            # Another rank has said the same, or has left with an error and cut the connection; taking down what is
+            # left of it in an orderly way can abort the process (seen).
+            os._exit(2)
 
 
 def _make(config: Condense, ranks: Ranks) -> None:
