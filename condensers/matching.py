@@ -137,7 +137,7 @@ class Matching:
         }
         self.lanes = Lanes(self.device)
         self.iteration = 0
-        # Iteration and key as the device sees them: a captured step reads new numbers there.
+        # The iteration as the device sees it: a captured step reads a new number there.
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._draws = torch.arange(DRAWS, device=self.device)
         self._captured = Captured(self._step, self.device)

@@ -57,13 +57,13 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
         raise ValueError(f"no accuracies to draw in {path}: finish at least one cell first")
     names = sorted(rows["condenser"].unique())
     curves = [_curve(name, rows[rows["condenser"] == name], _look(place)) for place, name in enumerate(names)]
-    figure, axes = _canvas()
+    figure, axes = blank_axes()
     for curve in curves:
         _draw(axes, curve)
     _describe(figure, axes, rows, curves)
     _name_ends(axes, curves)
     # The tight box makes room for long names.
-    _save(figure, path, bbox_inches="tight", pad_inches=0.12)
+    save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
 
 
 def _look(place: int) -> dict[str, str]:
@@ -81,7 +81,8 @@ def _curve(name: str, rows: "pd.DataFrame", look: dict[str, str]) -> _Curve:
     return _Curve(name, np.array(list(points)), mean, low, high, methods, look)
 
 
-def _canvas() -> tuple["Figure", "Axes"]:
+def blank_axes() -> tuple["Figure", "Axes"]:
+    """A figure of its own, and axes with a light grid."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -159,7 +160,8 @@ def _band(curves: list[_Curve]) -> str:
     return f"band: 95 % interval over memories ({', '.join(methods)})" if methods else "one memory: no interval"
 
 
-def _save(figure: "Figure", path: Path, **options: Any) -> None:
+def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
+    """Write a PNG at once or not at all; `options` are matplotlib's."""
     png = io.BytesIO()
     figure.savefig(png, format="png", **options)
     atomic_write(Path(path), png.getvalue())
@@ -233,4 +235,4 @@ def _save_grid(pixels: np.ndarray, names: list[str], note: str, path: Path) -> N
             (left - 5) / (left + width), middle / (height + foot), name, fontsize=8, color=GREY, ha="right", va="center"
         )
     figure.text(left / (left + width), 4 / (height + foot), note, fontsize=7, color=GREY)
-    _save(figure, path)
+    save_figure(figure, path)

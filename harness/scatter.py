@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.figures import COLOURS, GREY, MARKERS, _canvas, _save
+from harness.figures import COLOURS, GREY, MARKERS, blank_axes, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
     Raises:
         ValueError: a path that cannot be written.
     """
-    figure, axes = _canvas()
+    figure, axes = blank_axes()
     errors = (100 - 100 * sides[["proxy", "whole"]].fillna(0)).clip(lower=SMALLEST)
     for place, (norm, name) in enumerate(NORMS.items()):
         of_norm = errors[sides["norm"] == norm]
@@ -47,7 +47,7 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
     for height, line in zip((0.9, 0.865), _lines(row), strict=True):
         figure.text(0.1, height, line, fontsize=8, color=GREY)
     # The tight box makes room for the legend.
-    _save(figure, path, bbox_inches="tight", pad_inches=0.12)
+    save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
 
 
 def _mark(axis: "Axis", errors: "pd.Series") -> None:

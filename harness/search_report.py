@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from condensers.files import atomic_write
-from harness.figures import COLOURS, DPI, GREY, MARKERS, _save
+from harness.figures import COLOURS, DPI, GREY, MARKERS, save_figure
 from harness.progress import say
 from harness.search import METHODS, records_of, whole_accuracies
 from harness.statistics import MEMORY, Interval, interval
@@ -132,7 +132,7 @@ def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
     panels[1].legend(frameon=False)
     canvas.text(0.08, 0.93, title, fontsize=12, fontweight="bold")
     canvas.text(0.08, 0.87, _said(rows, about), fontsize=8, color=GREY)
-    _save(canvas, path, bbox_inches="tight", pad_inches=0.12)
+    save_figure(canvas, path, bbox_inches="tight", pad_inches=0.12)
 
 
 def _draw(axes: "Axes", curve: pd.DataFrame, sampler: str) -> None:

@@ -18,7 +18,7 @@ Tap = Callable[[str, Tensor], object]
 
 
 class ReLU(nn.Module):
-    """Rectifier, leaky if `slope` is not 0; in place where no gradient is wanted, a quarter of its time there."""
+    """Rectifier, leaky if `slope` is not 0; in place where no gradient is wanted, a third of its time on a CPU."""
 
     def __init__(self, slope: float = 0.0) -> None:
         super().__init__()

@@ -3,7 +3,8 @@
 Both torch forms are slow there: `InstanceNorm2d` wants channels-first, and `GroupNorm` with one channel a group walks
 small maps one at a time. Written as passes over `[n, h * w, channels]` the same mathematics takes a third of
 GroupNorm's time forward and back at 32x32 (16 images) and a ninth at 16x16 (64 images; 32 channels, one thread,
-measured together); networks train 1.4 times as fast with it. Forward alone at 32x32 it is slower: 0.29 to 0.18 ms.
+measured together); networks train 1.4 times as fast with it. Where no gradient is wanted it works in place: a
+ConvNet-W128-D3 does 625 instead of 508 images a second forward (chunk 16, one thread).
 """
 
 import torch
