@@ -37,9 +37,13 @@ class Draw:
         hole: top row and left column of the cut-out square, `[g, 2]`; beyond the image where nothing is cut.
     """
 
-    theta: Float[Tensor, "g 2 3"] | None
-    color: Float[Tensor, "g 3"] | None
-    hole: Float[Tensor, "g 2"] | None
+    theta: Float[Tensor, "g 2 3"] | None = None
+    color: Float[Tensor, "g 3"] | None = None
+    hole: Float[Tensor, "g 2"] | None = None
+
+    def __getitem__(self, part: slice) -> "Draw":
+        """What happens to some of the groups."""
+        return Draw(*(stage if stage is None else stage[part] for stage in (self.theta, self.color, self.hole)))
 
 
 def operations(strategy: str) -> list[str]:
@@ -51,31 +55,29 @@ def operations(strategy: str) -> list[str]:
     return names
 
 
-def draw(strategy: str, numbers: Float[Tensor, "g 4"], side: int) -> Draw | None:
+def draw(strategy: str, numbers: Float[Tensor, "g 4"], side: int) -> Draw:
     """A draw for each group from its own uniform numbers: the first chooses the operation."""
     names = operations(strategy)
     if not names:
-        return None
+        return Draw()
     chosen = (numbers[:, 0] * len(names)).long()
     active = {name: chosen == names.index(name) for name in names}
     return _draw(active, numbers[:, 1:], side)
 
 
-def draw_one(strategy: str, number: float, numbers: Float[Tensor, "g 3"], side: int) -> Draw | None:
+def draw_one(strategy: str, number: float, numbers: Float[Tensor, "g 3"], side: int) -> Draw:
     """The same operation for every group, chosen on the host by `number`; strengths by group."""
     if strategy == STANDARD:
-        return Draw(theta=_crop_and_flip(numbers, side), color=None, hole=None)
+        return Draw(theta=_crop_and_flip(numbers, side))
     names = operations(strategy)
     if not names:
-        return None
+        return Draw()
     everyone = torch.ones(len(numbers), dtype=torch.bool, device=numbers.device)
     return _draw({names[int(number * len(names))]: everyone}, numbers, side)
 
 
-def apply(draw: Draw | None, images: Float[Tensor, "g b ch h w"]) -> Float[Tensor, "g b ch h w"]:
+def apply(draw: Draw, images: Float[Tensor, "g b ch h w"]) -> Float[Tensor, "g b ch h w"]:
     """Augment all images of a group alike; differentiable in the images."""
-    if draw is None:
-        return images
     if draw.color is not None:
         images = _recolor(images, *draw.color.T)
     if draw.theta is not None:

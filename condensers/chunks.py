@@ -12,9 +12,9 @@ SHARE = 4  # an image's activations, their gradients, what a layer needs beside 
 def chunk_of(device: torch.device | str, network: str, classes: int, shape: tuple[int, int, int]) -> int:
     """Images of `shape` (channels, height, width) to put through the network of that name at once, a power of two.
 
-    On a CPU 16 images of 32 px trained 1.3 to 1.8 times as fast as 64 (ConvNet-W32-D3, one thread, measured
-    together): freed maps of that size go back to the system, and the next ones are faulted in page by page. Where the
-    allocator keeps them, as `harness.devices.keep_freed_memory` has it, 64 were 1.1 times as fast.
+    On a CPU 16 images of 32 px: 32 to 64 train a ConvNet-W32-D3 1.0 to 1.2 times as fast (one thread), but with 32
+    eight readings of `ours` in lockstep take 1.05 to 1.1 times as long, and with 48 1.2 times: their maps no longer
+    fit into the cache beside each other (width 128, two threads).
 
     Raises:
         ValueError: no such network, or one that does not fit the images.

@@ -11,12 +11,14 @@ chunks of classes to bound memory; the mathematics is that of the loop over clas
 import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from condensers import augmentation, draws
+from condensers.augmentation import Draw
 from condensers.capture import Captured
 from condensers.images import LabelledImages
 from condensers.terms import EMBEDDING, Term
@@ -165,10 +167,11 @@ class Matching:
         of_network, of_images, of_augmentation = draws.keys(key, self._draws).split(1)
         self._draw_network(of_network)
         numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
+        draw = augmentation.draw(self.schedule.augmentation, numbers, self.pools.source.shape[-1])
         chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
         chunks = self._chunks(self.batch)
-        real = _concatenate(self.lanes.map(lambda part: self._real(chosen[part], numbers[part]), chunks))
-        return {recipe.name: self._gradient(recipe, real, numbers) for recipe in self.recipes}
+        real = _concatenate(self.lanes.map(lambda part: self._real(chosen[part], draw[part]), chunks))
+        return self._losses(real, draw)
 
     def memory(self, recipe: str) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
         """Images and labels of a recipe as they stand."""
@@ -211,38 +214,42 @@ class Matching:
                 rounded.copy_(drawn)
 
     @torch.no_grad()
-    def _real(self, chosen: Int64[Tensor, "C B"], numbers: Float[Tensor, "C 4"]) -> Statistics:
+    def _real(self, chosen: Int64[Tensor, "C B"], draw: Draw) -> Statistics:
         wanted = {term.reads for recipe in self.recipes for term in recipe.terms if term.real != "none"}
         source = self.pools.source
-        images = self._augment(source.normalise(source.images[chosen]), numbers)
+        images = augmentation.apply(draw, source.normalise(source.images[chosen]))
         parts = images.split(self.batch if self.mixes else self.schedule.chunk, dim=1)
         return _merge([read(self.reader, part, wanted) for part in parts], [part.shape[1] for part in parts])
 
-    def _gradient(self, recipe: Recipe, real: Statistics, numbers: Tensor) -> Float[Tensor, ""]:
-        pixels = self.pixels[recipe.name]
-        pixels.grad = torch.zeros_like(pixels)
-        parts = self._chunks(pixels.shape[1])
-        if recipe.separable or len(parts) == 1:
-            return sum(self.lanes.map(lambda part: self._direct_gradient(recipe, real, numbers, part), parts))
-        return self._coupled_gradient(recipe, real, numbers, parts)
+    def _losses(self, real: Statistics, draw: Draw) -> dict[str, Float[Tensor, ""]]:
+        """The losses of all recipes; leaves gradients in the pixels' `.grad`."""
+        for pixels in self.pixels.values():
+            pixels.grad = torch.zeros_like(pixels)
+        parts = self._chunks(self.pixels[self.recipes[0].name].shape[1])
+        apart = [recipe for recipe in self.recipes if recipe.separable or len(parts) == 1]
+        # In one go: every map over chunks ends with a wait for the last of them.
+        found = self.lanes.map(
+            lambda job: self._direct_gradient(*job, real, draw), [(recipe, part) for recipe in apart for part in parts]
+        )
+        losses = {recipe.name: sum(found[len(parts) * i : len(parts) * (i + 1)]) for i, recipe in enumerate(apart)}
+        coupled = (recipe for recipe in self.recipes if recipe not in apart)
+        return losses | {recipe.name: self._coupled_gradient(recipe, real, draw, parts) for recipe in coupled}
 
-    def _direct_gradient(self, recipe: Recipe, real: Statistics, numbers: Tensor, part: slice) -> Tensor:
+    def _direct_gradient(self, recipe: Recipe, part: slice, real: Statistics, draw: Draw) -> Float[Tensor, ""]:
         pixels = self.pixels[recipe.name]
         leaf = pixels.detach()[part].requires_grad_()
         statistics = {reads: [x[part] for x in layers] for reads, layers in real.items()}
-        loss = recipe.loss(statistics, self._read_synthetic(recipe, leaf, numbers[part]))
+        loss = recipe.loss(statistics, self._read_synthetic(recipe, leaf, draw[part]))
         pixels.grad[part] = torch.autograd.grad(loss, leaf)[0]
         return loss.detach()
 
-    def _coupled_gradient(
-        self, recipe: Recipe, real: Statistics, numbers: Tensor, parts: list[slice]
-    ) -> Float[Tensor, ""]:
+    def _coupled_gradient(self, recipe: Recipe, real: Statistics, draw: Draw, parts: list[slice]) -> Float[Tensor, ""]:
         """Chain rule by hand: statistics of all classes first, then each chunk again with their gradient."""
         pixels = self.pixels[recipe.name].detach()
 
         @torch.no_grad()
         def known(part: slice) -> Statistics:
-            return self._read_synthetic(recipe, pixels[part], numbers[part])
+            return self._read_synthetic(recipe, pixels[part], draw[part])
 
         statistics = _concatenate(self.lanes.map(known, parts))
         leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
@@ -251,18 +258,15 @@ class Matching:
 
         def back(part: slice) -> None:
             leaf = pixels[part].requires_grad_()
-            outputs = [x for layers in self._read_synthetic(recipe, leaf, numbers[part]).values() for x in layers]
+            outputs = [x for layers in self._read_synthetic(recipe, leaf, draw[part]).values() for x in layers]
             gradient = torch.autograd.grad(outputs, leaf, [slope[part] for slope in slopes])[0]
             self.pixels[recipe.name].grad[part] = gradient
 
         self.lanes.map(back, parts)
         return loss.detach()
 
-    def _read_synthetic(self, recipe: Recipe, pixels: Tensor, numbers: Tensor) -> Statistics:
-        return read(self.network, self._augment(pixels, numbers), {term.reads for term in recipe.terms})
-
-    def _augment(self, images: Float[Tensor, "C b ch h w"], numbers: Float[Tensor, "C 4"]) -> Tensor:
-        return augmentation.apply(augmentation.draw(self.schedule.augmentation, numbers, images.shape[-1]), images)
+    def _read_synthetic(self, recipe: Recipe, pixels: Tensor, draw: Draw) -> Statistics:
+        return read(self.network, augmentation.apply(draw, pixels), {term.reads for term in recipe.terms})
 
 
 def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tuple]) -> Statistics:
@@ -271,14 +275,15 @@ def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tu
     ordered = sorted(wanted, key=lambda reads: (reads[0], reads[1].__name__, reads[2]))
     found: Statistics = {reads: [] for reads in ordered}
 
-    def tap(name: str, activation: Tensor) -> None:
+    def reduce(name: str, activation: Tensor) -> None:
         for reads in ordered:
             if reads[0] == name:
                 found[reads].append(reads[1](activation.float().unflatten(0, images.shape[:2])))
 
+    taps = {reads[0]: partial(reduce, reads[0]) for reads in ordered}
     dtype = next(network.parameters()).dtype
     flat = images.flatten(0, 1).to(dtype, memory_format=torch.channels_last)
-    tap(EMBEDDING, network.features(flat, tap))
+    reduce(EMBEDDING, network.features(flat, taps))
     return found
 
 

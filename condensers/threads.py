@@ -1,10 +1,13 @@
 """Chunks side by side on the threads of a CPU, each on one thread from beginning to end."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -18,7 +21,8 @@ class Lanes:
     """
 
     def __init__(self, device: torch.device) -> None:
-        threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.on_cpu = device.type == "cpu"
+        threads = torch.get_num_threads() if self.on_cpu else 1
         # Not all libraries under torch look at what another thread has set.
         alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
         self.pool = ThreadPoolExecutor(threads, "chunk", **alone) if threads > 1 else None
@@ -26,11 +30,24 @@ class Lanes:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """The results in the order of the items; the function runs in the grad mode that it sets itself."""
         items = list(items)
-        if self.pool is None or len(items) < 2:
+        if not self.on_cpu or len(items) < 2:
             return [function(item) for item in items]
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return list(self.pool.map(function, items))
-        finally:
-            torch.set_num_threads(threads)
+        with _one_thread():
+            return list((self.pool.map if self.pool else map)(function, items))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch, and the BLAS that NumPy calls, compute on the thread that calls them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -81,9 +81,8 @@ def together_of(network: nn.Module, training: Training, images: int) -> int:
     """Networks like this one to train side by side on that many images: as many as have their minibatches in a chunk.
 
     One if its layers cannot be joined. Measured on one CPU thread against one after another: at 8 px (ConvNet-W32-D2)
-    1.0 to 1.8 times as fast in minibatches of 64, 3 or 4 at once, and 3.4 to 5.5 times in minibatches of 10, 20 at
-    once; the higher numbers where the allocator keeps freed memory. There three at once are 0.9 times as fast at 32 px
-    (ConvNet-W32-D3 and W128-D3), where a CPU's chunk leaves one at a time. CUDA is not measured.
+    1.6 to 1.9 times as fast in minibatches of 64, 4 at once, and 4.6 to 5.2 times in minibatches of 10, 20 at once; at
+    32 px (ConvNet-W32-D3) 1.15 times in minibatches of 16, 3 at once. CUDA is not measured.
     """
     return max(1, training.chunk // min(training.batch, images)) if joinable(network) else 1
 

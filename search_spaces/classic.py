@@ -6,7 +6,7 @@ Source of the shapes: the DM and DSA papers' public networks, which follow kuang
 
 from torch import Tensor, nn
 
-from search_spaces.convnet import NORMS, ReLU, Tap
+from search_spaces.convnet import NO_TAPS, NORMS, ReLU, Taps, shown
 
 
 class Staged(nn.Module):
@@ -20,11 +20,10 @@ class Staged(nn.Module):
         self.embedding_size = embedding_size
         self.classifier = nn.Linear(embedding_size, classes)
 
-    def features(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
-        """Embedding before the classifier, `[n, embedding_size]`; `tap` is shown the output of every stage."""
+    def features(self, x: Tensor, taps: Taps = NO_TAPS) -> Tensor:
+        """Embedding before the classifier, `[n, embedding_size]`; `taps` are shown the output of every stage."""
         for stage in self.stages:
-            x = stage(x)
-            tap("block", x)
+            x = shown(taps, "block", stage(x))
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,17 +4,19 @@ Source: Zhao, Mopuri and Bilen, "Dataset Condensation with Gradient Matching" (2
 ConvNets varies width, depth, norm, activation and pooling; default W128-D3, instance norm, ReLU, average pooling.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.compiled import compiles
 from search_spaces.norms import InstanceNorm
 
-# Called with the name of every activation and the activation itself, which may be overwritten afterwards unless
-# gradients are wanted: a tap reduces it, or copies it, at once.
-Tap = Callable[[str, Tensor], object]
+# What to do with an activation of that name, which may be overwritten afterwards unless gradients are wanted: reduce
+# it, or copy it, at once.
+Taps = Mapping[str, Callable[[Tensor], object]]
+NO_TAPS: Taps = {}
 
 
 class ReLU(nn.Module):
@@ -58,13 +60,25 @@ class ConvBlock(nn.Module):
         self.norm = NORMS[norm](width, side)
         self.activation = ACTIVATIONS[activation]()
         self.pool = POOLINGS[pooling]()
+        self._fuses = norm == "IN" and isinstance(self.activation, ReLU) and (pooling != "Avg" or side % 2 == 0)
 
-    def forward(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
-        """`[n, c, h, w]` to the block's output; `tap` is shown the output of each of the four layers."""
-        for name, layer in zip(ConvNet.TAPS, (self.conv, self.norm, self.activation, self.pool), strict=True):
-            x = layer(x)
-            tap(name, x)
+    def forward(self, x: Tensor, taps: Taps = NO_TAPS) -> Tensor:
+        """`[n, c, h, w]` to the block's output; `taps` are shown the outputs of the layers they name."""
+        x = shown(taps, "conv", self.conv(x))
+        if self._fuses and compiles(x) and "norm" not in taps:
+            return self._fused(x, taps)
+        for name, layer in (("norm", self.norm), ("act", self.activation), ("block", self.pool)):
+            x = shown(taps, name, layer(x))
         return x
+
+    def _fused(self, x: Tensor, taps: Taps) -> Tensor:
+        """The three layers after the convolution in one pass, or the first two if the pooling is another."""
+        average = isinstance(self.pool, nn.AvgPool2d)
+        keep = "act" in taps or not average
+        activation, pooled = self.norm.rectified(x, self.activation.slope, keep, average)
+        if keep:
+            shown(taps, "act", activation)
+        return shown(taps, "block", pooled if average else self.pool(activation))
 
 
 class ConvNet(nn.Module):
@@ -109,12 +123,19 @@ class ConvNet(nn.Module):
         self.embedding_size = width * side * side
         self.classifier = nn.Linear(self.embedding_size, classes)
 
-    def features(self, x: Tensor, tap: Tap = lambda name, activation: None) -> Tensor:
-        """Embedding before the classifier, `[n, width * side * side]`; `tap` is shown what every block computes."""
+    def features(self, x: Tensor, taps: Taps = NO_TAPS) -> Tensor:
+        """Embedding before the classifier, `[n, width * side * side]`; `taps` are shown what every block computes."""
         for block in self.blocks:
-            x = block(x, tap)
+            x = block(x, taps)
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `[n, c, h, w]` to logits `[n, classes]`."""
         return self.classifier(self.features(x))
+
+
+def shown(taps: Taps, name: str, activation: Tensor) -> Tensor:
+    """The activation itself, once the tap of that name has seen it."""
+    if name in taps:
+        taps[name](activation)
+    return activation

@@ -10,6 +10,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
+import search_spaces.kernels  # noqa: F401  (before the hook: numba cannot compile what checks its own arguments)
+
 # Before anything imports these packages: their annotations are checked from here on, in tests only.
 install_import_hook(["condensers", "search_spaces", "scenarios"], "beartype.beartype")
 

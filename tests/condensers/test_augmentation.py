@@ -139,7 +139,7 @@ def test_one_operation_for_all_and_a_strength_for_each():
 def test_no_strategy_changes_nothing():
     before = images()
     assert apply(draw("", numbers(GROUPS), 16), before) is before
-    assert draw_one("", 0.5, numbers(2)[:, 1:], 16) is None
+    assert apply(draw_one("", 0.5, numbers(GROUPS)[:, 1:], 16), before) is before
 
 
 def test_an_unknown_operation_is_named():
