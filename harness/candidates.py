@@ -18,7 +18,8 @@ from condensers.training import accuracy, train
 from harness import memories, tables
 from harness.devices import name_of
 from harness.progress import bar, say
-from harness.proxies import EARLY, WHOLE, Proxy, of_early, of_memory, of_whole, steps_of
+from harness.protocols import RECIPES
+from harness.proxies import EARLY, WHOLE, Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
 from harness.queue import Job, run_jobs
 from harness.records import provenance
 from harness.seeds import key_of
@@ -116,6 +117,8 @@ def _of_name(survey: Survey, name: str, whole: Proxy) -> list[Proxy]:
         steps = steps_of(survey.training, survey.ipc * survey.dataset.classes)
         replicates = range(survey.memory_replicates)
         return [of_early(whole, steps, replicate, survey.memory_seed(replicate)) for replicate in replicates]
+    if name in RECIPES:
+        return [of_recipe(whole, RECIPES[name])]
     return [
         of_memory(name, replicate, memory, survey.training, survey.protocol, survey.device)
         for replicate, memory in _memories(survey, name)

@@ -22,7 +22,10 @@ def print_names() -> None:
     _section("Search spaces", [(name, _axes(space)) for name, space in SPACES.items()])
     _section("Protocols", [(name, _fields(protocol)) for name, protocol in PROTOCOLS.items()])
     _section("Protocols of surveys (nas)", [(name, _fields(SURVEYS[own.name])) for name, own in PROTOCOLS.items()])
-    _section("Recipes for whole data sets", [(name, recipe.description) for name, recipe in RECIPES.items()])
+    _section(
+        "Recipes for whole data sets, as --recipe or --proxy of nas",
+        [(name, recipe.description) for name, recipe in RECIPES.items()],
+    )
 
 
 def _fields(defaults: object) -> str:

@@ -25,7 +25,8 @@ class Nas(Common):
     dataset: str | None = None
     """Data set by name (--list), or folder:PATH. Default: cifar10 under paper, digits under quick."""
     proxy: tuple[str, ...] = ("ours",)
-    """What to train on: condensers, memory files, whole (the whole set once more), early (stopped early)."""
+    """What to train on: condensers, memory files, whole (the whole set once more), early (stopped early), or the whole
+    set by another recipe (--list)."""
     space: str | None = None
     """Search space by name (--list); default: the largest whose poolings the images allow."""
     subset: int | None = None

@@ -65,6 +65,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         WholeRecipe("short-1", 10, 256, "10 epochs; all 720 ConvNets on 45,000 images of 32 px are 2.6e17 FLOP"),
+        WholeRecipe("longer-1", 40, 256, "four times the epochs of short-1: whether that ranks alike"),
         WholeRecipe("paper-200", 200, 256, "200 epochs, as the papers say; the rest of their recipe is not published"),
         WholeRecipe("quick-whole-1", 30, 64, "30 epochs of small batches, for small images on a CPU"),
     )

@@ -14,6 +14,7 @@ from condensers.images import LabelledImages
 from condensers.memory import Memory, read_metadata
 from condensers.training import Training
 from harness import memories
+from harness.protocols import WholeRecipe
 from scenarios.datasets import Dataset
 
 WHOLE = "whole"
@@ -108,6 +109,12 @@ def of_whole(train: LabelledImages, training: Training, recipe: str) -> Proxy:
         recipe=recipe,
         load=lambda: (train.normalise(train.images), train.labels),
     )
+
+
+def of_recipe(whole: Proxy, recipe: WholeRecipe) -> Proxy:
+    """Train on the whole set by another recipe than `whole` does: whether the two rank alike."""
+    training = replace(whole.training, epochs=recipe.epochs, batch=recipe.batch)
+    return replace(whole, name=recipe.name, training=training, recipe=recipe.name, load=lambda: whole.data)
 
 
 def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:

@@ -94,7 +94,7 @@ class Survey:
     @property
     def condensers(self) -> tuple[str, ...]:
         """The proxies that are condensed here."""
-        elsewhere = {*BASELINES, *(file.name for file in self.files)}
+        elsewhere = {*BASELINES, *RECIPES, *(file.name for file in self.files)}
         return tuple(name for name in self.proxies if name not in elsewhere)
 
     def memory_seed(self, replicate: int) -> int:
@@ -131,8 +131,8 @@ def _check_search(config: Nas) -> None:
     for name in ("trials", "searches"):
         if getattr(config, name) < 1:
             raise ValueError(f"--{name} is {getattr(config, name)}; give at least 1")
-    if WHOLE in config.proxy:
-        raise ValueError("--search spares the training on the whole set: leave out --proxy whole")
+    for name in {WHOLE, *RECIPES} & set(config.proxy):
+        raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
     for name in SURVEYS_ONLY:
         if getattr(config, name) != getattr(Nas, name):
             raise ValueError(f"--{name.replace('_', '-')} is for surveys, not for a --search: leave it out")
@@ -186,7 +186,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
             name, source = Path(text).stem, text
         else:
             # An alias and its condenser are one thing, compared once.
-            name = source = text if text in BASELINES else _condenser(text)
+            name = source = text if text in BASELINES or text in RECIPES else _condenser(text)
         if named.setdefault(name, source) != source:
             raise ValueError(f"two proxies would be called {name}: rename a memory file")
     return named
@@ -195,7 +195,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
 def _condenser(text: str) -> str:
     base = text.partition("+")[0]
     if base not in registry.SELECTIONS and base not in registry.RECIPES:
-        raise unknown("proxy", text, [*BASELINES, *registry.SELECTIONS, *registry.RECIPES])
+        raise unknown("proxy", text, [*BASELINES, *RECIPES, *registry.SELECTIONS, *registry.RECIPES])
     return registry.condenser(text).name
 
 
@@ -220,6 +220,8 @@ def _check(survey: Survey) -> None:
             raise ValueError(f"--{FLAGS.get(flag, flag)} is {getattr(survey, flag)}; give at least 1")
     if WHOLE in survey.proxies and survey.whole_replicates < 2:
         raise ValueError("--proxy whole is the whole set's second replicate: give --whole-replicates 2")
+    if survey.recipe in survey.proxies:
+        raise ValueError(f"the whole set is trained by {survey.recipe} already: --proxy {WHOLE} does so once more")
     if len(survey.architectures) < FEWEST:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
     _check_sizes(survey)

@@ -38,7 +38,12 @@ class InstanceNorm(nn.GroupNorm):
             slope: what negative values are multiplied by: 0 for ReLU, 1 for none.
             keep: whether the maps before pooling are wanted.
             average: whether the pooled maps are wanted.
+
+        Raises:
+            ValueError: maps of an odd side are to be pooled.
         """
+        if average and (x.shape[2] % 2 or x.shape[3] % 2):
+            raise ValueError(f"maps of {x.shape[2]}x{x.shape[3]} have a row or column that is in no square of four")
         wide = torch.promote_types(x.dtype, torch.float32)
         inputs = (tensor.to(wide) for tensor in (x, self.weight, self.bias))
         parts = _Fused.apply(*inputs, slope, self.eps, keep, average)

@@ -1,5 +1,6 @@
 """What all tests share: shape checks at every call, real digits, and no CUDA test without CUDA."""
 
+import contextlib
 import os
 
 # Tests compute little: a second thread gains nothing, and on a busy machine waiting for it costs minutes. Set before
@@ -10,7 +11,8 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-import search_spaces.kernels  # noqa: F401  (before the hook: numba cannot compile what checks its own arguments)
+with contextlib.suppress(ImportError):  # without numba nothing is compiled
+    import search_spaces.kernels  # noqa: F401  (before the hook: numba cannot compile what checks its own arguments)
 
 # Before anything imports these packages: their annotations are checked from here on, in tests only.
 install_import_hook(["condensers", "search_spaces", "scenarios"], "beartype.beartype")

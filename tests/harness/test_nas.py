@@ -1,5 +1,6 @@
 """The search command on real digits: its cells, its resumption, what it chooses by, and what it says."""
 
+import math
 import os
 import signal
 import subprocess
@@ -123,6 +124,18 @@ def test_early_stops_after_as_many_steps_as_a_memory_takes(finished):
     finally:
         handle.remove()
     assert len(taken) == early.steps == 3
+
+
+def test_another_recipe_of_the_whole_set_is_a_proxy(tmp_path, capsys):
+    survey = surveyed(replace(SMALL, proxy=("short-1",), whole_replicates=1, out=tmp_path))
+    report(survey, run(survey, None, 1))
+    rows = rows_of(tmp_path).set_index("proxy").loc["short-1"]
+    assert set(rows["recipe"]) == {"short-1"}
+    assert set(rows["epochs"]) == {10}
+    assert set(rows["steps"]) == {10 * math.ceil(1052 / 256)}
+    assert set(rows["stored_images"]) == {1052}
+    assert set(rows_of(tmp_path, "whole_digits.csv")["recipe"]) == {"quick-whole-1"}, "recipes never mix"
+    assert "short-1" in capsys.readouterr().out
 
 
 def test_early_sees_every_image_before_it_sees_one_twice(finished):

@@ -70,6 +70,8 @@ MISTAKES = {
     "memories": (["--memories", "0"], "--memories is 0"),
     "whole replicates": (["--whole-replicates", "0"], "--whole-replicates is 0"),
     "ceiling": (["--proxy", "whole", "--whole-replicates", "1"], "give --whole-replicates 2"),
+    "same recipe": (["--recipe", "short-1", "--proxy", "short-1"], "--proxy whole does so once more"),
+    "search by a recipe": (["--search", "tpe", "--proxy", "short-1"], "leave out --proxy short-1"),
     "merge": (["--merge", "nowhere.csv"], "no such file"),
     "device": (["--device", "gpu"], "unknown device"),
     "data": (["--dataset", "folder:/nowhere"], "/nowhere"),

@@ -92,6 +92,11 @@ def test_norm_rectifier_and_pooling_equal_the_layers(shape, slope, keep, average
         torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
 
 
+def test_odd_maps_are_not_pooled():
+    with pytest.raises(ValueError, match="maps of 7x5 have a row or column"):
+        pair(3)[0].rectified(torch.randn(ODD), 0.0, keep=True, average=True)
+
+
 def test_a_gradient_may_come_through_either_part_alone():
     norm, _ = pair(4)
     x = torch.randn(2, 4, 6, 6, requires_grad=True)
