@@ -57,7 +57,7 @@ def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, de
         real_batch=_pick("real-batch", flags.real_batch, protocol.real_batch),
         network=network_of(flags, protocol, dataset),
         augmentation=dataset.augmentation,
-        chunk=_chunk(flags, protocol, dataset, device),
+        chunk=_chunk(flags, network_of(flags, protocol, dataset), dataset, device),
         real_dtype="bfloat16" if flags.precision == "bf16" else "float32",
     )
 
@@ -68,30 +68,35 @@ def training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, devi
         epochs=_pick("epochs", flags.epochs, protocol.epochs),
         batch=protocol.batch,
         augmentation=dataset.augmentation,
-        chunk=_chunk(flags, protocol, dataset, device),
+        chunk=_chunk(flags, network_of(flags, protocol, dataset), dataset, device),
     )
 
 
-def proxy_training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Training:
-    """How the networks of a search space are trained on a proxy. Raises ValueError for a flag below 1."""
+def proxy_training_of(
+    flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device, largest: str
+) -> Training:
+    """How the networks of a search space, up to the `largest`, are trained on a proxy.
+
+    Raises ValueError for a flag below 1.
+    """
     epochs = _pick("epochs", flags.epochs, SURVEYS[protocol.name].epochs)
-    return replace(training_of(flags, protocol, dataset, device), epochs=epochs)
+    chunk = _chunk(flags, largest, dataset, device)
+    return replace(training_of(flags, protocol, dataset, device), epochs=epochs, chunk=chunk)
 
 
 def whole_training_of(
-    flags: Flags, protocol: Protocol, recipe: WholeRecipe, dataset: Dataset, device: torch.device
+    flags: Flags, recipe: WholeRecipe, dataset: Dataset, device: torch.device, largest: str
 ) -> Training:
     """How they are trained on the whole set: no flag changes a recipe. Raises ValueError for a chunk below 1."""
     return Training(
         epochs=recipe.epochs,
         batch=recipe.batch,
         augmentation=STANDARD if "flip" in dataset.augmentation else "crop",
-        chunk=_chunk(flags, protocol, dataset, device),
+        chunk=_chunk(flags, largest, dataset, device),
     )
 
 
-def _chunk(flags: Flags, protocol: Protocol, dataset: Dataset, device: torch.device) -> int:
-    network = network_of(flags, protocol, dataset)
+def _chunk(flags: Flags, network: str, dataset: Dataset, device: torch.device) -> int:
     return _pick("chunk", flags.chunk, chunk_of(device, network, dataset.classes, dataset.shape))
 
 

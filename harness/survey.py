@@ -149,13 +149,16 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     files = tuple(read_file(Path(source), split, validation) for source in named.values() if is_file(source))
     out = config.out or Path("out", "nas", full.name.replace("/", "_"))
     usual = None if config.search else defaults.subset
+    _check_side(split.shape[1], surveyed)
+    architectures = tuple(surveyed.subset(_size(config.subset, usual, len(surveyed))))
+    largest = max(architectures, key=lambda architecture: architecture.activations(split.shape)).name
     return Survey(
         dataset=split,
         test=full.test,
         checksum=full.checksum,
         validation=validation,
         space=surveyed,
-        architectures=tuple(surveyed.subset(_size(config.subset, usual, len(surveyed)))),
+        architectures=architectures,
         proxies=tuple(named),
         files=files,
         ipc=_or(config.ipc, min((file.memory.per_class for file in files), default=defaults.ipc)),
@@ -163,8 +166,8 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         memory_replicates=config.memories,
         whole_replicates=config.whole_replicates,
         schedule=schedule_of(config, protocol, split, device),
-        training=proxy_training_of(config, protocol, split, device),
-        whole=whole_training_of(config, protocol, recipe, split, device),
+        training=proxy_training_of(config, protocol, split, device, largest),
+        whole=whole_training_of(config, recipe, split, device, largest),
         recipe=recipe.name,
         seed=config.seed,
         protocol=label_of(config, protocol),
@@ -224,18 +227,20 @@ def _check(survey: Survey) -> None:
         raise ValueError(f"the whole set is trained by {survey.recipe} already: --proxy {WHOLE} does so once more")
     if len(survey.architectures) < FEWEST:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
-    _check_sizes(survey)
+    _check_ipc(survey)
     build(survey.schedule.network, survey.dataset.classes, survey.dataset.shape)
     survey.records.finished()
 
 
-def _check_sizes(survey: Survey) -> None:
-    side, least = survey.dataset.shape[1], survey.space.least_side
-    if side < least:
+def _check_side(side: int, surveyed: Space) -> None:
+    if side < surveyed.least_side:
         raise ValueError(
-            f"{survey.space.name} pools images of {side} px away: give --space {largest_space(side).name}, "
-            f"or --resolution {least}"
+            f"{surveyed.name} pools images of {side} px away: give --space {largest_space(side).name}, "
+            f"or --resolution {surveyed.least_side}"
         )
+
+
+def _check_ipc(survey: Survey) -> None:
     smallest = int(survey.dataset.train.labels.bincount().min())
     if survey.condensers and not 1 <= survey.ipc <= smallest:
         raise ValueError(f"{survey.ipc} images per class asked for, but the smallest class has {smallest}")

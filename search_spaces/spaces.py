@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import product, starmap
+from itertools import pairwise, product, starmap
 
 from search_spaces.names import unknown
 
@@ -66,6 +66,15 @@ class Architecture:
         """
         *blocks, (_, last) = self._maps(shape)
         return sum(9 * inputs * self.width * side**2 for inputs, side in blocks) + self.width * last**2 * classes
+
+    def activations(self, shape: tuple[int, int, int]) -> int:
+        """Values that the layers of all blocks put out for one image.
+
+        Raises:
+            ValueError: the images are too small for so many poolings.
+        """
+        sides = [side for _, side in self._maps(shape)]
+        return sum(self.width * (3 * side**2 + pooled**2) for side, pooled in pairwise(sides))
 
     def _maps(self, shape: tuple[int, int, int]) -> list[tuple[int, int]]:
         """Channels and side of what enters every block, and then of what enters the classifier."""

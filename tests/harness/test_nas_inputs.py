@@ -7,11 +7,12 @@ import pytest
 import torch
 import tyro
 
+from condensers.chunks import within
 from harness import condense
 from harness.candidates import run
 from harness.condense import Condense
 from harness.nas import Nas, main
-from harness.protocols import QUICK, RECIPES
+from harness.protocols import RECIPES
 from harness.records import Records
 from harness.settings import whole_training_of
 from harness.survey import Survey, prepare
@@ -27,6 +28,15 @@ def surveyed(config: Nas) -> Survey:
 
 def rows_of(path: Path):
     return Records(path, COLUMNS).read()
+
+
+@pytest.mark.cuda
+def test_chunks_on_cuda_are_for_the_largest_network(tmp_path):
+    flags = {"resolution": 32, "space": "convnets-720", "subset": 720}
+    survey = prepare(Nas(dataset="digits", protocol="quick", device="cuda", out=tmp_path, **flags))
+    free, _ = torch.cuda.mem_get_info()
+    assert survey.training.chunk == survey.whole.chunk
+    assert 1 <= survey.whole.chunk <= within(free, "ConvNet-W256-D4-IN-ReLU-None", 10, (1, 32, 32))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +188,8 @@ def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
 )
 def test_a_recipe_flips_only_what_may_be_flipped(strategy, whole, digits):
     dataset = replace(digits, augmentation=strategy)
-    training = whole_training_of(Nas(epochs=3), QUICK, RECIPES["paper-200"], dataset, torch.device("cpu"))
+    largest = "ConvNet-W32-D2-IN-ReLU-Avg"
+    training = whole_training_of(Nas(epochs=3), RECIPES["paper-200"], dataset, torch.device("cpu"), largest)
     assert (training.augmentation, training.epochs, training.batch) == (whole, 200, 256), "no flag changes a recipe"
 
 
