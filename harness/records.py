@@ -69,7 +69,7 @@ TEXT_COLUMNS = frozenset(
     }
 )
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
-PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy")
+PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 
 
 class Records:
