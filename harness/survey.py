@@ -131,7 +131,7 @@ def _check_search(config: Nas) -> None:
     for name in ("trials", "searches"):
         if getattr(config, name) < 1:
             raise ValueError(f"--{name} is {getattr(config, name)}; give at least 1")
-    for name in {WHOLE, *RECIPES} & set(config.proxy):
+    if name := next((name for name in config.proxy if name in (WHOLE, *RECIPES)), None):
         raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
     for name in SURVEYS_ONLY:
         if getattr(config, name) != getattr(Nas, name):
