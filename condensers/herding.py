@@ -46,11 +46,12 @@ def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
     picked = []
     for size in range(1, ipc + 1):
         distance = ((total + features) / size - mean).square().sum(1) + taken
-        best = distance.argmin()
+        # With its dimension kept: to index by a single number, the host would wait for it.
+        best = distance.argmin(0, keepdim=True)
         taken[best] = float("inf")
-        total = total + features[best]
+        total = total + features[best][0]
         picked.append(best)
-    return torch.stack(picked)
+    return torch.cat(picked)
 
 
 def _embedding(source: LabelledImages, schedule: Schedule, seed: int) -> nn.Module:
