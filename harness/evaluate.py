@@ -4,6 +4,9 @@
     python -m harness.evaluate published.pt --dataset cifar10 --protocol paper
     python -m harness.evaluate memory.safetensors --network ResNet18           across architectures
 
+Memories that differ in nothing but their seed are replicates: one line with an interval. Other makings of memories,
+another condenser or another precision, get lines of their own and their difference to the first, paired by seed.
+
 Also reads sets that others published as `.pt`, without running what they carry. The last epoch counts; nothing is
 chosen on test data. Finished scores in the output folder are not computed again.
 """

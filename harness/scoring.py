@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from condensers import draws
 from condensers.memory import Memory, read_metadata
 from condensers.training import Training, accuracy, train_all
 from harness import memories
+from harness.comparison import Scored, format_table, making, table
 from harness.devices import name_of, resolve_device, set_precision
 from harness.evaluate import Evaluate
 from harness.progress import bar, say
@@ -19,7 +21,6 @@ from harness.protocols import protocol_for
 from harness.records import COLUMNS, Records, provenance
 from harness.seeds import key_of, seed_of
 from harness.settings import label_of, network_of, training_of
-from harness.statistics import interval
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build
 
@@ -46,19 +47,24 @@ def score(config: Evaluate) -> None:
         raise ValueError(f"--networks is {config.networks}; give at least 1")
     setting = _setting(config)
     records = Records(config.out / "results.csv", COLUMNS)
-    cells = {
-        _key(setting, stored): stored for stored in (memories.read(path, setting.dataset) for path in config.memories)
-    }
-    for key, stored in cells.items():
-        with records.claim(key) as mine:
-            if mine:
-                records.append(_rows(setting, stored, key))
-        values = records.read().query("cell == @key")["value"]
-        say(f"{stored.name}: {100 * values.mean():.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})")
-    frame = records.read().query("cell in @cells.keys()")
-    for (name, ipc), rows in frame.groupby(["condenser", "ipc_stored"]):
-        say(f"{name}, {ipc} images per class: {interval(rows)} % over memories, {setting.networks} networks each")
+    # All are read before the first is trained on: a bad file is said at once.
+    stored = [memories.read(path, setting.dataset) for path in config.memories]
+    scored = [one for one in (_scored(setting, memory, records) for memory in stored) if one.accuracies]
+    if scored:
+        say(format_table(table(scored), setting.networks))
     say(f"rows: {records.path}")
+
+
+def _scored(setting: Setting, stored: memories.Stored, records: Records) -> Scored:
+    """The accuracies of the networks trained on a memory; none while another process is at it."""
+    key = _key(setting, stored)
+    with records.claim(key) as mine:
+        if mine:
+            records.append(_rows(setting, stored, key))
+    values = records.read().query("cell == @key")["value"].tolist()
+    shown = f"{100 * fmean(values):.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})" if values else ""
+    say(f"{stored.name}: {shown or 'another process is at it'}")
+    return Scored(stored, values)
 
 
 def _setting(config: Evaluate) -> Setting:
@@ -90,17 +96,19 @@ def _made_from(path: Path) -> str:
 
 
 def _key(setting: Setting, stored: memories.Stored) -> str:
-    return key_of(
-        {
-            "memory": stored.memory.checksum,
-            "dataset": setting.dataset.checksum,
-            "network": setting.network,
-            "training": setting.training.describe(),
-            "networks": setting.networks,
-            "seed": setting.seed,
-            "precision": setting.precision,
-        }
-    )
+    return key_of({"memory": stored.memory.checksum, **_described(setting)})
+
+
+def _described(setting: Setting) -> dict[str, object]:
+    """All that decides a memory's scores beside itself, as JSON values."""
+    return {
+        "dataset": setting.dataset.checksum,
+        "network": setting.network,
+        "training": setting.training.describe(),
+        "networks": setting.networks,
+        "seed": setting.seed,
+        "precision": setting.precision,
+    }
 
 
 def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
@@ -113,7 +121,7 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
         "dataset": setting.dataset.name,
         "dataset_checksum": setting.dataset.checksum,
         "condenser": metadata.get("condenser", stored.name),
-        "config": key,
+        "config": key_of({"making": making(stored), **_described(setting)}),
         "ipc_stored": per_class,
         "ipc_decoded": metadata.get("decoded_per_class", per_class),
         "trained_on_real": bool(metadata.get("trained_on_real")),
