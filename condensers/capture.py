@@ -11,37 +11,50 @@ WARM_UP = 3  # eager calls first: libraries choose kernels, optimisers make thei
 
 
 class Captured(Generic[Result]):
-    """A function without arguments that is recorded once on CUDA and then replayed; elsewhere simply called.
+    """Calls one function again and again; on CUDA it is recorded after some calls, and then replayed.
 
     The function must work on the same tensors every time, wait for nothing, and decide nothing on the host. What it
     returns is overwritten by the next call. A function that cannot be recorded goes on being called, with a warning.
+
+    It is passed with every call instead of being kept: a method would keep its object, and that object this one, and
+    the graph's gigabytes would wait for Python to look for such circles.
     """
 
-    def __init__(self, function: Callable[[], Result], device: torch.device) -> None:
-        self.function = function
+    def __init__(self, device: torch.device) -> None:
         self.eager_calls_left = WARM_UP if device.type == "cuda" else None
+        # One stream from the first call on: some libraries set themselves up for each stream apart, and not while
+        # a graph is recorded.
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> Result:
-        """Call or replay the function."""
+    def __call__(self, function: Callable[[], Result]) -> Result:
+        """Call or replay the function, the same one every time."""
         if self.eager_calls_left == 0:
-            self._record()
-        if self.graph is None:
-            return self._call()
-        self.graph.replay()
-        return self.result
+            self._record(function)
+        if self.graph is not None:
+            self.graph.replay()
+            return self.result
+        if self.eager_calls_left is None:
+            return function()
+        self.eager_calls_left -= 1
+        return self._warm_up(function)
 
-    def _call(self) -> Result:
-        if self.eager_calls_left is not None:
-            self.eager_calls_left -= 1
-        return self.function()
+    def _warm_up(self, function: Callable[[], Result]) -> Result:
+        caller = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(caller)
+        with torch.cuda.stream(self.stream):
+            result = function()
+        caller.wait_stream(self.stream)
+        return result
 
-    def _record(self) -> None:
+    def _record(self, function: Callable[[], Result]) -> None:
         self.eager_calls_left = None
         graph = torch.cuda.CUDAGraph()
+        caller = torch.cuda.current_stream(self.stream.device)
         try:
-            with torch.cuda.graph(graph):
-                self.result = self.function()
+            # The outer context leads back to the caller's stream, also where torch loses the way after a failure.
+            with torch.cuda.stream(caller), torch.cuda.graph(graph, stream=self.stream):
+                self.result = function()
         except RuntimeError as error:
             warnings.warn(f"not captured as a CUDA graph, so slower: {error}", stacklevel=3)
         else:

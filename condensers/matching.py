@@ -142,12 +142,12 @@ class Matching:
         # The iteration as the device sees it: a captured step reads a new number there.
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._draws = torch.arange(DRAWS, device=self.device)
-        self._captured = Captured(self._step, self.device)
+        self._captured = Captured(self.device)
 
     def step(self) -> dict[str, Float[Tensor, ""]]:
         """One iteration for every recipe; returns each one's loss, still on the device and good until the next."""
         self._at.fill_(self.iteration)
-        losses = self._captured()
+        losses = self._captured(self._step)
         self.iteration += 1
         return losses
 
@@ -199,7 +199,7 @@ class Matching:
             pixels.data.copy_(found[name][0])
             self.optimizers[name].state[pixels]["momentum_buffer"] = found[name][1]
         self.iteration = iteration
-        self._captured = Captured(self._step, self.device)
+        self._captured = Captured(self.device)
 
     def _chunks(self, images_per_class: int) -> list[slice]:
         """Classes that go through together; all of them where the network mixes the images of a batch."""
@@ -276,9 +276,10 @@ def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tu
     found: Statistics = {reads: [] for reads in ordered}
 
     def reduce(name: str, activation: Tensor) -> None:
+        by_class = activation.float().unflatten(0, images.shape[:2])
         for reads in ordered:
             if reads[0] == name:
-                found[reads].append(reads[1](activation.float().unflatten(0, images.shape[:2])))
+                found[reads].append(reads[1](by_class))
 
     taps = {reads[0]: partial(reduce, reads[0]) for reads in ordered}
     dtype = next(network.parameters()).dtype

@@ -97,7 +97,7 @@ def mean_and_variance(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C 2 ch"]
 
 def gram(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C ch ch"]:
     """Correlation between channels, F F^T / (ch h w), averaged over the set (Gatys et al.; DDM, Eq. 5)."""
-    return _Products.apply(x.movedim(2, -1).flatten(1, 3)) / x[0].numel()
+    return _Products.apply(x.movedim(2, -1).flatten(2, 3)) / x[0].numel()
 
 
 def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], Float[Tensor, "C B ch"]]:
@@ -111,22 +111,23 @@ def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], F
 
 
 class _Products(torch.autograd.Function):
-    """`maps^T maps` of each class, `[C, n, ch]` to `[C, ch, ch]`."""
+    """`map^T map` summed over the images of each class, `[C, B, h * w, ch]` to `[C, ch, ch]`."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, maps: Tensor) -> Tensor:
         ctx.save_for_backward(maps)
         if maps.device.type != "cpu":
-            return maps.transpose(1, 2) @ maps
+            # Image by image: a single product a class would leave most processors of a GPU without work.
+            return (maps.transpose(2, 3) @ maps).sum(1)
         # BLAS has a routine that leaves out half of a symmetric product, 1.5 times as fast; NumPy calls it, torch does
         # not.
-        return torch.stack([torch.from_numpy(one.T @ one) for one in maps.detach().numpy()])
+        return torch.stack([torch.from_numpy(one.T @ one) for one in maps.detach().flatten(1, 2).numpy()])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, slope: Tensor) -> Tensor:
         (maps,) = ctx.saved_tensors
-        return maps @ (slope + slope.transpose(1, 2))
+        return (maps.flatten(1, 2) @ (slope + slope.transpose(1, 2))).view_as(maps)
 
 
 class _Powers(torch.autograd.Function):
@@ -136,7 +137,8 @@ class _Powers(torch.autograd.Function):
     def forward(ctx: FunctionCtx, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(maps)
         if not compiles(maps):
-            return maps.mean(2), maps.square().mean(2)
+            # The norm is taken in one pass; squares would be written and read again.
+            return maps.mean(2), torch.linalg.vector_norm(maps, dim=2).square() / maps.shape[2]
         mean, square = maps.new_empty(2, *maps.shape[:2], maps.shape[3])
         run("powers", *(tensor.flatten(0, 1) for tensor in (maps.contiguous(), mean, square)))
         return mean, square

@@ -24,6 +24,7 @@ def pytest_runtest_setup(item):
             pytest.skip("no CUDA device")
         # cuDNN's default, TF32, is a thousand times coarser than what such tests compare with.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,8 @@ def run_ranks(folder, device, ranks):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     subprocess.run(
         [*torchrun, Path(__file__).with_name("sharded_run.py"), folder, device],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # Ranks on CUDA would otherwise round to TF32, which this process does not.
+        env=os.environ | {"PYTHONPATH": str(ROOT), "NVIDIA_TF32_OVERRIDE": "0"},
         check=True,
         timeout=300,
     )
