@@ -21,7 +21,7 @@ from harness.progress import bar, say
 from harness.protocols import RECIPES
 from harness.proxies import EARLY, WHOLE, Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
 from harness.queue import Job, run_jobs
-from harness.records import provenance
+from harness.records import PAUSE, provenance
 from harness.seeds import key_of
 from harness.survey import Survey
 from search_spaces.registry import build
@@ -81,7 +81,7 @@ def make_memories(survey: Survey) -> None:
             progress, own = nullcontext(shown.update), origin | {"memory_replicate": replicate}
             while not memories.ensure(plan, survey.on_device, survey.records.claim, progress, own):
                 # Another live process is at it.
-                time.sleep(1)
+                time.sleep(PAUSE)
 
 
 def proxies(survey: Survey) -> list[Proxy]:

@@ -37,6 +37,22 @@ def making(stored: Stored) -> Settings:
     return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(_groups(memory))}
 
 
+def check(stored: Sequence[Stored]) -> None:
+    """Raise ValueError if two memories of one making and seed hold other images, as other code or machines make them.
+
+    They would pass for one memory, or for two replicates, and are neither. So would two sets that others published
+    under one name.
+    """
+    known: dict[str, Stored] = {}
+    for one in stored:
+        same = known.setdefault(json.dumps([making(one), _identity(one.memory)], sort_keys=True), one)
+        if same.memory.checksum != one.memory.checksum:
+            raise ValueError(
+                f"{same.path} and {one.path} hold other images, but go by one name and one seed: score them apart, or "
+                "rename one if they are published"
+            )
+
+
 def table(scored: Sequence[Scored]) -> pd.DataFrame:
     """A row for each making: `memories` (their name), `accuracy`, and `above the first` if there are others.
 
@@ -94,17 +110,19 @@ def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
 
 
 def _series(members: Sequence[Scored]) -> pd.Series:
-    """Accuracies of all networks by what `statistics` calls a memory: the groups of its classes, and its seed."""
-    index = [
-        (json.dumps(_groups(one.stored.memory)), one.stored.memory.metadata.get("seed", one.stored.name))
-        for one in members
-        for _ in one.accuracies
-    ]
-    values = [value for one in members for value in one.accuracies]
-    return pd.Series(values, index=pd.MultiIndex.from_tuples(index, names=MEMORY), dtype=float)
+    """Accuracies of all networks by what `statistics` calls a memory. A file named twice counts once."""
+    accuracies = {_identity(one.stored.memory): one.accuracies for one in members}
+    index = pd.MultiIndex.from_tuples([memory for memory, values in accuracies.items() for _ in values], names=MEMORY)
+    return pd.Series([value for values in accuracies.values() for value in values], index=index, dtype=float)
 
 
-def _groups(memory: Memory) -> list[object]:
+def _identity(memory: Memory) -> tuple[str, object]:
+    """The classes of its groups, whatever their images are, and its seed."""
+    classes = [classes for classes, _ in _groups(memory)]
+    return json.dumps(classes), memory.metadata.get("seed")
+
+
+def _groups(memory: Memory) -> list[list]:
     return memory.metadata.get("config", {}).get("groups", [])
 
 

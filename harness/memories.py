@@ -22,10 +22,15 @@ Claim = Callable[[str], AbstractContextManager[bool]]
 
 @dataclass(frozen=True)
 class Stored:
-    """A memory file that a user named, and the name its rows carry."""
+    """A memory file that a user named."""
 
-    name: str
+    path: Path
     memory: Memory
+
+    @property
+    def name(self) -> str:
+        """What its rows are called."""
+        return self.path.stem
 
 
 def read(path: Path, dataset: Dataset) -> Stored:
@@ -43,7 +48,7 @@ def read(path: Path, dataset: Dataset) -> Stored:
         check_fits(memory, dataset.name, dataset.shape, dataset.classes)
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-    return Stored(path.stem, memory)
+    return Stored(path, memory)
 
 
 def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:

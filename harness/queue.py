@@ -27,11 +27,10 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from harness.records import Records
+from harness.records import PAUSE, Records
 from harness.seeds import key_of
 from harness.workers import further_workers
 
-PAUSE = 1.0  # seconds between two looks at what other processes do
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
 GRACE = 3  # times as long without a sign, and its trial is given back
 ADVICE = "give sqlite:///PATH on one machine, postgresql+psycopg://USER@HOST/NAME on many"

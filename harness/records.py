@@ -68,6 +68,7 @@ TEXT_COLUMNS = frozenset(
         "memory_checksum",
     }
 )
+PAUSE = 1.0  # seconds between two looks at what other processes do
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 

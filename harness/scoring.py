@@ -13,12 +13,12 @@ from condensers import draws
 from condensers.memory import Memory, read_metadata
 from condensers.training import Training, accuracy, train_all
 from harness import memories
-from harness.comparison import Scored, format_table, making, table
+from harness.comparison import Scored, check, format_table, making, table
 from harness.devices import name_of, resolve_device, set_precision
 from harness.evaluate import Evaluate
 from harness.progress import bar, say
 from harness.protocols import protocol_for
-from harness.records import COLUMNS, Records, provenance
+from harness.records import COLUMNS, PAUSE, Records, provenance
 from harness.seeds import key_of, seed_of
 from harness.settings import label_of, network_of, training_of
 from scenarios.datasets import Dataset, load
@@ -49,22 +49,24 @@ def score(config: Evaluate) -> None:
     records = Records(config.out / "results.csv", COLUMNS)
     # All are read before the first is trained on: a bad file is said at once.
     stored = [memories.read(path, setting.dataset) for path in config.memories]
-    scored = [one for one in (_scored(setting, memory, records) for memory in stored) if one.accuracies]
-    if scored:
-        say(format_table(table(scored), setting.networks))
+    check(stored)
+    scored = [Scored(memory, _scored(setting, memory, records)) for memory in stored]
+    say(format_table(table(scored), setting.networks))
     say(f"rows: {records.path}")
 
 
-def _scored(setting: Setting, stored: memories.Stored, records: Records) -> Scored:
-    """The accuracies of the networks trained on a memory; none while another process is at it."""
+def _scored(setting: Setting, stored: memories.Stored, records: Records) -> list[float]:
+    """The accuracies of the networks trained on a memory, here or by another process that shares the folder."""
     key = _key(setting, stored)
-    with records.claim(key) as mine:
-        if mine:
-            records.append(_rows(setting, stored, key))
+    while key not in records.finished():
+        with records.claim(key) as mine:
+            if mine:
+                records.append(_rows(setting, stored, key))
+            else:
+                time.sleep(PAUSE)
     values = records.read().query("cell == @key")["value"].tolist()
-    shown = f"{100 * fmean(values):.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})" if values else ""
-    say(f"{stored.name}: {shown or 'another process is at it'}")
-    return Scored(stored, values)
+    say(f"{stored.name}: {100 * fmean(values):.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})")
+    return values
 
 
 def _setting(config: Evaluate) -> Setting:
@@ -96,7 +98,8 @@ def _made_from(path: Path) -> str:
 
 
 def _key(setting: Setting, stored: memories.Stored) -> str:
-    return key_of({"memory": stored.memory.checksum, **_described(setting)})
+    seeds = network_seeds(setting, stored.memory)
+    return key_of({"memory": stored.memory.checksum, "network seeds": seeds, **_described(setting)})
 
 
 def _described(setting: Setting) -> dict[str, object]:
@@ -109,6 +112,15 @@ def _described(setting: Setting) -> dict[str, object]:
         "seed": setting.seed,
         "precision": setting.precision,
     }
+
+
+def network_seeds(setting: Setting, memory: Memory) -> list[int]:
+    """What names the draws of each network: the same for all memories of one seed, so that differences are paired.
+
+    Others for other seeds: an interval over memories is to hold the luck of networks too.
+    """
+    own = ("evaluate", "memory", memory.metadata.get("seed", "published"))
+    return [seed_of(setting.dataset.name, setting.seed, *own, "network", number) for number in range(setting.networks)]
 
 
 def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
@@ -144,7 +156,7 @@ def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], obje
     """Test accuracy of every network, on data that are moved to the device once."""
     test = setting.dataset.test.to(setting.device)
     images, labels = memory.images.to(setting.device), memory.labels.to(setting.device)
-    seeds = [seed_of(setting.dataset.name, setting.seed, "evaluate", "network", n) for n in range(setting.networks)]
+    seeds = network_seeds(setting, memory)
     networks = [_network(setting, seed) for seed in seeds]
     train_all(networks, images, labels, setting.training, seeds, progress)
     return [accuracy(network, test, setting.training.chunk) for network in networks]

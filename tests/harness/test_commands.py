@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers.memory import load_memory
-from harness import condense, continual, evaluate
+from harness import condense, continual, evaluate, memories, scoring
 from harness.condense import Condense
 from harness.continual import Continual
 from harness.evaluate import Evaluate
 from harness.experiment import prepare
-from harness.records import COLUMNS, Records
+from harness.records import COLUMNS, PAUSE, Records
 
 COMMANDS = ("continual", "condense", "evaluate", "nas", "speed")
 
@@ -165,6 +166,30 @@ def test_smaller_stores_are_scored_as_stored(memory, tmp_path, store):
 def test_indices_of_synthetic_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match="real images"):
         condense.main(Condense(condensers=("dm",), ipc=2, iterations=1, store="indices", out=tmp_path))
+
+
+def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
+    config = Evaluate(memories=(memory,), networks=1, epochs=1, out=tmp_path)
+    setting, records = scoring._setting(config), Records(tmp_path / "results.csv", COLUMNS)
+    key = scoring._key(setting, memories.read(memory, setting.dataset))
+    other = threading.Thread(target=evaluate.main, args=(config,))
+    with records.claim(key) as mine:
+        assert mine
+        other.start()
+        other.join(timeout=2 * PAUSE)
+        assert other.is_alive()
+        assert records.finished() == set()
+    other.join()
+    assert records.finished() == {key}
+
+
+def test_memories_of_one_seed_share_their_networks_and_no_others(memory):
+    setting = scoring._setting(Evaluate(memories=(memory,)))
+    own = load_memory(memory)
+    other = replace(own, metadata=own.metadata | {"seed": 1})
+    alike = replace(own, metadata=own.metadata | {"condenser": "ours"})
+    assert scoring.network_seeds(setting, own) == scoring.network_seeds(setting, alike)
+    assert not set(scoring.network_seeds(setting, own)) & set(scoring.network_seeds(setting, other))
 
 
 def test_evaluate_scores_published_sets(tmp_path, capsys):

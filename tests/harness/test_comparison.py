@@ -1,11 +1,13 @@
 """Which memories repeat each other, and how others stand to the first, on memories and accuracies made by hand."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
 
 from condensers.memory import Memory
-from harness.comparison import Scored, format_table, making, table
+from harness.comparison import Scored, check, format_table, making, table
 from harness.memories import Stored
 from harness.statistics import interval
 
@@ -17,11 +19,11 @@ def scored(condenser, seed, *accuracies, groups=ALL, precision="fp32", store="fl
     config = {"condenser": condenser, "seed": seed, "groups": groups} | made | config
     metadata = {"condenser": condenser, "config": config, "seed": seed, "precision": precision, "store": store}
     memory = Memory(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]), metadata)
-    return Scored(Stored(f"{condenser}-{seed}", memory), accuracies)
+    return Scored(Stored(Path(f"{condenser}-{seed}"), memory), accuracies)
 
 
 def published(name, *accuracies):
-    return Scored(Stored(name, Memory(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]), {})), accuracies)
+    return Scored(Stored(Path(name), Memory(torch.zeros(4, 1, 8, 8), torch.tensor([0, 0, 1, 1]), {})), accuracies)
 
 
 def test_memories_that_differ_in_their_seed_only_are_replicates():
@@ -64,6 +66,25 @@ def test_other_classes_condensed_together_are_no_pair():
     apart = scored("dm", 1, 0.3, groups=[[[0], 2], [[1], 2]])
     frame = table([scored("random", 1, 0.2), apart])
     assert frame["above the first"].tolist() == [None, None]
+
+
+def test_other_images_per_class_are_paired_by_seed():
+    frame = table([scored("random", 1, 0.2), scored("dm", 1, 0.3, groups=[[[0, 1], 1]])])
+    assert (frame["above the first"][1].n, frame["above the first"][1].mean) == (1, pytest.approx(0.1))
+
+
+def test_a_file_named_twice_counts_once():
+    (found,) = table([scored("dm", 1, 0.2), scored("dm", 1, 0.2), scored("dm", 2, 0.4)])["accuracy"]
+    assert (found.n, found.mean) == (2, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize("make", [lambda: scored("dm", 1), lambda: published("a")])
+def test_other_images_of_one_making_and_seed_are_refused(make):
+    one, other = make().stored, make().stored
+    check([one, one, other, scored("dm", 2).stored])
+    other.memory.images[0] = 1
+    with pytest.raises(ValueError, match="hold other images"):
+        check([one, other])
 
 
 def test_published_sets_are_told_by_their_names():
