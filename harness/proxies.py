@@ -149,6 +149,8 @@ def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:
     Raises:
         ValueError: unreadable, or of other images: of another data set, resolution or split, or it does not say.
     """
+    if not path.exists():
+        raise ValueError(f"there is no memory file {path}")
     metadata = read_metadata(path) if path.suffix == SUFFIX else {}
     if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
         raise ValueError(

@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from harness.seeds import key_of
 from harness.workers import further_workers
 
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
+ATTEMPTS = 3  # to make a storage's tables beside other processes
 GRACE = 3  # times as long without a sign, and its trial is given back
 ADVICE = "give sqlite:///PATH on one machine, postgresql+psycopg://USER@HOST/NAME on many"
 
@@ -156,6 +157,9 @@ class _Queue:
 
         def objective(trial: optuna.Trial) -> float:
             taken()
+            if "cell" not in trial.user_attrs:
+                # A run with another output folder has the study too, but not our lock, and took the last trial.
+                raise optuna.TrialPruned
             job = self.jobs[trial.user_attrs["cell"]]
             for name in job.params:
                 trial.suggest_categorical(name, self.choices[name])
@@ -245,18 +249,29 @@ def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
     # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
     patience = {"connect_args": {"timeout": 60}} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
     with _quiet():
-        storage = _Storage(
-            _text(url),
-            engine_kwargs=patience,
-            heartbeat_interval=seconds,
-            grace_period=GRACE * seconds,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        storage = _patiently(
+            lambda: _Storage(
+                _text(url),
+                engine_kwargs=patience,
+                heartbeat_interval=seconds,
+                grace_period=GRACE * seconds,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            )
         )
     # Nothing is sampled: a sampler that learns from trials would do so in vain.
     sampler = optuna.samplers.RandomSampler()
     return optuna.create_study(
         storage=storage, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
     )
+
+
+def _patiently(connect: Callable[[], RDBStorage]) -> RDBStorage:
+    """Connect; again if another process was making the same tables in that moment, which no lock of ours covers."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(SQLAlchemyError, StorageInternalError):
+            return connect()
+        time.sleep(PAUSE)
+    return connect()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ Intervals resample architectures, in pairs, from a fixed seed, so that all proxi
 how far a figure depends on which architectures there were, not on the luck of condensing or of training.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,11 +93,34 @@ def correlation(proxy: Accuracies, whole: Accuracies, method: Method = "spearman
     return _correlation(_common(proxy, whole), method)
 
 
+def difference(proxy: pd.Series, other: pd.Series, whole: pd.Series, method: Method = "spearman") -> Correlation:
+    """How much better `proxy` ranks than `other`: the correlation of the one less that of the other.
+
+    Over the architectures that all three have, the same ones in each resample: two proxies are ranked by the same easy
+    and hard architectures, so their intervals may overlap where this one excludes 0. Where each is a single memory,
+    the luck of memories is not in it.
+
+    Raises:
+        ValueError: as for `correlation`.
+    """
+    sides = _common(proxy, whole).join(_common(other, whole)["proxy"].rename("other"), how="inner")
+    statistic = _statistic(method)
+    return _estimate(sides, lambda one, both, two: statistic(one, both) - statistic(two, both), method)
+
+
 def _correlation(pairs: pd.DataFrame, method: Method) -> Correlation:
+    return _estimate(pairs, _statistic(method), method)
+
+
+def _statistic(method: Method) -> Callable[..., np.ndarray]:
     if method not in _STATISTICS:
         raise ValueError(f"correlation method {method!r} is unknown; choose {' or '.join(_STATISTICS)}")
-    statistic, n = _STATISTICS[method], len(pairs)
-    sides = pairs.fillna(-np.inf).rank().to_numpy().T
+    return _STATISTICS[method]
+
+
+def _estimate(columns: pd.DataFrame, statistic: Callable[..., np.ndarray], method: Method) -> Correlation:
+    """A statistic of the columns' ranks, architecture by architecture, with its interval."""
+    sides, n = columns.fillna(-np.inf).rank().to_numpy().T, len(columns)
     value = float(statistic(*sides)) if n >= FEWEST else np.nan
     if np.isnan(value):
         return Correlation(np.nan, np.nan, np.nan, n, method)

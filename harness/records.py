@@ -9,6 +9,7 @@ import glob
 import importlib.metadata
 import io
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,24 @@ TEXT_COLUMNS = frozenset(
         "commit",
         "versions",
         "memory_checksum",
+        # of surveys and searches
+        "space",
+        "architecture",
+        "norm",
+        "activation",
+        "pooling",
+        "proxy",
+        "recipe",
+        "status",
+        "sampler",
+        "best",
+        # of measurements of speed
+        "what",
+        "method",
+        "network",
+        "competitor",
+        "unit",
+        "machine",
     }
 )
 PAUSE = 1.0  # seconds between two looks at what other processes do
@@ -86,6 +105,9 @@ class Records:
             raise ValueError(f"columns must be distinct and hold 'cell', not {', '.join(columns)}")
         self.path = Path(path)
         self.columns = tuple(columns)
+        self._stamp: tuple[int, ...] | None = None
+        self._lines: list[list[str]] = []
+        self._frame: pd.DataFrame | None = None
 
     def append(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Add every row of a finished cell at once; a cell that is in the file already is left as it is.
@@ -111,11 +133,11 @@ class Records:
         """
         import pandas as pd
 
-        lines = self._parse(self._content())
-        if not lines:
-            return pd.DataFrame(columns=list(self.columns))
-        by_column = zip(self.columns, zip(*lines, strict=True), strict=True)
-        return pd.DataFrame({name: _typed(name, texts) for name, texts in by_column})
+        lines = self._current()
+        if self._frame is None:
+            by_column = zip(self.columns, zip(*lines, strict=True) if lines else [()] * len(self.columns), strict=True)
+            self._frame = pd.DataFrame({name: self._typed(name, texts) for name, texts in by_column})
+        return self._frame.copy()
 
     def finished(self) -> set[str]:
         """The cells in the file.
@@ -123,7 +145,8 @@ class Records:
         Raises:
             ValueError: as `read`.
         """
-        return self._cells(self._content())
+        cell = self.columns.index("cell")
+        return {line[cell] for line in self._current()}
 
     @contextmanager
     def claim(self, cell: str) -> Iterator[bool]:
@@ -197,6 +220,15 @@ class Records:
         _check_columns("a row", self.columns, list(row), "every row has the columns of its file")
         return [_field(name, row[name]) for name in self.columns]
 
+    def _current(self) -> list[list[str]]:
+        """The lines of the file, parsed again only if it is another one than the last time, as after every append."""
+        with one_line_errors("read", self.path):
+            stamp, content = _unless(self._stamp, self.path)
+        if stamp != self._stamp:
+            self._lines, self._frame = self._parse(content), None
+            self._stamp = stamp
+        return self._lines
+
     def _content(self) -> bytes:
         with one_line_errors("read", self.path):
             return self.path.read_bytes() if self.path.exists() else b""
@@ -232,8 +264,35 @@ class Records:
                 raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
             yield fields
 
+    def _typed(self, name: str, texts: Sequence[str]) -> list[object]:
+        """The values of a column: text, or truth values, or numbers, all of one kind."""
+        if name in TEXT_COLUMNS:
+            return list(texts)
+        # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
+        for kind in (_truth, int):
+            with suppress(ValueError):
+                return [kind(text) for text in texts]
+        return [self._number(name, text, number) for number, text in enumerate(texts, start=2)]
+
+    def _number(self, name: str, text: str, line: int) -> float:
+        try:
+            return float(text) if text else math.nan
+        except ValueError as error:
+            raise self._damage(line, f"its {name} is {text!r}, which is no number") from error
+
     def _damage(self, line: int, what: str) -> ValueError:
         return ValueError(f"{self.path} is damaged at line {line}: {what}; delete the rows of its cell to run it again")
+
+
+def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] | None, bytes]:
+    """What tells a file from its other versions, None where there is none, and its content unless it is known."""
+    if not path.exists():
+        return None, b""
+    # Opened before it is looked at: only then does a network file system ask whether there is a newer one.
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return stamp, b"" if stamp == known else file.read()
 
 
 def _check_columns(what: str, wanted: Sequence[str], given: Sequence[str], advice: str) -> None:
@@ -265,20 +324,8 @@ def _encode(lines: Iterable[Iterable[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _typed(name: str, texts: Sequence[str]) -> list[object]:
-    # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
-    for kind in () if name in TEXT_COLUMNS else (_truth, int, _number):
-        with suppress(ValueError):
-            return [kind(text) for text in texts]
-    return list(texts)
-
-
 def _truth(text: str) -> bool:
     return bool(("False", "True").index(text))
-
-
-def _number(text: str) -> float:
-    return float(text) if text else math.nan
 
 
 def provenance(device: str, precision: str) -> dict[str, object]:

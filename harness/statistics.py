@@ -17,13 +17,12 @@ from scipy import stats
 
 from harness.seeds import seed_of
 
-Method = Literal["auto", "t", "bootstrap"]
+Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 SAME = ["dataset", "dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-FEW = 10
 HEADINGS = {
     "accuracy": "final accuracy",
     "accuracy_bootstrap": "bootstrap",
@@ -59,13 +58,13 @@ class Interval:
         return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}] n={self.n}"
 
 
-def interval(values: pd.Series | pd.DataFrame, method: Method = "auto") -> Interval:
+def interval(values: pd.Series | pd.DataFrame, method: Method = "t") -> Interval:
     """The mean over memories and its 95 % confidence interval.
 
     `t` is Student's interval over the memory means. `bootstrap` resamples memories (bias-corrected and accelerated, or
     percentile where that is undefined) and makes no assumption of a shape, but is far too narrow for few memories.
-    `auto` is `t` below ten memories and `bootstrap` from there on. Measured on 4000 sets of n independent normal
-    memory means with 2000 resamples each, a nominal 95 % interval covers the true mean in
+    Measured on 4000 sets of n independent normal memory means with 2000 resamples each, a nominal 95 % interval covers
+    the true mean in
 
     | n | t | bootstrap BCa | bootstrap percentile |
     |---|---|---|---|
@@ -77,13 +76,13 @@ def interval(values: pd.Series | pd.DataFrame, method: Method = "auto") -> Inter
     Args:
         values: a series indexed by `class_order`, `memory_replicate` and possibly more, or rows of records of one
             condenser, metric and step.
-        method: `auto`, `t` or `bootstrap`.
+        method: `t` or `bootstrap`.
 
     Raises:
         ValueError: an unknown method, or a frame that mixes condensers, metrics or steps.
     """
-    if method not in ("auto", "t", "bootstrap"):
-        raise ValueError(f"interval method {method!r} is unknown; choose auto, t or bootstrap")
+    if method not in ("t", "bootstrap"):
+        raise ValueError(f"interval method {method!r} is unknown; choose t or bootstrap")
     if isinstance(values, pd.DataFrame):
         _one_of_each(values, [name for name in ("condenser", "metric", "step") if name in values])
         values = values.set_index(MEMORY)["value"]
@@ -91,8 +90,7 @@ def interval(values: pd.Series | pd.DataFrame, method: Method = "auto") -> Inter
     mean = means.mean() if len(means) else np.nan
     if len(means) < 2 or np.isnan(mean):
         return Interval(float(mean), np.nan, np.nan, len(means), "none")
-    student = method == "t" or (method == "auto" and len(means) < FEW)
-    low, high, used = _student(means) if student else _bootstrap(means)
+    low, high, used = _student(means) if method == "t" else _bootstrap(means)
     return Interval(float(mean), low, high, len(means), used)
 
 
@@ -128,7 +126,7 @@ def _resampled(means: np.ndarray, method: str) -> tuple[float, float]:
 
 
 def paired_difference(
-    frame: pd.DataFrame, metric: str, a: str, b: str, *, step: int | None = None, method: Method = "auto"
+    frame: pd.DataFrame, metric: str, a: str, b: str, *, step: int | None = None, method: Method = "t"
 ) -> Interval:
     """How much condenser `a` is above `b` in a metric, over the memories that both have.
 
@@ -189,7 +187,7 @@ def average_incremental_accuracy(frame: pd.DataFrame) -> pd.Series:
     return _means(values[complete], index)
 
 
-def summary(frame: pd.DataFrame, method: Method = "auto") -> pd.DataFrame:
+def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
     """One row per condenser, the most accurate first.
 
     | column | what |

@@ -16,7 +16,7 @@ from harness.devices import name_of, resolve_device, set_precision
 from harness.nas import Nas
 from harness.progress import say
 from harness.protocols import RECIPES, SURVEYS, Protocol, WholeRecipe, protocol_for
-from harness.proxies import BASELINES, WHOLE, is_file, read_file
+from harness.proxies import BASELINES, EARLY, WHOLE, is_file, read_file
 from harness.ranking import FEWEST
 from harness.records import Records
 from harness.seeds import seed_of
@@ -187,6 +187,8 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         if is_file(text):
             name, source = Path(text).stem, text
+            if name in BASELINES or name in RECIPES:
+                raise ValueError(f"{text} would be called {name}, which is not a memory: rename the file")
         else:
             # An alias and its condenser are one thing, compared once.
             name = source = text if text in BASELINES or text in RECIPES else _condenser(text)
@@ -242,7 +244,7 @@ def _check_side(side: int, surveyed: Space) -> None:
 
 def _check_ipc(survey: Survey) -> None:
     smallest = int(survey.dataset.train.labels.bincount().min())
-    if survey.condensers and not 1 <= survey.ipc <= smallest:
+    if (survey.condensers or EARLY in survey.proxies) and not 1 <= survey.ipc <= smallest:
         raise ValueError(f"{survey.ipc} images per class asked for, but the smallest class has {smallest}")
 
 

@@ -132,7 +132,8 @@ def _check_images(path: Path, rows: "pd.DataFrame", split: Dataset) -> None:
 
 def _append(records: Records, rows: "pd.DataFrame") -> None:
     if len(rows):
-        records.append(rows.to_dict("records"))
+        # A table that was put together by hand may hold a cell twice.
+        records.append(rows.drop_duplicates("cell").to_dict("records"))
 
 
 def _file_name(dataset: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from condensers.files import atomic_write
 from harness.progress import say
 from harness.proxies import WHOLE
-from harness.ranking import TOP, Correlation, correlation, ranking_summary
+from harness.ranking import TOP, Correlation, correlation, difference, ranking_summary
 from harness.scatter import choice, scatter
 from harness.survey import Survey
 
@@ -25,7 +25,7 @@ def report(survey: Survey, cells: Collection[str]) -> None:
 
     rows = survey.records.read()
     rows = rows[rows["cell"].isin(cells)]
-    found = [summarise(survey, rows, name) for name in survey.proxies]
+    found = [summarise(survey, rows, name) | _above(rows, name, survey.proxies[0]) for name in survey.proxies]
     path = survey.out / "summary.csv"
     atomic_write(path, pd.DataFrame(map(_flat, found)).to_csv(index=False, lineterminator="\n").encode())
     for row in found:
@@ -76,6 +76,14 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
     }
 
 
+def _above(rows: "pd.DataFrame", proxy: str, first: str) -> dict[str, Correlation]:
+    """How much better a proxy ranks than the first one named, as a column of its own; nothing for the first."""
+    if proxy == first:
+        return {}
+    one, other = paired(rows, proxy), paired(rows, first)
+    return {"above_first": difference(one["proxy"], other["proxy"], one["whole"])}
+
+
 def chance(survey: Survey) -> float:
     """The accuracy up to which a network is at chance: two standard errors above it on the validation images."""
     even = 1 / survey.dataset.classes
@@ -111,14 +119,16 @@ def format_tables(found: Sequence[dict[str, object]]) -> str:
     """The summary rows for the terminal."""
     import pandas as pd
 
-    tables = [pd.DataFrame(map(_shown, found)), pd.DataFrame(map(_tops, found))]
+    tables = [pd.DataFrame(_shown(row, len(found) > 1) for row in found), pd.DataFrame(map(_tops, found))]
     return "\n".join([*(table.to_string(index=False) for table in tables if len(table.columns) > 1), *_notes(found)])
 
 
-def _shown(row: dict[str, object]) -> dict[str, str]:
+def _shown(row: dict[str, object], several: bool) -> dict[str, str]:
+    above = _interval(row["above_first"], row["architectures"]) if "above_first" in row else "-"
     return {
         "proxy": row["proxy"],
         "Spearman": _interval(row["spearman"], row["architectures"]),
+        **({"above the first": above} if several else {}),
         "Kendall": _interval(row["kendall"], row["architectures"]),
         "chosen": choice(row),
         "accuracy": f"{100 * row['accuracy']:.1f}",
@@ -152,7 +162,8 @@ def _notes(found: Sequence[dict[str, object]]) -> list[str]:
         for side, key, row in (*((row["proxy"], "proxy", row) for row in found), ("whole set", "whole", row))
     ]
     return [
-        f"rank correlations with 95 % intervals (bootstrap over architectures) rest on {rests}{waits}",
+        f"rank correlations, and Spearman's above that of the first proxy, with 95 % intervals (bootstrap over "
+        f"architectures) rest on {rests}{waits}",
         f"noise ceiling of Spearman: {ceiling}",
         f"whole set: recipe {row['whole_recipe']}, {row['whole_minutes']:.1f} minutes, best {100 * row['best']:.1f} %",
         "chosen on the validation split; accuracy and regret in percent: its test accuracy, trained on the whole set",

@@ -13,7 +13,7 @@ JOBS = [Job(f"cell-{number}", {"number": number, "kind": "ab"[number % 2]}) for 
 
 
 def records_in(folder: Path) -> Records:
-    return Records(folder / "cells.csv", ("cell", "network", "value"))
+    return Records(folder / "cells.csv", ("cell", "step", "value"))
 
 
 def execute_in(folder: Path, seconds: float = 0) -> Callable[[Job], float]:
@@ -27,7 +27,7 @@ def execute_in(folder: Path, seconds: float = 0) -> Callable[[Job], float]:
             if mine:
                 print(job.cell, flush=True)
                 time.sleep(seconds)
-                records.append([{"cell": job.cell, "network": k, "value": value + k} for k in range(2)])
+                records.append([{"cell": job.cell, "step": k, "value": value + k} for k in range(2)])
         return value
 
     return execute

@@ -86,6 +86,8 @@ def test_a_summary_row_and_a_figure_per_proxy(finished):
     assert table["stored_images"].to_dict() == {"random": 20, "dm": 20, "whole": 1052, "early": 1052}
     assert table.loc["random", "stored_bytes"] < table.loc["dm", "stored_bytes"] < table.loc["whole", "stored_bytes"]
     assert (table["spearman_low"] <= table["spearman"]).all()
+    first, *others = table["spearman"]
+    assert table["above_first"].tolist() == pytest.approx([math.nan, *(other - first for other in others)], nan_ok=True)
     assert table["regret"].between(0, 1).all()
     assert not [name for name in table if "by_whole" in name]
     assert {"top_5_by_proxy", "kendall_high", "spearman_test", "minutes", "noise_ceiling_n"} <= set(table)

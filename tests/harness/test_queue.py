@@ -79,7 +79,7 @@ def ended(process):
 
 
 def table(folder):
-    return records_in(folder).read().sort_values(["cell", "network"], ignore_index=True)
+    return records_in(folder).read().sort_values(["cell", "step"], ignore_index=True)
 
 
 def trials(storage):
@@ -106,6 +106,14 @@ def test_three_workers_one_killed_amid_a_cell_leave_the_table_of_one(tmp_path, s
     assert len(trials(storage)) == len(CELLS) + 1
     shown = {trial.user_attrs["cell"]: trial.params for trial in trials(storage) if trial.state == COMPLETE}
     assert shown == {job.cell: job.params for job in JOBS}
+
+
+def test_runs_of_several_folders_can_start_on_one_fresh_storage(tmp_path, storage):
+    folders = [tmp_path / str(number) for number in range(2)]
+    for process in [start(folder, storage, 0) for folder in folders]:
+        ended(process)
+    for folder in folders:
+        assert records_in(folder).finished() == set(CELLS)
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
@@ -215,14 +223,14 @@ def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):
 @pytest.mark.parametrize("with_storage", [False, True])
 def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_here, with_storage):
     records, begun = records_in(tmp_path), []
-    records.append([{"cell": "a2", "network": 0, "value": 1.0}])
+    records.append([{"cell": "a2", "step": 0, "value": 1.0}])
 
     def execute(job):
         for cell in (job.cell, *job.also):
             with records.claim(cell) as mine:
                 if mine:
                     begun.append(cell)
-                    records.append([{"cell": cell, "network": 0, "value": 1.0}])
+                    records.append([{"cell": cell, "step": 0, "value": 1.0}])
         return 1.0
 
     jobs = [Job("a", {"number": 1}, ("a2", "a3")), Job("b", {"number": 2})]

@@ -13,6 +13,7 @@ from harness.ranking import (
     Correlation,
     chosen,
     correlation,
+    difference,
     noise_ceiling,
     ranking_summary,
     top_correlations,
@@ -96,6 +97,43 @@ def test_intervals_are_those_of_scipys_bootstrap():
     # Resamples differ: ends agree to a small part of the width.
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.15 * (expected.high - expected.low))
     assert correlation(proxy, whole) == found
+
+
+def test_a_difference_is_scipys_of_one_set_of_resamples():
+    proxy, whole = noisy_pair(60)
+    other, _ = noisy_pair(60, noise=2.0)
+    found = difference(proxy, other.sample(frac=1, random_state=1), whole[3:])
+
+    def gap(x, y, z):
+        return stats.spearmanr(x, z).statistic - stats.spearmanr(y, z).statistic
+
+    expected = stats.bootstrap(
+        (proxy[3:], other[3:], whole[3:]),
+        gap,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        n_resamples=1000,
+        random_state=np.random.default_rng(3),
+    ).confidence_interval
+    assert found.value == pytest.approx(gap(proxy[3:], other[3:], whole[3:]))
+    assert found.n == 57
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.15 * (expected.high - expected.low))
+
+
+def test_a_difference_may_be_clear_where_intervals_overlap():
+    better, whole = noisy_pair(60)
+    worse = better + 0.5 * (better - whole)
+    one, other, gap = correlation(better, whole), correlation(worse, whole), difference(better, worse, whole)
+    assert one.low < other.high
+    assert gap.low > 0
+    assert difference(better, better, whole).high == 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_difference_needs_architectures_that_all_have():
+    proxy, whole = noisy_pair(6)
+    assert str(difference(proxy[:5], proxy[1:], whole)) == "none (n=4, fewer than 5)"
 
 
 @pytest.mark.usefixtures("quick")

@@ -15,7 +15,7 @@ from harness import records as records_module
 from harness.records import Records, atomic_write, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
-COLUMNS = ("cell", "network", "value")
+COLUMNS = ("cell", "step", "value")
 ROWS = 50
 
 APPENDER = f"""
@@ -25,7 +25,7 @@ from harness.records import Records
 
 path, name, cells = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(cells):
-    rows = [dict(cell=f"{{name}}-{{number}}", network=k, value=number / 7 + k) for k in range({ROWS})]
+    rows = [dict(cell=f"{{name}}-{{number}}", step=k, value=number / 7 + k) for k in range({ROWS})]
     Records(path, {COLUMNS}).append(rows)
 """
 
@@ -46,7 +46,7 @@ def start(script, *arguments):
 
 
 def rows_of(cell, count=2):
-    return [{"cell": cell, "network": k, "value": k / 3} for k in range(count)]
+    return [{"cell": cell, "step": k, "value": k / 3} for k in range(count)]
 
 
 @pytest.fixture
@@ -57,27 +57,27 @@ def records(tmp_path):
 def assert_cells_are_whole(frame):
     for cell, rows in frame.groupby("cell"):
         number = int(cell.split("-")[1])
-        assert rows["network"].tolist() == list(range(ROWS))
+        assert rows["step"].tolist() == list(range(ROWS))
         assert rows["value"].tolist() == [number / 7 + k for k in range(ROWS)]
 
 
 def test_what_is_appended_is_read_back(records):
-    records.append([{"cell": "12e4", "value": 0.1 + 0.2, "network": 1}])
-    records.append([{"cell": "0077", "value": np.float32(0.1), "network": 2}])
-    records.append([{"cell": "c", "value": torch.tensor(1e-300, dtype=torch.float64), "network": None}])
+    records.append([{"cell": "12e4", "value": 0.1 + 0.2, "step": 1}])
+    records.append([{"cell": "0077", "value": np.float32(0.1), "step": 2}])
+    records.append([{"cell": "c", "value": torch.tensor(1e-300, dtype=torch.float64), "step": None}])
     frame = records.read()
     assert frame.columns.tolist() == list(COLUMNS)
     assert frame["cell"].tolist() == ["12e4", "0077", "c"]
     assert frame["value"].tolist() == [0.1 + 0.2, float(np.float32(0.1)), 1e-300]
-    assert frame["network"].tolist()[:2] == [1, 2]
-    assert np.isnan(frame["network"][2])
+    assert frame["step"].tolist()[:2] == [1, 2]
+    assert np.isnan(frame["step"][2])
     assert records.finished() == {"12e4", "0077", "c"}
 
 
 def test_columns_keep_their_kinds(tmp_path):
-    records = Records(tmp_path / "x.csv", ("cell", "commit", "trained_on_real", "step", "value", "config", "note"))
+    records = Records(tmp_path / "x.csv", ("cell", "commit", "trained_on_real", "step", "value", "config", "status"))
     config = '{"a": [1, "x, y"]}'
-    given = {"cell": "a", "commit": "1234567", "trained_on_real": False, "step": 3, "config": config, "note": "none"}
+    given = {"cell": "a", "commit": "1234567", "trained_on_real": False, "step": 3, "config": config, "status": "none"}
     records.append([{**given, "value": float("nan")}, {**given, "value": float("-inf")}])
     frame = records.read()
     assert frame["commit"].tolist() == ["1234567"] * 2
@@ -86,7 +86,39 @@ def test_columns_keep_their_kinds(tmp_path):
     assert np.isnan(frame["value"][0])
     assert frame["value"][1] == -np.inf
     assert frame["config"][0] == config
-    assert frame["note"][0] == "none"
+    assert frame["status"][0] == "none"
+
+
+def test_a_number_that_is_none_is_damage(records):
+    records.append([{"cell": f"cell{number}", "step": number, "value": number / 7} for number in range(3)])
+    text = records.path.read_text()
+    records.path.write_text(text.replace(repr(1 / 7), "0.1l4"))
+    with pytest.raises(ValueError, match=r"at line 3: its value is '0\.1l4', which is no number"):
+        records.read()
+
+
+def test_what_others_do_to_the_file_is_seen_at_once(records):
+    records.append(rows_of("a"))
+    other = Records(records.path, COLUMNS)
+    assert other.finished() == {"a"}
+    records.append(rows_of("b"))
+    assert other.finished() == {"a", "b"}
+    assert len(other.read()) == len(records.read()) == 2 * len(rows_of("a"))
+    text = records.path.read_text()
+    records.path.write_text(text.replace("b,", "c,"))
+    assert other.finished() == {"a", "c"}
+    records.path.unlink()
+    assert other.finished() == set()
+    assert other.read().columns.tolist() == list(COLUMNS)
+    records.path.write_text("")
+    assert other.finished() == set()
+
+
+def test_a_frame_that_was_read_is_its_readers(records):
+    records.append(rows_of("a"))
+    own = records.read()
+    own["value"] = 9.0
+    assert 9.0 not in records.read()["value"].tolist()
 
 
 def test_no_file_means_no_rows(records):
@@ -107,9 +139,9 @@ def test_a_finished_cell_is_not_written_twice(records):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"cell": "a", "network": 1}, "a row lacks the columns value;"),
-        ({"cell": "a", "network": 1, "value": 1, "vlaue": 2}, "unexpected columns vlaue;"),
-        ({"cell": "a", "network": 1, "value": "one\ntwo"}, "line break"),
+        ({"cell": "a", "step": 1}, "a row lacks the columns value;"),
+        ({"cell": "a", "step": 1, "value": 1, "vlaue": 2}, "unexpected columns vlaue;"),
+        ({"cell": "a", "step": 1, "value": "one\ntwo"}, "line break"),
     ],
 )
 def test_a_bad_row_is_refused_with_all_its_cell(records, row, message):
@@ -121,10 +153,10 @@ def test_a_bad_row_is_refused_with_all_its_cell(records, row, message):
 @pytest.mark.parametrize("value", [[1.0], {"a": 1}, Path("x"), 1j])
 def test_a_value_is_a_scalar(records, value):
     with pytest.raises(TypeError, match="column 'value' cannot hold"):
-        records.append([{"cell": "a", "network": 1, "value": value}])
+        records.append([{"cell": "a", "step": 1, "value": value}])
 
 
-@pytest.mark.parametrize("columns", [("network", "value"), ("cell", "value", "value")])
+@pytest.mark.parametrize("columns", [("step", "value"), ("cell", "value", "value")])
 def test_a_schema_has_a_cell_and_distinct_columns(tmp_path, columns):
     with pytest.raises(ValueError, match="must be distinct and hold 'cell'"):
         Records(tmp_path / "x.csv", columns)
@@ -133,8 +165,8 @@ def test_a_schema_has_a_cell_and_distinct_columns(tmp_path, columns):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (("cell", "network", "accuracy"), "lacks the columns accuracy and has the unexpected columns value"),
-        (("cell", "value", "network"), "in another order"),
+        (("cell", "step", "accuracy"), "lacks the columns accuracy and has the unexpected columns value"),
+        (("cell", "value", "step"), "in another order"),
     ],
 )
 def test_a_file_of_another_schema_is_refused(records, columns, message):
