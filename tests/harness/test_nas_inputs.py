@@ -9,10 +9,10 @@ import tyro
 
 from condensers.chunks import within
 from harness import condense
-from harness.candidates import run
+from harness.candidates import cells, make_memories, proxies, run
 from harness.condense import Condense
 from harness.nas import Nas, main
-from harness.protocols import RECIPES
+from harness.protocols import QUICK, RECIPES, SURVEYS
 from harness.records import Records
 from harness.settings import whole_training_of
 from harness.survey import Survey, prepare
@@ -73,6 +73,10 @@ MISTAKES = {
     "none": (["--subset", "0"], "a subset of 0"),
     "ipc": (["--ipc", "500"], "the smallest class has"),
     "no images": (["--ipc", "0"], "0 images per class"),
+    "no steps": (["--proxy", "early", "--ipc", "0"], "0 images per class"),
+    "published file": (["--proxy", "nowhere.pt"], "there is no memory file nowhere.pt"),
+    "whole file": (["--proxy", "memories/whole.safetensors"], "rename the file"),
+    "recipe file": (["--proxy", "short-1.safetensors"], "rename the file"),
     "validation": (["--validation", "500"], "cannot hold out 500"),
     "no validation": (["--validation", "0"], "choose at least 1"),
     "epochs": (["--epochs", "0"], "--epochs is 0"),
@@ -197,3 +201,22 @@ def test_a_csv_of_another_schema_is_left_alone(tmp_path):
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     refused(replace(SMALL, out=tmp_path), "another schema")
     assert (tmp_path / "results.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_default_that_is_spelled_out_finds_the_networks_of_the_default(tmp_path):
+    short = replace(SMALL, ipc=None, epochs=None, proxy=("random",), out=tmp_path)
+    usual, spelled = prepare(short), prepare(replace(short, epochs=SURVEYS[QUICK.name].epochs))
+    assert usual.protocol != spelled.protocol, "it is marked in the rows"
+    make_memories(usual)
+    assert [cell.key for cell in cells(usual, proxies(usual))] == [
+        cell.key for cell in cells(spelled, proxies(spelled))
+    ]
+
+
+def test_a_table_that_holds_a_cell_twice_is_taken_once(finished, tmp_path):
+    twice = tmp_path / "twice.csv"
+    header, *lines = finished.table.path.read_text().splitlines(keepends=True)
+    twice.write_text("".join([header, *lines, *lines]))
+    survey = surveyed(replace(SMALL, out=tmp_path / "out", whole_table=twice))
+    run(survey, None, 1)
+    assert not rows_of(tmp_path / "out" / "results.csv")["cell"].duplicated().any()
