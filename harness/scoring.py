@@ -48,7 +48,7 @@ def score(config: Evaluate) -> None:
     setting = _setting(config)
     records = Records(config.out / "results.csv", COLUMNS)
     # All are read before the first is trained on: a bad file is said at once.
-    stored = [memories.read(path, setting.dataset) for path in config.memories]
+    stored = [memories.read(path, setting.dataset) for path in dict.fromkeys(config.memories)]
     check(stored)
     scored = [Scored(memory, _scored(setting, memory, records)) for memory in stored]
     say(format_table(table(scored), setting.networks))
