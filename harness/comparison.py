@@ -33,7 +33,7 @@ def making(stored: Stored) -> Settings:
     own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
     if "precision" in own:
         own.pop("real_dtype", None)  # says the same
-    name = metadata.get("condenser", stored.name)
+    name = str(metadata.get("condenser", stored.name))
     return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(_groups(memory))}
 
 
@@ -123,7 +123,7 @@ def _identity(memory: Memory) -> tuple[str, object]:
 
 
 def _groups(memory: Memory) -> list[list]:
-    return memory.metadata.get("config", {}).get("groups", [])
+    return memory.metadata.get("config", {}).get("groups") or []
 
 
 def _difference(values: pd.Series, first: pd.Series) -> Interval | None:
