@@ -204,12 +204,11 @@ class Records:
         return None
 
     def _extend(self, lines: list[list[str]]) -> None:
-        old = self._content()
-        finished, cell = self._cells(old), self.columns.index("cell")
+        finished, cell = self.finished(), self.columns.index("cell")
         new = [line for line in lines if line[cell] not in finished]
         if new:
             self._sweep()
-            atomic_write(self.path, (old or _encode([self.columns])) + _encode(new))
+            atomic_write(self.path, (self._content() or _encode([self.columns])) + _encode(new))
 
     def _sweep(self) -> None:
         # Under the lock nobody else is writing, so any temporary file is from a process that was killed.
@@ -232,10 +231,6 @@ class Records:
     def _content(self) -> bytes:
         with one_line_errors("read", self.path):
             return self.path.read_bytes() if self.path.exists() else b""
-
-    def _cells(self, content: bytes) -> set[str]:
-        cell = self.columns.index("cell")
-        return {line[cell] for line in self._parse(content)}
 
     def _parse(self, content: bytes) -> list[list[str]]:
         if not content:

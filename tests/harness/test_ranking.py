@@ -41,6 +41,19 @@ def noisy_pair(n, seed=0, noise=0.5, decimals=9):
     return [named((true + noise * generator.normal(size=n) * 0.2).round(decimals)) for _ in range(2)]
 
 
+def bootstrapped(sides, statistic):
+    """SciPy's interval of a statistic of paired sides; its width is what ends may differ by a part of."""
+    return stats.bootstrap(
+        sides,
+        statistic,
+        paired=True,
+        vectorized=False,
+        method="percentile",
+        n_resamples=1000,
+        random_state=np.random.default_rng(3),
+    ).confidence_interval
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("method", SCIPY)
 @pytest.mark.parametrize("decimals", [9, 1])
@@ -85,15 +98,7 @@ def test_architectures_are_paired_by_name_whatever_their_order():
 def test_intervals_are_those_of_scipys_bootstrap():
     proxy, whole = noisy_pair(60)
     found = correlation(proxy, whole)
-    expected = stats.bootstrap(
-        (proxy, whole),
-        lambda x, y: stats.spearmanr(x, y).statistic,
-        paired=True,
-        vectorized=False,
-        method="percentile",
-        n_resamples=1000,
-        random_state=np.random.default_rng(3),
-    ).confidence_interval
+    expected = bootstrapped((proxy, whole), lambda x, y: stats.spearmanr(x, y).statistic)
     # Resamples differ: ends agree to a small part of the width.
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.15 * (expected.high - expected.low))
     assert correlation(proxy, whole) == found
@@ -107,15 +112,7 @@ def test_a_difference_is_scipys_of_one_set_of_resamples():
     def gap(x, y, z):
         return stats.spearmanr(x, z).statistic - stats.spearmanr(y, z).statistic
 
-    expected = stats.bootstrap(
-        (proxy[3:], other[3:], whole[3:]),
-        gap,
-        paired=True,
-        vectorized=False,
-        method="percentile",
-        n_resamples=1000,
-        random_state=np.random.default_rng(3),
-    ).confidence_interval
+    expected = bootstrapped((proxy[3:], other[3:], whole[3:]), gap)
     assert found.value == pytest.approx(gap(proxy[3:], other[3:], whole[3:]))
     assert found.n == 57
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.15 * (expected.high - expected.low))
