@@ -5,7 +5,7 @@ import torch
 from search_spaces.costs import cost
 
 CPU_PIXELS = 2**14  # 16 images of 32 px
-CUDA_PIXELS = 2**21  # 2048 images of 32 px: thousands of tiles for the hundred processors of a large GPU
+CUDA_PIXELS = 2**21  # 2048 images of 32 px: by count of tiles enough for a large GPU; not measured
 SHARE = 4  # an image's activations, their gradients, what a layer needs beside them, and as much again for others
 
 

@@ -82,6 +82,17 @@ def test_a_captured_run_is_the_eager_run(digits):
 
 
 @pytest.mark.cuda
+def test_a_step_with_every_operation_is_captured_too(digits):
+    captured, eager = (matching(digits.train.to("cuda")) for _ in range(2))
+    eager._captured.eager_calls_left = None
+    for _ in range(WARM_UP + 1):
+        losses, wanted = captured.step(), eager.step()
+    assert captured._captured.graph is not None
+    for name in NAMES:
+        torch.testing.assert_close(losses[name], wanted[name], rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.cuda
 def test_a_restored_run_is_captured_anew(digits):
     whole, half = (repeatable(digits.train) for _ in range(2))
     for _ in range(12):
