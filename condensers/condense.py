@@ -10,9 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from condensers.files import atomic_write
-from condensers.images import LabelledImages
-from condensers.matching import Matching, Recipe, Schedule
+from condensers.core.matching import Matching, Recipe, Schedule
+from condensers.device.files import atomic_write
+from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
 from condensers.registry import Condenser, Selection
 from search_spaces.registry import mixes_samples

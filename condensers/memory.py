@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from condensers.files import atomic_write
-from condensers.images import LabelledImages
+from condensers.device.files import atomic_write
+from condensers.device.images import LabelledImages
 
 SCHEMA = "condensed-memory-1"
 STORES = ("float32", "float16", "uint8", "indices")

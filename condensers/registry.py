@@ -7,9 +7,9 @@ from math import isfinite
 from jaxtyping import Int64
 from torch import Tensor
 
-from condensers import ddm, dm, herding, random, readouts
-from condensers.matching import Recipe
-from condensers.terms import Term
+from condensers.core.matching import Recipe
+from condensers.core.terms import Term
+from condensers.methods import ddm, dm, herding, random, readouts
 from search_spaces.names import unknown
 
 

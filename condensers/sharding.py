@@ -17,8 +17,8 @@ import torch
 from torch import distributed as dist
 
 from condensers.condense import Checkpoint, Group, lockstep, separable
-from condensers.images import LabelledImages
-from condensers.matching import Recipe, Schedule, check_enough
+from condensers.core.matching import Recipe, Schedule, check_enough
+from condensers.device.images import LabelledImages
 from condensers.memory import Memory
 from condensers.registry import Condenser
 

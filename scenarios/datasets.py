@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from condensers.images import LabelledImages
+from condensers.device.images import LabelledImages
 from scenarios import files
 from search_spaces.names import unknown
 

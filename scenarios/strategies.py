@@ -1,6 +1,6 @@
 """Retraining from scratch on a condensed memory at every step of a stream, and the numbers that score it.
 
-Avalanche runs the stream, the evaluation loop and its metrics; `condensers.training` trains the networks. The
+Avalanche runs the stream, the evaluation loop and its metrics; `condensers.device.training` trains the networks. The
 metrics exist twice: as Avalanche reports them and as small functions here. Tests hold the two to each other.
 """
 
@@ -20,8 +20,8 @@ from avalanche.training.templates import SupervisedTemplate
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from condensers import training as trainer
-from condensers.training import Training
+from condensers.device import training as trainer
+from condensers.device.training import Training
 from scenarios.buffers import CondensedBuffer
 
 
@@ -50,7 +50,7 @@ class RetrainFromMemory(SupervisedTemplate):
 
     `train` trains all network replicates of one (memory, step): one cell. Avalanche's callbacks around an
     experience and in `eval` fire as usual; those of training epochs and iterations do not, for the training
-    loop is `condensers.training.train`. `self.model` and `self.evaluator` are those of the selected replicate
+    loop is `condensers.device.training.train`. `self.model` and `self.evaluator` are those of the selected replicate
     (the first one after `train`); every replicate has its own evaluator, so forgetting never mixes networks.
 
     Attributes:

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
-from condensers.images import LabelledImages
+from condensers.device.images import LabelledImages
 from scenarios.datasets import Dataset
 
 

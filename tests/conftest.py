@@ -38,7 +38,7 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="session")
 def colours():
     """Random coloured images of 16x16 pixels in 4 classes of 20, 21, 22 and 23 images, shuffled."""
-    from condensers.images import LabelledImages
+    from condensers.device.images import LabelledImages
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(4).repeat_interleave(torch.arange(20, 24))

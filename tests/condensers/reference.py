@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from condensers import draws
+from condensers.device import draws
 from search_spaces.registry import build
 
 # Augmentation: each operation takes images [n, ch, side, side] and three numbers in [0, 1).

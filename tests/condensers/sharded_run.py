@@ -13,8 +13,8 @@ import torch
 
 from condensers import sharding
 from condensers.condense import Group, condense
-from condensers.images import LabelledImages
-from condensers.matching import Schedule
+from condensers.core.matching import Schedule
+from condensers.device.images import LabelledImages
 from condensers.memory import save_memory
 from condensers.registry import condenser
 

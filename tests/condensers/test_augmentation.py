@@ -8,8 +8,8 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch.autograd import gradcheck
 
-from condensers import augmentation, draws
-from condensers.augmentation import OPERATIONS, apply, draw, draw_one
+from condensers.device import augmentation, draws
+from condensers.device.augmentation import OPERATIONS, apply, draw, draw_one
 
 from . import reference
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.capture import WARM_UP, Captured
-from condensers.matching import Matching, Schedule
+from condensers.core.matching import Matching, Schedule
+from condensers.device.capture import WARM_UP, Captured
 
 NAMES = ("dm", "ours", "ddm-paper", "dm+ridge")
 

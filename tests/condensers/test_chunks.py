@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.chunks import chunk_of, within
 from condensers.condense import Group, config
-from condensers.matching import Matching, Schedule
-from condensers.training import Training
+from condensers.core.matching import Matching, Schedule
+from condensers.device.chunks import chunk_of, within
+from condensers.device.training import Training
 from search_spaces.costs import cost
 
 DEFAULT = "ConvNet-W128-D3"

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from condensers.condense import Group, condense, separable
-from condensers.herding import select
-from condensers.matching import Recipe, Schedule
+from condensers.core.matching import Recipe, Schedule
 from condensers.memory import check
+from condensers.methods.herding import select
 from condensers.registry import Selection, condenser, names
 from condensers.registry import names as registered
 
@@ -131,7 +131,7 @@ def test_herding_brings_the_running_mean_closest_to_the_class_mean():
 
 
 def test_herding_reads_the_named_network(made, digits):
-    from condensers.draws import draw_network, key_of
+    from condensers.device.draws import draw_network, key_of
     from search_spaces.registry import build
 
     network = build("ConvNet-W8-D2", 10, (1, 8, 8))

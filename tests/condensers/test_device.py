@@ -5,10 +5,10 @@ import torch
 
 from condensers import registry
 from condensers.condense import Group, condense
-from condensers.herding import select
-from condensers.matching import Matching, Schedule
+from condensers.core.matching import Matching, Schedule
+from condensers.device.training import Training, predict, train_all
 from condensers.memory import Memory
-from condensers.training import Training, predict, train_all
+from condensers.methods.herding import select
 from search_spaces.registry import build
 
 from .elsewhere import DEVICE, Watch, values

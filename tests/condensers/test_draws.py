@@ -8,7 +8,16 @@ import torch
 from scipy.stats import chisquare, kstest
 from torch import nn
 
-from condensers.draws import draw_network, fold, host_uniform, key_of, keys, permutation, uniform, without_replacement
+from condensers.device.draws import (
+    draw_network,
+    fold,
+    host_uniform,
+    key_of,
+    keys,
+    permutation,
+    uniform,
+    without_replacement,
+)
 from search_spaces.registry import build
 
 # Outputs of SplitMix64 for seed 1234567, as published with its reference implementation.

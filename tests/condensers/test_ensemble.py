@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from condensers import draws
-from condensers.ensemble import join, joinable, separate
+from condensers.device import draws
+from condensers.device.ensemble import join, joinable, separate
 from search_spaces.classic import BasicBlock
 from search_spaces.registry import build
 

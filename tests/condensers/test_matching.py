@@ -5,9 +5,10 @@ from functools import cache
 import pytest
 import torch
 
-from condensers import ddm, dm, registry
-from condensers.matching import Matching, Recipe, Schedule, read
-from condensers.terms import every_image
+from condensers import registry
+from condensers.core.matching import Matching, Recipe, Schedule, read
+from condensers.core.terms import every_image
+from condensers.methods import ddm, dm
 
 from . import reference
 

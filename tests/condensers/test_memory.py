@@ -11,8 +11,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from condensers.files import atomic_write
-from condensers.images import LabelledImages
+from condensers.device.files import atomic_write
+from condensers.device.images import LabelledImages
 from condensers.memory import (
     STORES,
     Memory,

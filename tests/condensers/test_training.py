@@ -6,10 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from condensers import draws
-from condensers.images import LabelledImages
-from condensers.memory import Memory
-from condensers.training import (
+from condensers.device import draws
+from condensers.device.images import LabelledImages
+from condensers.device.training import (
     Training,
     accuracy,
     augmented,
@@ -19,6 +18,7 @@ from condensers.training import (
     train,
     train_all,
 )
+from condensers.memory import Memory
 from search_spaces.registry import build
 
 UPRIGHT = "color_crop_cutout_scale_rotate"

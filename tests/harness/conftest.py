@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import tables
+from harness.nas import tables
 
 
 @pytest.fixture(scope="session", autouse=True)

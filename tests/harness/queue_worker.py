@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.queue import Job, run_jobs
-from harness.records import Records
+from harness.core.queue import Job, run_jobs
+from harness.core.records import Records
 
 JOBS = [Job(f"cell-{number}", {"number": number, "kind": "ab"[number % 2]}) for number in range(9)]
 

@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers.memory import load_memory
-from harness import condense, continual, evaluate, memories, scoring
-from harness.condense import Condense
-from harness.continual import Continual
-from harness.evaluate import Evaluate
-from harness.experiment import prepare
-from harness.records import COLUMNS, PAUSE, Records
+from harness import condense, continual, evaluate
+from harness.condense.flags import Condense
+from harness.continual.experiment import prepare
+from harness.continual.flags import Continual
+from harness.core import memories
+from harness.core.records import COLUMNS, PAUSE, Records
+from harness.evaluate import scoring
+from harness.evaluate.flags import Evaluate
 
 COMMANDS = ("continual", "condense", "evaluate", "nas", "speed")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from condensers.memory import Memory
-from harness.comparison import Scored, check, format_table, making, table
-from harness.memories import Stored
-from harness.statistics import interval
+from harness.core.memories import Stored
+from harness.evaluate.comparison import Scored, check, format_table, making, table
+from harness.evidence.statistics import interval
 
 ALL = [[[0, 1], 2]]
 

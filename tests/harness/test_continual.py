@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
-from harness.continual import Continual, main
-from harness.experiment import prepare
-from harness.queue import HEARTBEAT
-from harness.records import COLUMNS, Records
-from harness.statistics import paired_difference
-from harness.stream import score_cells
+from harness.continual.__main__ import main
+from harness.continual.experiment import prepare
+from harness.continual.flags import Continual
+from harness.continual.stream import score_cells
+from harness.core.queue import HEARTBEAT
+from harness.core.records import COLUMNS, Records
+from harness.evidence.statistics import paired_difference
 
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
 TIMES = ["seconds"]

@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from harness.figures import continual_curve, memory_grid
+from harness.evidence.figures import continual_curve, memory_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,7 +130,7 @@ def test_a_path_that_cannot_be_written_is_one_line(tmp_path):
 
 def test_figures_leave_pyplot_alone(tmp_path):
     script = (
-        "import sys, numpy; from harness.figures import memory_grid; "
+        "import sys, numpy; from harness.evidence.figures import memory_grid; "
         f"memory_grid(numpy.zeros((2, 1, 8, 8)), numpy.arange(2), {str(tmp_path / 'x.png')!r}); "
         "sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)"
     )

@@ -14,16 +14,17 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from condensers.training import train
-from harness import ranking
-from harness.candidates import cells, new_network, proxies, run
-from harness.nas import Nas, main
-from harness.protocols import SURVEYS
-from harness.proxies import steps_of
-from harness.records import Records
-from harness.survey import DEFAULTS, Survey, prepare
-from harness.tables import COLUMNS
-from harness.verdict import format_tables, paired, report, summarise
+from condensers.device.training import train
+from harness.core.protocols import SURVEYS
+from harness.core.records import Records
+from harness.evidence import ranking
+from harness.nas.__main__ import main
+from harness.nas.candidates import cells, new_network, proxies, run
+from harness.nas.flags import Nas
+from harness.nas.proxies import steps_of
+from harness.nas.survey import DEFAULTS, Survey, prepare
+from harness.nas.tables import COLUMNS
+from harness.nas.verdict import format_tables, paired, report, summarise
 from search_spaces.spaces import Space
 
 SMALL = Nas(proxy=("random", "dm", "whole", "early"), subset=5, ipc=2, epochs=3, iterations=2, memories=2)
@@ -313,7 +314,7 @@ def test_killed_it_resumes_and_trains_every_network_once(table, tmp_path):
 def test_help_shows_the_command_without_importing_torch():
     answer = subprocess.run([sys.executable, "-m", "harness.nas", "--help"], capture_output=True, text=True, check=True)
     assert "python -m harness.nas --proxy ours" in answer.stdout
-    code = "import sys, harness.nas; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, harness.nas.__main__; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,16 +7,17 @@ import pytest
 import torch
 import tyro
 
-from condensers.chunks import within
+from condensers.device.chunks import within
 from harness import condense
-from harness.candidates import cells, make_memories, proxies, run
-from harness.condense import Condense
-from harness.nas import Nas, main
-from harness.protocols import QUICK, RECIPES, SURVEYS
-from harness.records import Records
-from harness.settings import whole_training_of
-from harness.survey import Survey, prepare
-from harness.tables import COLUMNS
+from harness.condense.flags import Condense
+from harness.core.protocols import QUICK, RECIPES, SURVEYS
+from harness.core.records import Records
+from harness.core.settings import whole_training_of
+from harness.nas.__main__ import main
+from harness.nas.candidates import cells, make_memories, proxies, run
+from harness.nas.flags import Nas
+from harness.nas.survey import Survey, prepare
+from harness.nas.tables import COLUMNS
 
 SMALL = Nas(proxy=("random",), subset=5, ipc=2, epochs=2, whole_replicates=1)
 

@@ -8,9 +8,9 @@ import time
 
 import pandas as pd
 
-from harness.queue import HEARTBEAT
-from harness.records import Records
-from harness.tables import COLUMNS
+from harness.core.queue import HEARTBEAT
+from harness.core.records import Records
+from harness.nas.tables import COLUMNS
 
 COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "8", "--proxy", "random", "--ipc", "2", "--epochs", "3"]
 COMMAND += ["--whole-replicates", "1"]

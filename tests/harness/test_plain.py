@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.draws import draw_network
-from condensers.images import LabelledImages
-from condensers.matching import Matching, Schedule
-from condensers.training import Training, train
-from harness import plain
-from harness.competitors import STRATEGY
+from condensers.core.matching import Matching, Schedule
+from condensers.device.draws import draw_network
+from condensers.device.images import LabelledImages
+from condensers.device.training import Training, train
+from harness.speed import plain
+from harness.speed.competitors import STRATEGY
 from search_spaces.registry import build
 
 from ..condensers import reference

@@ -14,8 +14,8 @@ import optuna
 import pandas as pd
 import pytest
 
-from harness import queue as queue_module
-from harness.queue import HEARTBEAT, Job, _Queue, run_jobs, url_of
+from harness.core import queue as queue_module
+from harness.core.queue import HEARTBEAT, Job, _Queue, run_jobs, url_of
 
 from . import queue_worker
 from .queue_worker import JOBS, execute_in, records_in, work

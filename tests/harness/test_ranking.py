@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness import ranking
-from harness.ranking import (
+from harness.evidence import ranking
+from harness.evidence.ranking import (
     TOP,
     Correlation,
     chosen,

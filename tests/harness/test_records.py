@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness import records as records_module
-from harness.records import Records, atomic_write, provenance
+from harness.core import records as records_module
+from harness.core.records import Records, atomic_write, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ("cell", "step", "value")
@@ -21,7 +21,7 @@ ROWS = 50
 APPENDER = f"""
 import sys
 from pathlib import Path
-from harness.records import Records
+from harness.core.records import Records
 
 path, name, cells = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 for number in range(cells):
@@ -32,7 +32,7 @@ for number in range(cells):
 CLAIMER = f"""
 import sys, time
 from pathlib import Path
-from harness.records import Records
+from harness.core.records import Records
 
 with Records(Path(sys.argv[1]), {COLUMNS}).claim(sys.argv[2]) as mine:
     print(mine, flush=True)

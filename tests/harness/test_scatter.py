@@ -5,8 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from harness.ranking import Correlation
-from harness.scatter import choice, scatter
+from harness.evidence.ranking import Correlation
+from harness.evidence.scatter import choice, scatter
 
 SIDES = pd.DataFrame(
     {"proxy": [0.5, 0.9, float("nan"), 0.9], "whole": [0.6, 1.0, 0.1, 0.95], "norm": ["NN", "IN", "BN", "IN"]},

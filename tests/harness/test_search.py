@@ -14,16 +14,17 @@ import pandas as pd
 import pytest
 import tyro
 
-from condensers.training import accuracy, train
-from harness import tables
-from harness.candidates import cells, new_network, proxies
-from harness.nas import Nas, main
-from harness.proxies import of_whole
-from harness.queue import HEARTBEAT
-from harness.records import Records
-from harness.search import COLUMNS, STARTUP, UNPRUNED, _rungs, records_of, run_searches, whole_accuracies
-from harness.search_report import at_minutes, over_searches, report_searches, summary, with_regret
-from harness.survey import Survey, prepare
+from condensers.device.training import accuracy, train
+from harness.core.queue import HEARTBEAT
+from harness.core.records import Records
+from harness.nas import tables
+from harness.nas.__main__ import main
+from harness.nas.candidates import cells, new_network, proxies
+from harness.nas.flags import Nas
+from harness.nas.proxies import of_whole
+from harness.nas.search import COLUMNS, STARTUP, UNPRUNED, _rungs, records_of, run_searches, whole_accuracies
+from harness.nas.search_report import at_minutes, over_searches, report_searches, summary, with_regret
+from harness.nas.survey import Survey, prepare
 from search_spaces.spaces import Architecture, Space
 
 SAMPLERS = ("tpe", "evolution", "random")

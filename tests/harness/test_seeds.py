@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.seeds import key_of, seed_of
+from harness.core.seeds import key_of, seed_of
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ import pytest
 import tyro
 
 from condensers import registry
-from harness import contest, speed, speed_records
-from harness.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of
-from harness.devices import resolve_device
-from harness.measuring import Lane, alternate, timed
-from harness.records import Records
-from harness.speed import Speed
-from harness.speed_report import mean_ratio
+from harness import speed
+from harness.core.devices import resolve_device
+from harness.core.records import Records
+from harness.speed import contest
+from harness.speed import rows as speed_records
+from harness.speed.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of
+from harness.speed.flags import Speed
+from harness.speed.measuring import Lane, alternate, timed
+from harness.speed.report import mean_ratio
 
 
 def competitor(label, *step):
@@ -266,7 +268,7 @@ def test_a_mistake_is_one_line_before_anything_is_measured(mistake, tmp_path, mo
 
 
 def test_help_is_light():
-    code = "import sys, harness.speed; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = "import sys, harness.speed.__main__; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     answer = subprocess.run(
         [sys.executable, "-m", "harness.speed", "--help"], capture_output=True, text=True, check=True

@@ -17,7 +17,7 @@ from torch.distributed import TCPStore
 
 from condensers.memory import load_memory
 from harness import condense
-from harness.condense import Condense
+from harness.condense.flags import Condense
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

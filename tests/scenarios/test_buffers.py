@@ -3,7 +3,7 @@ import torch
 from avalanche.training import Naive
 from avalanche.training.plugins import GDumbPlugin, ReplayPlugin
 
-from condensers.draws import draw_network
+from condensers.device.draws import draw_network
 from condensers.memory import Memory
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.datasets import load

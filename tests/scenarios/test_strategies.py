@@ -8,9 +8,9 @@ from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.training.plugins import EvaluationPlugin
 
-from condensers.draws import draw_network, key_of
+from condensers.device.draws import draw_network, key_of
+from condensers.device.training import Training, accuracy, predict, together_of
 from condensers.memory import Memory
-from condensers.training import Training, accuracy, predict, together_of
 from scenarios.buffers import CondensedBuffer
 from scenarios.datasets import load
 from scenarios.strategies import (

@@ -1,0 +1,1 @@
+"""What methods are made of: terms and the matching loop."""

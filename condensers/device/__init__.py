@@ -1,0 +1,1 @@
+"""What works on the device: images, draws, augmentation, training, chunks and threads."""

@@ -1,0 +1,1 @@
+"""The condensers, one file per paper."""

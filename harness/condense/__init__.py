@@ -1,0 +1,1 @@
+"""`python -m harness.condense`: make memories."""

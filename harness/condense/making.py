@@ -1,0 +1,126 @@
+"""What `harness.condense` does: one plan, its memory files, and a picture of each."""
+
+import os
+from contextlib import nullcontext
+
+import torch
+
+from condensers import registry, sharding
+from condensers.condense import Group
+from condensers.core.matching import Recipe
+from condensers.device.files import require_writable
+from condensers.sharding import Ranks
+from harness.condense.flags import Condense
+from harness.core import memories
+from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.progress import bar, say
+from harness.core.protocols import Protocol, protocol_for
+from harness.core.records import provenance
+from harness.core.seeds import seed_of
+from harness.core.settings import label_of, schedule_of
+from harness.evidence.figures import memory_grid
+from scenarios.datasets import Dataset, load
+
+
+def make(config: Condense) -> None:
+    """Condense, save, and draw; memories that are there already are left. Raises ValueError for a user's mistake.
+
+    Of the ranks that torchrun starts, all condense; rank 0 alone writes and prints, and the first error is said once.
+    """
+    with sharding.joined() as ranks:
+        try:
+            _make(config, ranks)
+        except Exception:
+            if ranks.comes_first("error"):
+                raise
+            # Another rank has said the same, or has left with an error and cut the connection; taking down what is
+            # left of it in an orderly way can abort the process (seen).
+            os._exit(2)
+
+
+def _make(config: Condense, ranks: Ranks) -> None:
+    names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
+    if config.store == "indices" and any(isinstance(registry.condenser(name), Recipe) for name in names):
+        raise ValueError("only memories of real images (random, herding) can be stored as indices")
+    device = _device(config.device, ranks)
+    set_precision(config.precision, device)
+    protocol = protocol_for(config.protocol, device.type)
+    dataset = load(config.dataset, config.data_root, config.resolution)
+    dataset = dataset.hold_out(config.validation) if config.validation else dataset
+    require_writable(config.out)
+    # Rank 0's for all: what it reads off its device may differ on others, and Avalanche refuses to be imported there.
+    plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
+    on_device = dataset.to(device)
+    where = name_of(device) + _shares(plan, on_device, ranks)
+    if ranks.leads:
+        done = f"{plan.schedule.iterations} iterations, {plan.groups[0].ipc} images per class"
+        say(f"protocol {label_of(config, protocol)} on {where}: {done}")
+    origin = provenance(name_of(device), config.precision)
+    _run(plan, on_device, origin | {"memory_replicate": config.replicate, "ranks": ranks.count}, ranks)
+    for name in names if ranks.leads else ():
+        _show(plan, name, dataset)
+
+
+def _device(name: str, ranks: Ranks) -> torch.device:
+    """The device asked for, or each rank's own GPU."""
+    device = resolve_device(name)
+    if ranks.count == 1 or device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise ValueError(f"{name} is one device for {ranks.count} ranks: give cuda, and CUDA_VISIBLE_DEVICES to choose")
+    device = resolve_device(f"cuda:{ranks.local}")
+    torch.cuda.set_device(device)
+    return device
+
+
+def _plan(
+    config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device
+) -> memories.Plan:
+    ipc = protocol.memory_per_class if config.ipc is None else config.ipc
+    return memories.Plan(
+        names=names,
+        dataset=dataset.name,
+        checksum=dataset.checksum,
+        groups=_groups(dataset, config, ipc),
+        schedule=schedule_of(config, protocol, dataset, device),
+        seed=seed_of(dataset.name, config.seed, "memory", config.replicate),
+        precision=config.precision,
+        store=config.store,
+        store_selections=config.store,
+        folder=config.out,
+        label=f"{dataset.name.replace('/', '_')}-ipc{ipc}-replicate{config.replicate}",
+    )
+
+
+def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
+    """How many ranks have classes. Raises ValueError, before any work, for a recipe that they cannot share."""
+    recipes = [maker for maker in map(registry.condenser, plan.names) if isinstance(maker, Recipe)]
+    if ranks.count == 1 or not recipes:
+        return ""
+    sharding.check_separable(recipes, plan.schedule)
+    (group,) = plan.groups_of(recipes[0].name)
+    shares = sharding.cut(dataset.train, group, plan.schedule, ranks.count)
+    return f", {sum(map(bool, shares))} of {ranks.count} ranks at work"
+
+
+def _groups(dataset: Dataset, config: Condense, ipc: int) -> tuple[Group, ...]:
+    if config.steps == 1:
+        return (Group(tuple(range(dataset.classes)), ipc),)
+    # Avalanche, which streams need, takes seconds to import.
+    from scenarios.streams import step_classes
+
+    steps = step_classes(dataset.classes, config.steps, config.order)
+    return tuple(Group(tuple(sorted(classes)), ipc) for classes in steps)
+
+
+def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:
+    with bar(plan.iterations(), "condensing") if ranks.leads else nullcontext() as shown:
+        progress = nullcontext(shown.update if shown else lambda _: None)
+        # Nobody else to share with: two processes at the same memory write the same file.
+        memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
+
+
+def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:
+    path, memory = plan.path(name), plan.load(name, dataset)
+    memory_grid(dataset.train.denormalise(memory.images), memory.labels, path.with_suffix(".png"))
+    say(f"{name}: {len(memory)} images, {path.stat().st_size / 1e6:.2f} MB  {path}  {path.with_suffix('.png')}")

@@ -1,0 +1,1 @@
+"""`python -m harness.continual`: compare condensers on a class-incremental stream."""

@@ -1,0 +1,177 @@
+"""A continual experiment: its flags resolved into numbers, checked before hours are spent on them."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from condensers import registry
+from condensers.condense import Group
+from condensers.core.matching import Schedule
+from condensers.device.training import Training
+from harness.continual.flags import Continual
+from harness.core import memories
+from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.progress import say
+from harness.core.protocols import Protocol, protocol_for
+from harness.core.records import COLUMNS, Records
+from harness.core.seeds import seed_of
+from harness.core.settings import label_of, schedule_of, training_of
+from scenarios.buffers import class_share
+from scenarios.datasets import Dataset, load
+from scenarios.streams import step_classes
+from search_spaces.registry import build
+
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A continual experiment with every default resolved.
+
+    Attributes:
+        dataset: on the CPU; `on_device` is the copy that the work is done on.
+        names: condensers, `whole` among them if the upper bound is asked for.
+        files: memories that are streamed instead of condensed ones.
+        per_class: images per class, or None under a total budget.
+        max_size: images in all, or None.
+        schedule: of the condensers.
+        training: of networks on a memory.
+        whole: of networks on all real data.
+        storage: database that workers share, or None.
+        workers: processes on this machine.
+    """
+
+    dataset: Dataset
+    steps: int
+    names: tuple[str, ...]
+    files: tuple[memories.Stored, ...]
+    per_class: int | None
+    max_size: int | None
+    orders: int
+    networks: int
+    schedule: Schedule
+    training: Training
+    whole: Training
+    seed: int
+    protocol: str
+    precision: str
+    store: str
+    device: torch.device
+    out: Path
+    storage: str | None
+    workers: int
+
+    @cached_property
+    def on_device(self) -> Dataset:
+        """The data set where the work is done."""
+        return self.dataset.to(self.device)
+
+    @cached_property
+    def records(self) -> Records:
+        """The CSV of the experiment."""
+        return Records(self.out / "results.csv", COLUMNS)
+
+    def step_classes(self, order: int) -> list[list[int]]:
+        """The classes of every step of a class order."""
+        return step_classes(self.dataset.classes, self.steps, order)
+
+    def groups(self, order: int) -> list[Group]:
+        """The classes of every step, and the images that each may have when it arrives."""
+        seen, groups = 0, []
+        for classes in self.step_classes(order):
+            seen += len(classes)
+            groups.append(Group(tuple(sorted(classes)), class_share(seen, self.per_class, self.max_size)))
+        return groups
+
+    def memory_seed(self, order: int) -> int:
+        """Names all draws of an order's memories; the condenser is left out, so that comparisons are paired."""
+        return seed_of(self.dataset.name, self.seed, "order", order, "memory", 0)
+
+    def network_seed(self, order: int, step: int, replicate: int) -> int:
+        """Names all draws of one trained network."""
+        return seed_of(self.dataset.name, self.seed, "order", order, "memory", 0, "step", step, "network", replicate)
+
+
+def prepare(config: Continual) -> Experiment:
+    """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
+    device = resolve_device(config.device)
+    set_precision(config.precision, device)
+    protocol = protocol_for(config.protocol, device.type)
+    if config.memory_size is not None and config.memory_per_class is not None:
+        raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
+    for name in config.condensers:
+        registry.condenser(name)  # a wrong name is said before data are loaded
+    dataset = load(config.dataset, config.data_root, config.resolution)
+    experiment = _resolve(config, protocol, dataset, device)
+    _check(experiment)
+    say(
+        f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
+    )
+    return experiment
+
+
+def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: torch.device) -> Experiment:
+    training = training_of(config, protocol, dataset, device)
+    # An alias and its condenser are one thing, compared once.
+    names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
+    files = tuple(memories.read(path, dataset) for path in config.memory)
+    return Experiment(
+        dataset=dataset,
+        steps=config.steps,
+        names=(*(() if files else names), *((WHOLE,) if config.upper_bound else ())),
+        files=files,
+        per_class=None if config.memory_size else _per_class(config, protocol, files),
+        max_size=config.memory_size,
+        orders=_or(config.orders, protocol.orders),
+        networks=_or(config.networks, protocol.networks),
+        schedule=schedule_of(config, protocol, dataset, device),
+        training=training,
+        whole=replace(training, epochs=protocol.whole_epochs),
+        seed=config.seed,
+        protocol=label_of(config, protocol),
+        precision=config.precision,
+        store=config.store,
+        device=device,
+        out=config.out or Path("out", "continual", f"{config.dataset.replace('/', '_')}-{config.steps}steps"),
+        storage=config.storage,
+        workers=config.workers,
+    )
+
+
+def _or(flag: int | None, default: int) -> int:
+    return default if flag is None else flag
+
+
+def _per_class(config: Continual, protocol: Protocol, files: tuple[memories.Stored, ...]) -> int:
+    if files and config.memory_per_class is None:
+        return min(file.memory.per_class for file in files)
+    return _or(config.memory_per_class, protocol.memory_per_class)
+
+
+def _advice(experiment: Experiment) -> str:
+    lacking = [
+        flag
+        for flag, value, enough in (("--orders", experiment.orders, 5), ("--networks", experiment.networks, 3))
+        if value < enough
+    ]
+    return f"more {' and '.join(lacking)} buy narrower intervals" if lacking else "interval over class orders"
+
+
+def _check(experiment: Experiment) -> None:
+    """Raise ValueError for what would only fail after hours."""
+    for name in ("orders", "networks"):
+        if getattr(experiment, name) < 1:
+            raise ValueError(f"--{name} is {getattr(experiment, name)}; give at least 1")
+    if not experiment.names and not experiment.files:
+        raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
+    build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
+    most = max(group.ipc for group in experiment.groups(0))
+    smallest = int(experiment.dataset.train.labels.bincount().min())
+    if not 1 <= most <= smallest:
+        raise ValueError(f"{most} images per class asked for, but the smallest class has {smallest}")
+    for order in range(experiment.orders):
+        for file in experiment.files:
+            memories.check_steps(file, experiment.step_classes(order))
+    experiment.records.finished()

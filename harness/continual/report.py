@@ -1,0 +1,74 @@
+"""What a continual experiment shows for its rows: forgetting, a figure, and a table on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.core.progress import say
+from harness.core.records import Records
+from harness.core.seeds import key_of
+from harness.evidence.figures import continual_curve
+from harness.evidence.statistics import format_table, interval, summary
+from scenarios.strategies import forgetting, mean_forgetting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.continual.experiment import Experiment
+
+
+def add_history(records: Records, cells: Sequence[str]) -> None:
+    """Add what needs all steps of one memory, as a cell of its own: forgetting, and the mean accuracy over steps.
+
+    Args:
+        records: where the score cells are.
+        cells: their keys, in the order of the steps.
+    """
+    key = key_of({"history": list(cells)})
+    if key in records.finished():
+        return
+    frame = records.read()
+    rows = frame[frame["cell"].isin(cells)]
+    records.append([row for _, network in rows.groupby("network_replicate") for row in _history(network, key)])
+
+
+def _history(network: "pd.DataFrame", key: str) -> list[dict[str, object]]:
+    """Rows of one network replicate at the last step."""
+    last = network[network["step"] == network["step"].max()].iloc[0].to_dict()
+    ours, theirs = (_accuracies(network, prefix) for prefix in ("", "avalanche_"))
+    values = {
+        "forgetting": mean_forgetting(ours),
+        "avalanche_forgetting": forgetting(theirs),
+        "average_incremental_accuracy": network.loc[network["metric"] == "accuracy", "value"].mean(),
+    }
+    shared = last | {"cell": key, "seconds": 0.0}
+    return [shared | {"metric": metric, "value": value} for metric, value in values.items()]
+
+
+def _accuracies(network: "pd.DataFrame", prefix: str) -> list[list[float]]:
+    """Accuracy on the classes of each step (second index) after each step (first index)."""
+    by_step = {(row.step, row.metric): row.value for row in network.itertuples()}
+    steps = range(1, network["step"].max() + 1)
+    return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
+
+
+def report(experiment: "Experiment", configs: set[str]) -> None:
+    """Write the figure and print the table of the experiment's own rows.
+
+    Args:
+        experiment: what was run.
+        configs: values of the `config` column that belong to it; the file may hold others.
+    """
+    from harness.continual.experiment import WHOLE
+
+    frame = experiment.records.read()
+    frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
+    bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
+    if len(compared):
+        continual_curve(compared, experiment.out / "accuracy.png")
+        say(format_table(summary(compared)))
+    if len(bound):
+        final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
+        say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")
+    if experiment.files and experiment.orders > 1:
+        say("memory files serve every order alike: intervals are over class orders, not over memories")
+    say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}")

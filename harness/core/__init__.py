@@ -1,0 +1,1 @@
+"""What every command is built from: flags, protocols, seeds, memories, records and the queue."""

@@ -1,0 +1,51 @@
+"""What every command shares: parse a frozen dataclass, run, and turn a user's mistake into one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import tyro
+
+from harness.core.devices import keep_freed_memory
+
+
+class Flags(Protocol):
+    """What every command's dataclass has."""
+
+    @property
+    def list_names(self) -> bool:
+        """Whether to print names instead of working."""
+
+
+Config = TypeVar("Config", bound=Flags)
+TRACEBACK = "HARNESS_TRACEBACK"
+
+
+def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
+    """Run `execute` on the command line read as a `config_type`, or print the names that flags take.
+
+    Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 interrupted. Set HARNESS_TRACEBACK=1 for the
+    whole traceback of an error.
+    """
+    prog = f"python -m harness.{config_type.__name__.lower()}"
+    config = tyro.cli(config_type, prog=prog, description=description)
+    keep_freed_memory()
+    try:
+        if config.list_names:
+            from harness.core.listing import print_names
+
+            print_names()
+        else:
+            execute(config)
+    except ValueError as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has gone; closing quietly is what a filter does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,40 @@
+"""What `--list` prints: every name a flag takes, from the registries themselves."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search_spaces.spaces import Space
+
+
+def print_names() -> None:
+    """Condensers, proxies, data sets, networks, search spaces, protocols and recipes, one a line."""
+    from condensers import registry
+    from harness.core.protocols import BASELINES, PROTOCOLS, RECIPES, SURVEYS
+    from scenarios.datasets import DATASETS
+    from search_spaces.registry import EXAMPLES
+    from search_spaces.spaces import SPACES
+
+    _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", registry.names())
+    _section("Proxies beside condensers and memory files", list(BASELINES.items()))
+    _section("Data sets", [(name, source.description) for name, source in DATASETS.items()])
+    _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", list(EXAMPLES.items()))
+    _section("Search spaces", [(name, _axes(space)) for name, space in SPACES.items()])
+    _section("Protocols", [(name, _fields(protocol)) for name, protocol in PROTOCOLS.items()])
+    _section("Protocols of surveys (nas)", [(name, _fields(SURVEYS[own.name])) for name, own in PROTOCOLS.items()])
+    _section(
+        "Recipes for whole data sets, as --recipe or --proxy of nas",
+        [(name, recipe.description) for name, recipe in RECIPES.items()],
+    )
+
+
+def _fields(defaults: object) -> str:
+    return str(defaults).partition("(")[2][:-1]
+
+
+def _axes(space: "Space") -> str:
+    return "; ".join(f"{axis} {' '.join(map(str, values))}" for axis, values in space.axes.items())
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    print(title, *(f"  {name:{width}}  {text}" for name, text in rows), "", sep="\n")

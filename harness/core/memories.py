@@ -1,0 +1,193 @@
+"""The memory files of an experiment: planned by config, made once, read with distrust."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from condensers import registry, sharding
+from condensers.condense import Group, condense, config, separable
+from condensers.core.matching import Recipe, Schedule
+from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
+from condensers.published import import_published
+from condensers.sharding import ALONE, Ranks
+from harness.core.seeds import key_of
+from scenarios.datasets import Dataset
+
+Progress = AbstractContextManager[Callable[[int], object]]
+Claim = Callable[[str], AbstractContextManager[bool]]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A memory file that a user named."""
+
+    path: Path
+    memory: Memory
+
+    @property
+    def name(self) -> str:
+        """What its rows are called."""
+        return self.path.stem
+
+
+def read(path: Path, dataset: Dataset) -> Stored:
+    """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`.
+
+    Raises:
+        ValueError: unreadable, of another data set, or without some class.
+    """
+    published = path.suffix in (".pt", ".pth")
+    metadata = {} if published else read_metadata(path)
+    try:
+        # Before anything is looked up: indices into another data set would be other images.
+        check_origin(metadata, dataset.name, dataset.checksum)
+        memory = import_published(path) if published else load_memory(path, dataset.train)
+        check_fits(memory, dataset.name, dataset.shape, dataset.classes)
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    return Stored(path, memory)
+
+
+def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
+    """Raise ValueError if slicing the memory by step would show a step something of later ones."""
+    metadata = stored.memory.metadata
+    if metadata.get("separable"):
+        return
+    groups = metadata.get("config", {}).get("groups")
+    if groups is None:
+        raise ValueError(f"{stored.name} does not say which classes were condensed together: later steps may leak")
+    for classes, _ in groups:
+        if not any(set(classes) <= set(step) for step in steps):
+            raise ValueError(
+                f"{stored.name} condensed {len(classes)} classes together that this stream shows in different steps, "
+                f"and {metadata.get('condenser')} couples classes: condense it step by step"
+            )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The memories of one class order (or of a table cell): which, of what, and where they are kept.
+
+    Attributes:
+        names: condensers; those with the same groups run in lockstep.
+        groups: classes of each step with their images per class.
+        store: how synthetic pixels are kept.
+        store_selections: how real images are kept.
+        label: what the files' names say beside condenser and key.
+    """
+
+    names: tuple[str, ...]
+    dataset: str
+    checksum: str
+    groups: tuple[Group, ...]
+    schedule: Schedule
+    seed: int
+    precision: str
+    store: str
+    store_selections: str
+    folder: Path
+    label: str
+
+    def groups_of(self, name: str) -> tuple[Group, ...]:
+        """All classes at once where slicing by step equals condensing step by step, else the steps."""
+        sizes = {group.ipc for group in self.groups}
+        if len(sizes) > 1 or not separable(registry.condenser(name), self.schedule):
+            return self.groups
+        return (Group(tuple(sorted(label for group in self.groups for label in group.classes)), sizes.pop()),)
+
+    def config(self, name: str) -> dict[str, object]:
+        """All that decides the memory."""
+        own = config(registry.condenser(name), self.groups_of(name), self.schedule, self.seed)
+        return own | {"dataset": self.checksum, "precision": self.precision, "store": self.store_of(name)}
+
+    def store_of(self, name: str) -> str:
+        """How its pixels are kept."""
+        return self.store if isinstance(registry.condenser(name), Recipe) else self.store_selections
+
+    def key(self, name: str) -> str:
+        """Hash of `config`."""
+        return key_of(self.config(name))
+
+    def path(self, name: str) -> Path:
+        """Where the memory is kept."""
+        return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
+
+    def load(self, name: str, dataset: Dataset) -> Memory:
+        """The finished memory, as stored."""
+        return load_memory(self.path(name), dataset.train)
+
+    def missing(self) -> list[str]:
+        """Condensers whose memory is not there yet."""
+        return [name for name in self.names if not self.path(name).exists()]
+
+    def iterations(self) -> int:
+        """Lockstep iterations that `ensure` still has to do."""
+        runs = [
+            groups
+            for groups, names in self._lockstep(self.missing())
+            if any(isinstance(registry.condenser(name), Recipe) for name in names)
+        ]
+        return sum(len(groups) * self.schedule.iterations for groups in runs)
+
+    def _lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
+        """Condensers that share their groups, and so their real passes."""
+        ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
+        return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+
+def ensure(
+    plan: Plan,
+    dataset: Dataset,
+    claim: Claim,
+    progress: Progress,
+    origin: dict[str, object],
+    ranks: Ranks = ALONE,
+) -> bool:
+    """Make every missing memory of the plan. False if another live process is at it.
+
+    Args:
+        plan: what to make.
+        dataset: on the device that does the work.
+        claim: `Records.claim`, or anything like it.
+        progress: a context whose value is called with the number of iterations done.
+        origin: further metadata, such as the provenance.
+        ranks: processes that all call this and share the work; the first alone writes.
+
+    Raises:
+        ValueError: more images per class than a class has, or a folder that cannot be written.
+    """
+    if not ranks.agree(plan.missing()):
+        return True
+    with claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
+        if not mine:
+            return False
+        with progress as advance:
+            for groups, names in plan._lockstep(ranks.agree(plan.missing())):
+                _make(plan, dataset, groups, names, advance, origin, ranks)
+    return True
+
+
+def _make(
+    plan: Plan,
+    dataset: Dataset,
+    groups: Sequence[Group],
+    names: Sequence[str],
+    advance: Callable[[int], object],
+    origin: dict[str, object],
+    ranks: Ranks,
+) -> None:
+    condensers = [registry.condenser(name) for name in names]
+    # Nobody waits longer for a selection if the first rank alone makes it.
+    shared = [condenser for condenser in condensers if ranks.leads or isinstance(condenser, Recipe)]
+    checkpoints = plan.folder / "checkpoints" / plan.precision
+    match = partial(sharding.match, ranks) if ranks.count > 1 else None
+    made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match)
+    if not ranks.leads:
+        return
+    for name, condenser in zip(names, condensers, strict=True):
+        memory = made[condenser.name]
+        metadata = memory.metadata | {"dataset": dataset.name, "dataset_checksum": dataset.checksum} | origin
+        save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))

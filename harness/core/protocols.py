@@ -1,0 +1,113 @@
+"""Protocols: named, versioned sets of defaults. A number that changes gets a new version, for rows quote the name.
+
+Explicit flags override single values; the rows' `config` column then differs, and `protocol` ends in `+`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Defaults of one protocol.
+
+    Attributes:
+        name: as recorded in every row.
+        width: channels of the ConvNet that condenses and is trained.
+        iterations: of every matching condenser.
+        real_batch: real images per class and iteration.
+        memory_per_class: stored images.
+        orders: class orders, each with a memory of its own.
+        networks: trained on every memory and step.
+        epochs: of training on a memory; the rate falls to a tenth after half of them.
+        batch: images per step of that training.
+        whole_epochs: of training on all real data, the upper bound.
+    """
+
+    name: str
+    width: int
+    iterations: int
+    real_batch: int
+    memory_per_class: int
+    orders: int
+    networks: int
+    epochs: int
+    batch: int
+    whole_epochs: int
+
+
+# DM's and DDM's published settings (CIFAR-100, 20 images per class). No source says how long a whole set is trained.
+PAPER = Protocol("paper-1", 128, 20_000, 256, 20, 5, 3, 1000, 256, whole_epochs=200)
+# What two CPU cores do in minutes. Batches of 64 give small memories enough steps.
+QUICK = Protocol("quick-1", 32, 200, 64, 10, 1, 1, 60, 64, whole_epochs=5)
+PROTOCOLS = {"paper": PAPER, "quick": QUICK}
+
+
+@dataclass(frozen=True)
+class WholeRecipe:
+    """How networks are trained on a whole data set: what a table of whole-set accuracies rests on.
+
+    The optimiser is that of the memories' evaluation; images are cropped and, where labels allow it, flipped.
+
+    Attributes:
+        name: as recorded; recipes never mix.
+        epochs: the rate falls to a tenth after half of them.
+        batch: images per step.
+        description: one line for `--list`.
+    """
+
+    name: str
+    epochs: int
+    batch: int
+    description: str
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        WholeRecipe("short-1", 10, 256, "10 epochs; all 720 ConvNets on 45,000 images of 32 px are 2.6e17 FLOP"),
+        WholeRecipe("longer-1", 40, 256, "four times the epochs of short-1: whether that ranks alike"),
+        WholeRecipe("paper-200", 200, 256, "200 epochs, as the papers say; the rest of their recipe is not published"),
+        WholeRecipe("quick-whole-1", 30, 64, "30 epochs of small batches, for small images on a CPU"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class SurveyDefaults:
+    """Defaults of an architecture survey under one protocol, beside what the protocol says of condensing.
+
+    Attributes:
+        dataset: what is surveyed if no data set is named.
+        subset: architectures; None for the whole space.
+        ipc: stored images per class of a proxy memory.
+        epochs: of training on a proxy.
+        validation: training images per class that no proxy sees, to choose an architecture on.
+        recipe: of the whole-set side.
+    """
+
+    dataset: str
+    subset: int | None
+    ipc: int
+    epochs: int
+    validation: int
+    recipe: str
+
+
+SURVEYS = {
+    # 50 images per class and 200 epochs are published; a tenth of the training set is our validation split.
+    PAPER.name: SurveyDefaults("cifar10", None, 50, 200, 500, "short-1"),
+    QUICK.name: SurveyDefaults("digits", 45, QUICK.memory_per_class, QUICK.epochs, 30, "quick-whole-1"),
+}
+
+# What the networks of a survey are trained on beside memories, and by which name.
+WHOLE = "whole"
+EARLY = "early"
+BASELINES = {
+    WHOLE: "the whole set, with other seeds than the accuracies it is compared with: the noise ceiling",
+    EARLY: "the whole set, stopped after as many steps as a memory takes",
+}
+
+
+def protocol_for(name: str | None, device: str) -> Protocol:
+    """The named protocol; without a name paper on CUDA, quick on a CPU."""
+    return PROTOCOLS[name or ("paper" if device == "cuda" else "quick")]

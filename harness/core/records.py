@@ -1,0 +1,382 @@
+"""Records are the truth: one CSV per experiment, one row per (cell, step, network, metric).
+
+A cell is what runs as one: its rows appear together or not at all, so a run can be killed at any moment and
+started again, and several processes can share one folder.
+"""
+
+import csv
+import glob
+import importlib.metadata
+import io
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+from condensers.device.files import atomic_write, one_line_errors
+from harness.core.paths import ROOT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Where a row comes from: what `provenance` gives, and the chunk.
+PROVENANCE = ("device", "precision", "backend", "threads", "chunk", "commit", "versions")
+# The schema of scores: class order, memory replicate and network replicate are told apart.
+COLUMNS = (
+    "cell",
+    "dataset",
+    "dataset_checksum",
+    "condenser",
+    "config",
+    "ipc_stored",
+    "ipc_decoded",
+    "trained_on_real",
+    "steps",
+    "class_order",
+    "memory_replicate",
+    "network_replicate",
+    "step",
+    "classes_seen",
+    "metric",
+    "value",
+    "seconds",
+    "protocol",
+    *PROVENANCE,
+    "memory_checksum",
+)
+# Text whatever it looks like: a commit of digits only is not a number, nor is the checksum "12e4".
+TEXT_COLUMNS = frozenset(
+    {
+        "cell",
+        "dataset",
+        "dataset_checksum",
+        "condenser",
+        "config",
+        "metric",
+        "protocol",
+        "device",
+        "precision",
+        "backend",
+        "commit",
+        "versions",
+        "memory_checksum",
+        # of surveys and searches
+        "space",
+        "architecture",
+        "norm",
+        "activation",
+        "pooling",
+        "proxy",
+        "recipe",
+        "status",
+        "sampler",
+        "best",
+        # of measurements of speed
+        "what",
+        "method",
+        "network",
+        "competitor",
+        "unit",
+        "machine",
+    }
+)
+PAUSE = 1.0  # seconds between two looks at what other processes do
+ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
+PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
+
+
+class Records:
+    """The CSV of one experiment.
+
+    Args:
+        path: the file; it and its folder are made when the first cell is claimed or appended.
+        columns: the schema, in file order; `cell` is one of them.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        if "cell" not in columns or len(set(columns)) < len(columns):
+            raise ValueError(f"columns must be distinct and hold 'cell', not {', '.join(columns)}")
+        self.path = Path(path)
+        self.columns = tuple(columns)
+        self._stamp: tuple[int, ...] | None = None
+        self._lines: list[list[str]] = []
+        self._frame: pd.DataFrame | None = None
+
+    def append(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Add every row of a finished cell at once; a cell that is in the file already is left as it is.
+
+        Args:
+            rows: all rows of one or more cells. Values are text, whole numbers, floats (kept exactly), truth
+                values, None (an empty field), or numpy and torch scalars of these.
+
+        Raises:
+            TypeError: a value is no such scalar.
+            ValueError: a row lacks a column or has an unknown one, the file is damaged or has another schema,
+                or the folder cannot be written.
+        """
+        lines = [self._fields(row) for row in rows]
+        with self.lock("append"):
+            self._extend(lines)
+
+    def read(self) -> "pd.DataFrame":
+        """Every row, with the schema's columns; no rows if there is no file yet.
+
+        Raises:
+            ValueError: the file is damaged (naming the line) or has another schema.
+        """
+        import pandas as pd
+
+        lines = self._current()
+        if self._frame is None:
+            by_column = zip(self.columns, zip(*lines, strict=True) if lines else [()] * len(self.columns), strict=True)
+            self._frame = pd.DataFrame({name: self._typed(name, texts) for name, texts in by_column})
+        return self._frame.copy()
+
+    def finished(self) -> set[str]:
+        """The cells in the file.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        cell = self.columns.index("cell")
+        return {line[cell] for line in self._current()}
+
+    @contextmanager
+    def claim(self, cell: str) -> Iterator[bool]:
+        """Work on a cell alone: `with records.claim(cell) as mine: if mine: ...`.
+
+        The operating system drops the claim when the process dies, however it dies.
+
+        Yields:
+            True if the cell is this process's to run; False if another live process works on it, or if it was
+            finished in the meantime.
+
+        Raises:
+            ValueError: as `read`, or the folder cannot be written.
+        """
+        lock = self._acquire(f"cell.{quote(cell, safe='')}", timeout=0)
+        if lock is None:
+            yield False
+            return
+        try:
+            yield cell not in self.finished()
+        finally:
+            self._drop(lock, cell)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Do something that one process of those sharing the folder may do at a time, after whoever is at it.
+
+        Raises:
+            ValueError: the folder cannot be written.
+        """
+        lock = self._acquire(name)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _drop(self, lock: FileLock, cell: str) -> None:
+        # A lock file may go only once its cell is in the records: a process that opened the file before then
+        # would hold a lock nobody else can see, but finds the cell finished and leaves it alone.
+        try:
+            if cell in self.finished():
+                with suppress(OSError):
+                    Path(lock.lock_file).unlink()
+        finally:
+            lock.release()
+
+    def _acquire(self, name: str, timeout: float = -1) -> FileLock | None:
+        folder = self.path.parent / ".locks"
+        with one_line_errors("write", self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{self.path.name}.{name}.lock")
+            with suppress(Timeout):
+                lock.acquire(timeout=timeout)
+                return lock
+        return None
+
+    def _extend(self, lines: list[list[str]]) -> None:
+        finished, cell = self.finished(), self.columns.index("cell")
+        new = [line for line in lines if line[cell] not in finished]
+        if new:
+            self._sweep()
+            atomic_write(self.path, (self._content() or _encode([self.columns])) + _encode(new))
+
+    def _sweep(self) -> None:
+        # Under the lock nobody else is writing, so any temporary file is from a process that was killed.
+        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def _fields(self, row: Mapping[str, object]) -> list[str]:
+        _check_columns("a row", self.columns, list(row), "every row has the columns of its file")
+        return [_field(name, row[name]) for name in self.columns]
+
+    def _current(self) -> list[list[str]]:
+        """The lines of the file, parsed again only if it is another one than the last time, as after every append."""
+        with one_line_errors("read", self.path):
+            stamp, content = _unless(self._stamp, self.path)
+        if stamp != self._stamp:
+            self._lines, self._frame = self._parse(content), None
+            self._stamp = stamp
+        return self._lines
+
+    def _content(self) -> bytes:
+        with one_line_errors("read", self.path):
+            return self.path.read_bytes() if self.path.exists() else b""
+
+    def _parse(self, content: bytes) -> list[list[str]]:
+        if not content:
+            return []
+        lines = self._numbered_lines(content)
+        _, header = next(lines)
+        advice = "move it away or choose another --out"
+        _check_columns(f"{self.path} has another schema: it", self.columns, header, advice)
+        if tuple(header) != self.columns:
+            raise ValueError(f"{self.path} has another schema: its columns are in another order; {advice}")
+        return list(self._whole(lines))
+
+    def _numbered_lines(self, content: bytes) -> Iterator[tuple[int, list[str]]]:
+        reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), strict=True)
+        try:
+            for fields in reader:
+                yield reader.line_num, fields
+        except csv.Error as error:
+            raise self._damage(reader.line_num, str(error)) from error
+        if not content.endswith(b"\n"):
+            raise self._damage(reader.line_num, "it has no line end, so it may be cut off")
+
+    def _whole(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
+        for number, fields in lines:
+            if len(fields) != len(self.columns):
+                raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
+            yield fields
+
+    def _typed(self, name: str, texts: Sequence[str]) -> list[object]:
+        """The values of a column: text, or truth values, or numbers, all of one kind."""
+        if name in TEXT_COLUMNS:
+            return list(texts)
+        # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
+        for kind in (_truth, int):
+            with suppress(ValueError):
+                return [kind(text) for text in texts]
+        return [self._number(name, text, number) for number, text in enumerate(texts, start=2)]
+
+    def _number(self, name: str, text: str, line: int) -> float:
+        try:
+            return float(text) if text else math.nan
+        except ValueError as error:
+            raise self._damage(line, f"its {name} is {text!r}, which is no number") from error
+
+    def _damage(self, line: int, what: str) -> ValueError:
+        return ValueError(f"{self.path} is damaged at line {line}: {what}; delete the rows of its cell to run it again")
+
+
+def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] | None, bytes]:
+    """What tells a file from its other versions, None where there is none, and its content unless it is known."""
+    if not path.exists():
+        return None, b""
+    # Opened before it is looked at: only then does a network file system ask whether there is a newer one.
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return stamp, b"" if stamp == known else file.read()
+
+
+def _check_columns(what: str, wanted: Sequence[str], given: Sequence[str], advice: str) -> None:
+    faults = {
+        "lacks the columns": [name for name in wanted if name not in given],
+        "has the unexpected columns": [name for name in given if name not in wanted],
+    }
+    said = [f"{fault} {', '.join(map(str, names))}" for fault, names in faults.items() if names]
+    if said:
+        raise ValueError(f"{what} {' and '.join(said)}; {advice}")
+
+
+def _field(name: str, value: object) -> str:
+    value = value.item() if hasattr(value, "item") else value
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"column {name!r} cannot hold {value!r}: give text, a number, a truth value or None")
+    # One line per row: damage can then be named by its line, and lines can be counted and compared.
+    text = repr(float(value)) if isinstance(value, float) else str(value)
+    if text.splitlines() not in ([], [text]):
+        raise ValueError(f"column {name!r} cannot hold a line break: {text!r}")
+    return text
+
+
+def _encode(lines: Iterable[Iterable[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
+
+
+def _truth(text: str) -> bool:
+    return bool(("False", "True").index(text))
+
+
+def provenance(device: str, precision: str) -> dict[str, object]:
+    """Where a row comes from, as columns.
+
+    Args:
+        device: what the cell ran on, e.g. `cpu` or `cuda NVIDIA H200`; starts with the kind.
+        precision: arithmetic of the networks, e.g. `float32`.
+
+    Returns:
+        commit (of this code; `-dirty` if a room of it has changes that are not committed), versions, threads
+        (number of CPU threads of torch), backend (the library behind convolutions), device, precision.
+    """
+    import torch
+
+    return {
+        "commit": _commit(),
+        "versions": _versions(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "precision": precision,
+        "backend": _backend(device),
+    }
+
+
+@cache
+def _commit() -> str:
+    # Only the rooms: committed results grow while a run appends to them, and leave the code as it was.
+    try:
+        described = _git(ROOT, "describe", "--always") if (ROOT / ".git").exists() else ""
+        changed = described and _git(ROOT, "status", "--porcelain", "--", *ROOMS)
+    except (OSError, subprocess.CalledProcessError):
+        described = changed = ""
+    return f"{described}-dirty" if changed else described or _version("condensed-memories") or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _versions() -> str:
+    found = {name: _version(name) or "absent" for name in PACKAGES}
+    return " ".join(["python", platform.python_version(), *(f"{name} {at}" for name, at in found.items())])
+
+
+def _version(package: str) -> str | None:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
+
+
+def _backend(device: str) -> str:
+    from torch import backends
+
+    if device.startswith("cpu"):
+        return "mkldnn" if backends.mkldnn.is_available() else "native"
+    return "mps" if device.startswith("mps") else f"cudnn {backends.cudnn.version()}"

@@ -1,0 +1,89 @@
+"""More processes of the command line that this one was started with: the workers of one storage on one machine."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.core.progress import say
+
+THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
+
+
+@contextmanager
+def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable[[], None]]:
+    """Run so many workers while the context lasts; this process is worker 1, worker K writes to `logs/worker-K.log`.
+
+    At the end they are waited for; after an error or Ctrl-C here they are ended. CPU threads are divided among them
+    unless OMP_NUM_THREADS is set, GPUs unless `--device cuda:N` names one.
+
+    Yields:
+        A function that says one line, once, of each worker that died.
+
+    Raises:
+        ValueError: this process was not started as `python -m harness.COMMAND`.
+    """
+    processes: dict[Path, subprocess.Popen] = {}
+    try:
+        if workers > 1:
+            processes |= _start(workers, storage, logs)
+        yield lambda: _say_dead(processes)
+        for process in processes.values():
+            process.wait()
+        _say_dead(processes)
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.wait()
+
+
+def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Popen]:
+    # Of a flag that is given twice the last counts.
+    command = [*_command_line(), "--workers", "1", "--storage", storage]
+    environment, gpus, processes = os.environ | _threads(workers), _gpus(), {}
+    logs.mkdir(parents=True, exist_ok=True)
+    for number in range(2, workers + 1):
+        if len(gpus) > 1:
+            environment[GPUS] = gpus[(number - 1) % len(gpus)]
+        log = logs / f"worker-{number}.log"
+        with log.open("a") as output:  # a run on another machine may have a worker of this number
+            processes[log] = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+    return processes
+
+
+def _command_line() -> list[str]:
+    module = sys.modules["__main__"].__spec__
+    if module is None or not module.parent.startswith("harness."):
+        raise ValueError("--workers repeats a command line, and this is none: run python -m harness.COMMAND")
+    return [sys.executable, "-m", module.parent, *sys.argv[1:]]
+
+
+def _threads(workers: int) -> dict[str, str]:
+    import torch
+
+    if THREADS in os.environ:
+        return {}
+    share = max(1, torch.get_num_threads() // workers)
+    torch.set_num_threads(share)
+    return {THREADS: str(share)}
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    # An explicit cuda:N is for every worker, and counts among what is visible now.
+    if any("cuda:" in argument for argument in sys.argv):
+        return []
+    every = ",".join(map(str, range(torch.cuda.device_count())))
+    return os.environ.get(GPUS, every).split(",")
+
+
+def _say_dead(processes: dict[Path, subprocess.Popen]) -> None:
+    for log, process in list(processes.items()):
+        if process.poll():
+            say(f"{log.stem} ended with exit code {process.returncode}, see {log}; the others do its work")
+            del processes[log]

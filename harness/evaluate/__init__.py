@@ -1,0 +1,1 @@
+"""`python -m harness.evaluate`: score memories."""

@@ -1,0 +1,26 @@
+"""Score memories: train fresh networks on each, test on the whole test set.
+
+    python -m harness.evaluate out/memories/*.safetensors                      quick on a CPU
+    python -m harness.evaluate published.pt --dataset cifar10 --protocol paper
+    python -m harness.evaluate memory.safetensors --network ResNet18           across architectures
+
+Memories that differ in nothing but their seed are replicates: one line with an interval. Other makings of memories,
+another condenser or another precision, get lines of their own and their difference to the first, paired by seed.
+
+Also reads sets that others published as `.pt`, without running what they carry. The last epoch counts; nothing is
+chosen on test data. Finished scores in the output folder are not computed again.
+"""
+
+from harness.core.command import command
+from harness.evaluate.flags import Evaluate
+
+
+def main(config: Evaluate) -> None:
+    """Run the command. Raises ValueError for whatever a user can get wrong."""
+    from harness.evaluate.scoring import score
+
+    return score(config)
+
+
+if __name__ == "__main__":
+    command(Evaluate, main, __doc__)

@@ -1,0 +1,1 @@
+"""What rows say: intervals, rank correlations and figures. Knows no flags."""

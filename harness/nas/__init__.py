@@ -1,0 +1,1 @@
+"""`python -m harness.nas`: rank a search space on memories."""

@@ -1,0 +1,273 @@
+"""The cells of a survey, and how they are run: one network each, trained on one proxy or on the whole set."""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from condensers.condense import Group
+from condensers.device import draws
+from condensers.device.training import accuracy, train
+from condensers.memory import Memory
+from harness.core import memories
+from harness.core.devices import name_of
+from harness.core.progress import bar, say
+from harness.core.protocols import EARLY, RECIPES, WHOLE
+from harness.core.queue import Job, run_jobs
+from harness.core.records import PAUSE, provenance
+from harness.core.seeds import key_of
+from harness.nas import tables
+from harness.nas.proxies import Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
+from harness.nas.survey import Survey
+from search_spaces.registry import build
+from search_spaces.spaces import Architecture
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network; `config` is what the cells of one proxy and memory share."""
+
+    architecture: Architecture
+    proxy: Proxy
+    replicate: int
+    config: str
+    key: str
+
+
+def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path] = ()) -> set[str]:
+    """Run every cell that is not in the records, on as many processes as share the queue; the keys of all cells.
+
+    Args:
+        survey: what to run.
+        storage: as for `harness.core.queue.run_jobs`.
+        workers: likewise.
+        merged: CSVs from other machines, whose rows are added first.
+
+    Raises:
+        ValueError: a CSV that does not belong, or a storage that cannot be used.
+    """
+    make_memories(survey)
+    every = cells(survey, proxies(survey))
+    by_key = {cell.key: cell for cell in every}
+    for path in merged:
+        tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, by_key)
+    tables.adopt(survey.records, survey.table, survey.dataset.name, by_key)
+    say(f"{len(every)} networks, {len(by_key.keys() - survey.records.finished())} of them to be trained")
+    with bar(len(every), "training", unit="network") as shown:
+
+        def execute(job: Job) -> float:
+            values = []
+            for key in (job.cell, *job.also):
+                values.append(_execute(survey, by_key[key]))
+                if not shown.disable:
+                    # Other workers' networks count too.
+                    shown.update(len(by_key.keys() & survey.records.finished()) - shown.n)
+            return values[-1]
+
+        run_jobs(_jobs(every), execute, survey.records, f"nas-{survey.dataset.name}", storage, workers)
+    return set(by_key)
+
+
+def make_memories(survey: Survey) -> None:
+    """Condense whatever is not there yet."""
+    origin = provenance(name_of(survey.device), survey.precision)
+    for replicate, plan in enumerate(memory_plans(survey)):
+        with bar(plan.iterations(), "condensing") as shown:
+            progress, own = nullcontext(shown.update), origin | {"memory_replicate": replicate}
+            while not memories.ensure(plan, survey.on_device, survey.records.claim, progress, own):
+                # Another live process is at it.
+                time.sleep(PAUSE)
+
+
+def proxies(survey: Survey) -> list[Proxy]:
+    """All that networks are trained on and that is there already, the whole set first."""
+    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    return [whole, *(proxy for name in survey.proxies if name != WHOLE for proxy in _of_name(survey, name, whole))]
+
+
+def memory_plans(survey: Survey) -> list[memories.Plan]:
+    """How the memories are made and where they are kept, a plan for each replicate."""
+    return [_memory_plan(survey, replicate) for replicate in range(survey.memory_replicates)]
+
+
+def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
+    name = survey.dataset.name.replace("/", "_")
+    return memories.Plan(
+        names=survey.condensers,
+        dataset=survey.dataset.name,
+        checksum=survey.dataset.checksum,
+        groups=(Group(tuple(range(survey.dataset.classes)), survey.ipc),),
+        schedule=survey.schedule,
+        seed=survey.memory_seed(replicate),
+        precision=survey.precision,
+        store=survey.store,
+        store_selections="indices",  # exact, and tiny
+        folder=survey.out / "memories",
+        label=f"{name}-ipc{survey.ipc}-replicate{replicate}",
+    )
+
+
+def _of_name(survey: Survey, name: str, whole: Proxy) -> list[Proxy]:
+    if name == EARLY:
+        steps = steps_of(survey.training, survey.ipc * survey.dataset.classes)
+        replicates = range(survey.memory_replicates)
+        return [of_early(whole, steps, replicate, survey.memory_seed(replicate)) for replicate in replicates]
+    if name in RECIPES:
+        return [of_recipe(whole, RECIPES[name])]
+    return [
+        of_memory(name, replicate, memory, survey.training, survey.protocol, survey.device)
+        for replicate, memory in _memories(survey, name)
+    ]
+
+
+def _memories(survey: Survey, name: str) -> list[tuple[int, Memory]]:
+    """The memories of that name by replicate; a file is one."""
+    named = [(0, file.memory) for file in survey.files if file.name == name]
+    plans = [(replicate, plan) for replicate, plan in enumerate(memory_plans(survey)) if name in plan.names]
+    return named + [
+        (replicate, plan.load(name, survey.dataset)) for replicate, plan in plans if plan.path(name).exists()
+    ]
+
+
+def cells(survey: Survey, sources: Sequence[Proxy]) -> list[Cell]:
+    """The cells of a survey in the order in which they are run, so that early ones can be compared with each other.
+
+    Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
+    """
+    whole, *others = sources
+    configs = {id(source): key_of(config_of(survey, source)) for source in sources}
+    order = [
+        (architecture, source, replicate)
+        for architecture in survey.architectures
+        for source, replicates in ((whole, 1), *((other, survey.replicates) for other in others))
+        for replicate in range(replicates)
+    ]
+    further = range(1, survey.whole_replicates)
+    order += [(architecture, whole, replicate) for architecture in survey.architectures for replicate in further]
+    return [
+        Cell(architecture, source, replicate, config, _key(config, architecture, replicate))
+        for architecture, source, replicate in order
+        for config in (configs[id(source)],)
+    ]
+
+
+def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
+    """All that decides the accuracies of a proxy's networks, apart from architecture and replicate."""
+    return {
+        "dataset": survey.checksum,
+        "split": survey.dataset.checksum,
+        "proxy": source.name,
+        "memory": source.memory_checksum,
+        "memory_replicate": source.memory_replicate,
+        "images": source.images,
+        "training": source.training.describe(),
+        # A default that is spelled out marks the protocol with a plus, and changes nothing.
+        "recipe": source.recipe.removesuffix("+"),
+        "seed": survey.seed,
+        "precision": survey.precision,
+    }
+
+
+def _key(config: str, architecture: Architecture, replicate: int) -> str:
+    return key_of({"config": config, "architecture": architecture.name, "network": replicate})
+
+
+def _jobs(every: Sequence[Cell]) -> list[Job]:
+    """An architecture at a time: the whole set's first replicate with all proxies; later the further ones."""
+
+    def together(cell: Cell) -> tuple[Architecture, bool]:
+        return cell.architecture, cell.proxy.name == WHOLE and cell.replicate > 0
+
+    jobs = []
+    for (architecture, further), cells_of_it in groupby(every, together):
+        first, *also = (cell.key for cell in cells_of_it)
+        shown = vars(architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
+        jobs.append(Job(first, shown, tuple(also)))
+    return jobs
+
+
+def _execute(survey: Survey, cell: Cell) -> float:
+    """Train the cell's network unless it is in the records; its validation accuracy, nan if it has none."""
+    with survey.records.claim(cell.key) as mine:
+        if mine:
+            row = _row(survey, cell)
+            if cell.proxy.name == WHOLE:
+                survey.table.append([row])
+            survey.records.append([row])
+            return row["validation_accuracy"]
+    rows = survey.records.read()
+    return float(rows.loc[rows["cell"] == cell.key, "validation_accuracy"].max())
+
+
+def _row(survey: Survey, cell: Cell) -> dict[str, object]:
+    seed, source = _seed(survey, cell), cell.proxy
+    network, (images, labels) = new_network(survey, cell.architecture, seed), source.data
+    started = time.perf_counter()
+    train(network, images, labels, source.training, seed)
+    converged = has_converged(network)
+    seconds = time.perf_counter() - started
+    tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}
+    chunk = source.training.chunk
+    return {
+        **_described(survey, cell),
+        **{name: accuracy(network, split, chunk) if converged else math.nan for name, split in tested.items()},
+        "status": "ok" if converged else "diverged",
+        "seconds": seconds,
+        "chunk": chunk,
+        **provenance(name_of(survey.device), survey.precision),
+    }
+
+
+def _described(survey: Survey, cell: Cell) -> dict[str, object]:
+    """The columns that are known before a network is trained."""
+    architecture, source, dataset = cell.architecture, cell.proxy, survey.dataset
+    return {
+        "cell": cell.key,
+        "dataset": dataset.name,
+        "dataset_checksum": dataset.checksum,
+        "validation": survey.validation,
+        "space": survey.space.name,
+        "architecture": architecture.name,
+        "index": survey.space.index(architecture),
+        **vars(architecture),
+        "parameters": architecture.parameters(dataset.classes, dataset.shape),
+        "macs": architecture.macs(dataset.shape, dataset.classes),
+        "proxy": source.name,
+        "memory_replicate": source.memory_replicate,
+        "memory_checksum": source.memory_checksum,
+        "config": cell.config,
+        "recipe": source.recipe,
+        "epochs": source.training.epochs,
+        "steps": source.steps,
+        "ipc_stored": source.ipc_stored,
+        "ipc_decoded": source.ipc_decoded,
+        "stored_images": source.stored_images,
+        "stored_bytes": source.stored_bytes,
+        "network_replicate": cell.replicate,
+    }
+
+
+def _seed(survey: Survey, cell: Cell) -> int:
+    # Proxies share their draws, so that comparisons are paired; the whole set has others, or a lucky start would
+    # count on both sides.
+    side = WHOLE if cell.proxy.name == WHOLE else "proxy"
+    return survey.network_seed(cell.architecture, side, cell.proxy.memory_replicate, cell.replicate)
+
+
+def has_converged(network: nn.Module) -> bool:
+    """Whether all its values are numbers. Asking waits for the device, so that time taken next is that of the work."""
+    return all(bool(weights.isfinite().all()) for weights in network.state_dict().values())
+
+
+def new_network(survey: Survey, architecture: Architecture, seed: int) -> nn.Module:
+    """An architecture with fresh weights, where the work is done."""
+    network = build(architecture.name, survey.dataset.classes, survey.dataset.shape)
+    network = network.to(device=survey.device, memory_format=torch.channels_last)
+    draws.draw_network(network, draws.key_of(seed, "weights"))
+    return network

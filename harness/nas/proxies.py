@@ -1,0 +1,155 @@
+"""What the networks of a search space are trained on: condensed memories, or the whole set in one of two ways."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from condensers.device import draws
+from condensers.device.images import LabelledImages
+from condensers.device.training import Training
+from condensers.memory import Memory, read_metadata
+from harness.core import memories
+from harness.core.protocols import EARLY, WHOLE, WholeRecipe
+from scenarios.datasets import Dataset
+
+SUFFIX = ".safetensors"
+PUBLISHED = (".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Images to train on, and how.
+
+    Attributes:
+        name: as recorded.
+        memory_replicate: which draw of a memory.
+        memory_checksum: of its pixels and labels; empty for the whole set.
+        ipc_stored: images per class that are kept.
+        ipc_decoded: images per class that are trained on.
+        stored_images: that are kept, of all classes.
+        stored_bytes: what they take in their file; of the whole set, its raw pixels and labels.
+        images: that go through a network in an epoch.
+        training: of each network.
+        recipe: the name of that training.
+        load: normalised images `[images, channels, height, width]` and labels, on the device.
+    """
+
+    name: str
+    memory_replicate: int
+    memory_checksum: str
+    ipc_stored: int
+    ipc_decoded: int
+    stored_images: int
+    stored_bytes: int
+    images: int
+    training: Training
+    recipe: str
+    load: Callable[[], tuple[Tensor, Tensor]]
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser that a network takes."""
+        return steps_of(self.training, self.images)
+
+    @cached_property
+    def data(self) -> tuple[Tensor, Tensor]:
+        """What `load` gives, kept: every network is trained on it."""
+        return self.load()
+
+
+def steps_of(training: Training, images: int) -> int:
+    """Steps of the optimiser over that many images per epoch."""
+    return training.epochs * math.ceil(images / training.batch)
+
+
+def of_memory(
+    name: str, replicate: int, memory: Memory, training: Training, recipe: str, device: torch.device
+) -> Proxy:
+    """Train on a condensed memory."""
+    pixels = memory.images.nbytes + memory.labels.nbytes
+    return Proxy(
+        name=name,
+        memory_replicate=replicate,
+        memory_checksum=memory.checksum,
+        ipc_stored=memory.per_class,
+        ipc_decoded=memory.metadata.get("decoded_per_class", memory.per_class),
+        stored_images=len(memory),
+        stored_bytes=memory.metadata.get("stored_bytes", pixels),
+        images=len(memory),
+        training=training,
+        recipe=recipe,
+        load=lambda: (memory.images.to(device), memory.labels.to(device)),
+    )
+
+
+def of_whole(train: LabelledImages, training: Training, recipe: str) -> Proxy:
+    """Train on all training images."""
+    per_class = int(train.labels.bincount().min())
+    return Proxy(
+        name=WHOLE,
+        memory_replicate=0,
+        memory_checksum="",
+        ipc_stored=per_class,
+        ipc_decoded=per_class,
+        stored_images=len(train),
+        stored_bytes=train.images.nbytes + train.labels.nbytes,
+        images=len(train),
+        training=training,
+        recipe=recipe,
+        load=lambda: (train.normalise(train.images), train.labels),
+    )
+
+
+def of_recipe(whole: Proxy, recipe: WholeRecipe) -> Proxy:
+    """Train on the whole set by another recipe than `whole` does: whether the two rank alike."""
+    training = replace(whole.training, epochs=recipe.epochs, batch=recipe.batch)
+    return replace(whole, name=recipe.name, training=training, recipe=recipe.name, load=lambda: whole.data)
+
+
+def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:
+    """Train on the whole set for `steps` steps: full batches in the order of passes, at the rate training starts with.
+
+    The passes are laid out as one epoch, after which a network is as far as its whole-set training is by then.
+    """
+
+    def load() -> tuple[Tensor, Tensor]:
+        images, labels = whole.data
+        passes = range(math.ceil(steps * whole.training.batch / len(labels)))
+        orders = [
+            draws.permutation(draws.key_of(seed, "pass", number), len(labels), labels.device) for number in passes
+        ]
+        chosen = torch.cat(orders)[: steps * whole.training.batch]
+        return images[chosen], labels[chosen]
+
+    training = replace(whole.training, epochs=1)
+    return replace(
+        whole, name=EARLY, memory_replicate=replicate, images=steps * training.batch, training=training, load=load
+    )
+
+
+def is_file(proxy: str) -> bool:
+    """Whether a proxy is named by the path of a memory file."""
+    return Path(proxy).suffix in (SUFFIX, *PUBLISHED)
+
+
+def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:
+    """A memory file that was condensed from the training images of `split`, and so has not seen the others.
+
+    Raises:
+        ValueError: unreadable, or of other images: of another data set, resolution or split, or it does not say.
+    """
+    if not path.exists():
+        raise ValueError(f"there is no memory file {path}")
+    metadata = read_metadata(path) if path.suffix == SUFFIX else {}
+    if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
+        raise ValueError(
+            f"{path} was not condensed from the {len(split.train)} images of {split.name} at {split.shape[1]} px that "
+            f"--validation {validation} leaves, so it may have seen those to choose on: make it with "
+            f"python -m harness.condense --dataset {split.name} --validation {validation}"
+        )
+    return memories.read(path, split)

@@ -1,0 +1,198 @@
+"""What searches say in the end: whole-set regret against trials and minutes, as a table and a figure per proxy.
+
+The regret of a search is what the whole-set test accuracy of its best architecture so far (by validation accuracy on
+the proxy) misses to the best one that is known of the space. Means are over search replicates, with Student's 95 %
+interval (a bootstrap from ten on). A search whose choice has no known whole-set accuracy yet is left out there, and
+the count beside the interval says so.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from condensers.device.files import atomic_write
+from harness.core.progress import say
+from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
+from harness.evidence.statistics import MEMORY, Interval, interval
+from harness.nas.search import METHODS, records_of, whole_accuracies
+from harness.nas.survey import Survey
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CHECKPOINTS = (5, 10, 20, 40)
+GRID = 60  # points of a curve against minutes
+
+
+def report_searches(survey: Survey, cells: Collection[str]) -> None:
+    """Write search_regret.csv, search_summary.csv and the figures, and print the table, from the cells' records."""
+    known, rows = whole_accuracies(survey), records_of(survey).read()
+    rows = with_regret(rows[rows["cell"].isin(cells)], known)
+    found = summary(rows)
+    about = f"{len(known)} of the {len(survey.space)} architectures of {survey.space.name}"
+    _write(survey.out / "search_regret.csv", rows)
+    _write(survey.out / "search_summary.csv", pd.DataFrame(map(_flat, found)).assign(known=len(known)))
+    for proxy, own in rows.groupby("proxy", sort=False):
+        title = f"{own['dataset'].iloc[0]}, {survey.space.name}: searches on {proxy}"
+        figure(own, title, about, survey.out / f"search-{proxy.replace(':', '_')}.png")
+    say(pd.DataFrame(map(_shown, found)).to_string(index=False))
+    say("regret in points of whole-set test accuracy; mean and 95 % interval over searches, n where not all count")
+    say(f"best: {100 * known.max():.1f} %, of {about}, trained as {survey.recipe}")
+    say(f"rows: {survey.out / 'search*.csv'}  figures: {survey.out / 'search-*.png'}")
+
+
+def with_regret(rows: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
+    """The trials with `minutes` of their search so far, and `whole_accuracy` and `regret` of its best architecture.
+
+    Both are nan before the first complete trial, and where the accuracy is not known.
+
+    Args:
+        rows: of `search.csv`.
+        known: whole-set accuracies as fractions, by architecture name.
+    """
+    rows = rows.sort_values(["proxy", "search_replicate", "sampler", "trial"], ignore_index=True)
+    whole = rows["best"].map(known).astype(float)
+    minutes = rows.groupby("cell")["seconds"].cumsum() / 60
+    return rows.assign(minutes=minutes, whole_accuracy=whole, regret=known.max() - whole)
+
+
+def summary(rows: pd.DataFrame) -> list[dict[str, object]]:
+    """A row per proxy and sampler: what its searches took, and their regret at some trials and at equal minutes.
+
+    Equal minutes are those of the shortest search on the proxy, whichever the sampler.
+
+    Args:
+        rows: of `with_regret`.
+    """
+    return [
+        _summarise(own, rows.loc[rows["proxy"] == proxy].groupby("cell")["minutes"].max().min())
+        for (proxy, _), own in rows.groupby(["proxy", "sampler"], sort=False)
+    ]
+
+
+def _summarise(rows: pd.DataFrame, equal: float) -> dict[str, object]:
+    searches, most = rows["cell"].nunique(), int(rows["trial"].max()) + 1
+    trained = rows[rows["epochs_trained"] > 0]
+    counts = {status: int((rows["status"] == status).sum()) for status in ("pruned", "repeated", "diverged")}
+    after = {k: rows[rows["trial"] == k - 1] for k in sorted({*CHECKPOINTS, most}) if k <= most}
+    return {
+        **rows.iloc[0][["proxy", "sampler", "dataset", "space"]],
+        "searches": searches,
+        "trials": most,
+        **{status: count / searches for status, count in counts.items()},
+        "epochs_saved": 1 - trained["epochs_trained"].sum() / trained["epochs"].sum(),
+        "minutes": rows["seconds"].sum() / 60 / searches,
+        **{f"regret_after_{k}": over_searches(own["regret"]) for k, own in after.items()},
+        "equal_minutes": equal,
+        "regret_at_equal_minutes": over_searches(at_minutes(rows, equal)),
+    }
+
+
+def at_minutes(rows: pd.DataFrame, minutes: float) -> pd.Series:
+    """Regret of each search's last trial that was over by then; none of a search that had finished no trial."""
+    return rows[rows["minutes"] <= minutes].groupby("cell")["regret"].nth(-1)
+
+
+def over_searches(regrets: pd.Series) -> Interval:
+    """Mean of the known ones and its interval."""
+    values = regrets.dropna().to_numpy(float)
+    # One search takes the place of one memory.
+    return interval(pd.Series(values, pd.MultiIndex.from_product([[0], range(len(values))], names=MEMORY)))
+
+
+def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
+    """Regret of one proxy's searches against trials and against minutes: a line per sampler, a band for its interval.
+
+    Args:
+        rows: of `with_regret`, of one proxy.
+        title: what is searched on what.
+        about: what the regret rests on.
+        path: the PNG to write.
+
+    Raises:
+        ValueError: a path that cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(9, 4.4), dpi=DPI)
+    FigureCanvasAgg(canvas)
+    panels = canvas.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08, "top": 0.82, "left": 0.08, "right": 0.98})
+    for sampler, own in rows.groupby("sampler"):
+        for axes, curve in zip(panels, (_by_trials(own), _by_minutes(own)), strict=True):
+            _draw(axes, 100 * curve, sampler)
+    for axes, what in zip(panels, ("trials", "minutes of training"), strict=True):
+        axes.set(xlabel=what, ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+    panels[0].set_ylabel("below the best whole-set accuracy (points)")
+    panels[1].legend(frameon=False)
+    canvas.text(0.08, 0.93, title, fontsize=12, fontweight="bold")
+    canvas.text(0.08, 0.87, _said(rows, about), fontsize=8, color=GREY)
+    save_figure(canvas, path, bbox_inches="tight", pad_inches=0.12)
+
+
+def _draw(axes: "Axes", curve: pd.DataFrame, sampler: str) -> None:
+    place = list(METHODS).index(sampler)
+    look = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4, "label": sampler}
+    axes.plot(curve.index, curve["mean"], linewidth=1.8, markevery=max(1, len(curve) // 8), **look)
+    axes.fill_between(curve.index, curve["low"], curve["high"], color=COLOURS[place], alpha=0.15, linewidth=0)
+
+
+def _said(rows: pd.DataFrame, about: str) -> str:
+    missing = rows["regret"].isna().mean()
+    left_out = f"; {missing:.0%} of the choices are none of them, and left out" if missing else ""
+    searches = rows["search_replicate"].nunique()
+    return f"{searches} searches each, band: 95 % interval; known whole-set accuracies: {about}{left_out}"
+
+
+def _by_trials(rows: pd.DataFrame) -> pd.DataFrame:
+    later = rows[rows["trial"] >= _first(rows)]
+    return _curve({trial + 1: over_searches(own["regret"]) for trial, own in later.groupby("trial")})
+
+
+def _by_minutes(rows: pd.DataFrame) -> pd.DataFrame:
+    """From when every search has as many trials until all are over; one that is over keeps its choice."""
+    start, end = rows.loc[rows["trial"] == _first(rows), "minutes"].max(), rows["minutes"].max()
+    return _curve({at: over_searches(at_minutes(rows, at)) for at in np.linspace(start, end, GRID)})
+
+
+def _first(rows: pd.DataFrame) -> int:
+    # What the best of fewer trials misses would leave no room for the rest.
+    return min(CHECKPOINTS[0] - 1, rows["trial"].max())
+
+
+def _curve(points: dict[float, Interval]) -> pd.DataFrame:
+    return pd.DataFrame({x: {end: getattr(at, end) for end in ("mean", "low", "high")} for x, at in points.items()}).T
+
+
+def _flat(row: dict[str, object]) -> dict[str, object]:
+    """A summary row as CSV columns: an interval takes four."""
+    flat: dict[str, object] = {}
+    for name, value in row.items():
+        if isinstance(value, Interval):
+            flat |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _shown(row: dict[str, object]) -> dict[str, str]:
+    regrets = {name: value for name, value in row.items() if isinstance(value, Interval)}
+    return {
+        "proxy": row["proxy"],
+        "sampler": row["sampler"],
+        "minutes": f"{row['minutes']:.2f}",
+        "pruned": f"{row['pruned']:.1f}",
+        "repeated": f"{row['repeated']:.1f}",
+        "epochs saved": f"{row['epochs_saved']:.0%}",
+        **{name.replace("_", " "): str(at).removesuffix(f" n={row['searches']}") for name, at in regrets.items()},
+        "equal minutes": f"{row['equal_minutes']:.2f}",
+    }
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())

@@ -1,0 +1,260 @@
+"""A survey of a search space: its flags resolved into numbers, checked before hours are spent on them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from condensers import registry
+from condensers.core.matching import Schedule
+from condensers.device.files import require_writable
+from condensers.device.images import LabelledImages
+from condensers.device.training import Training
+from harness.core import memories, queue
+from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.progress import say
+from harness.core.protocols import BASELINES, EARLY, RECIPES, SURVEYS, WHOLE, Protocol, WholeRecipe, protocol_for
+from harness.core.records import Records
+from harness.core.seeds import seed_of
+from harness.core.settings import label_of, proxy_training_of, schedule_of, whole_training_of
+from harness.evidence.ranking import FEWEST
+from harness.nas import tables
+from harness.nas.flags import Nas
+from harness.nas.proxies import is_file, read_file
+from scenarios.datasets import Dataset, load
+from search_spaces.names import unknown
+from search_spaces.registry import build
+from search_spaces.spaces import Architecture, Space, largest_space, space
+
+# A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
+SURVEYS_ONLY = ("subset", "replicates", "memories", "merge", "dry_run")
+FLAGS = {"memory_replicates": "memories", "whole_replicates": "whole-replicates"}
+DEFAULTS = {
+    "digits": "digits and a part of its space, as quick has it; CIFAR-10 and all 720 are --protocol paper",
+    "cifar10": "CIFAR-10 and its whole space, as paper has it; digits and a part of a smaller one are --protocol quick",
+}
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A survey with every default resolved.
+
+    Attributes:
+        dataset: on the CPU; its train is what proxies are made from, its test the validation split.
+        test: the data set's own test images, which nothing is chosen on.
+        checksum: of the data set before the split.
+        validation: images per class of the validation split.
+        architectures: in the order in which they are trained.
+        proxies: names, in the order of the flags.
+        files: the memory files among them.
+        training: of networks on a proxy.
+        whole: of networks on the whole set, as `recipe` has it.
+        table: where whole-set accuracies are kept for further surveys.
+    """
+
+    dataset: Dataset
+    test: LabelledImages
+    checksum: str
+    validation: int
+    space: Space
+    architectures: tuple[Architecture, ...]
+    proxies: tuple[str, ...]
+    files: tuple[memories.Stored, ...]
+    ipc: int
+    replicates: int
+    memory_replicates: int
+    whole_replicates: int
+    schedule: Schedule
+    training: Training
+    whole: Training
+    recipe: str
+    seed: int
+    protocol: str
+    precision: str
+    store: str
+    device: torch.device
+    table: Records
+    out: Path
+
+    @cached_property
+    def on_device(self) -> Dataset:
+        """The split data set where the work is done."""
+        return self.dataset.to(self.device)
+
+    @cached_property
+    def test_on_device(self) -> LabelledImages:
+        """The test images where the work is done."""
+        return self.test.to(self.device)
+
+    @cached_property
+    def records(self) -> Records:
+        """The CSV of the survey."""
+        return Records(self.out / "results.csv", tables.COLUMNS)
+
+    @property
+    def condensers(self) -> tuple[str, ...]:
+        """The proxies that are condensed here."""
+        elsewhere = {*BASELINES, *RECIPES, *(file.name for file in self.files)}
+        return tuple(name for name in self.proxies if name not in elsewhere)
+
+    def memory_seed(self, replicate: int) -> int:
+        """Names all draws of one memory replicate, as `harness.condense` does."""
+        return seed_of(self.dataset.name, self.seed, "memory", replicate)
+
+    def network_seed(self, architecture: Architecture, source: str, memory: int, replicate: int) -> int:
+        """Names all draws of one network: the same for all proxies, others for the whole set."""
+        own = ("nas", source, memory, architecture.name, "network", replicate)
+        return seed_of(self.dataset.name, self.seed, *own)
+
+
+def prepare(config: Nas) -> Survey:
+    """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
+    device = resolve_device(config.device)
+    set_precision(config.precision, device)
+    protocol = protocol_for(config.protocol, device.type)
+    if config.search:
+        _check_search(config)
+    survey = _resolve(config, protocol, device)
+    _check(survey)
+    queue.check(config.storage, config.workers)
+    tables.check(survey.table, survey.dataset, survey.recipe)
+    for path in config.merge:
+        tables.read_foreign(path, survey.dataset)
+    for folder in (survey.out, survey.table.path.parent):
+        require_writable(folder)
+    _announce(config, survey)
+    return survey
+
+
+def _check_search(config: Nas) -> None:
+    """Raise ValueError for flags that a search cannot have."""
+    for name in ("trials", "searches"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"--{name} is {getattr(config, name)}; give at least 1")
+    if name := next((name for name in config.proxy if name in (WHOLE, *RECIPES)), None):
+        raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
+    for name in SURVEYS_ONLY:
+        if getattr(config, name) != getattr(Nas, name):
+            raise ValueError(f"--{name.replace('_', '-')} is for surveys, not for a --search: leave it out")
+
+
+def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
+    defaults = SURVEYS[protocol.name]
+    # Wrong names are said before data are loaded.
+    named, recipe = _named(config.proxy), _recipe(config.recipe or defaults.recipe)
+    asked = space(config.space) if config.space else None
+    full = load(config.dataset or defaults.dataset, config.data_root, config.resolution)
+    validation = _or(config.validation, defaults.validation)
+    split, surveyed = full.hold_out(validation), asked or largest_space(full.shape[1])
+    files = tuple(read_file(Path(source), split, validation) for source in named.values() if is_file(source))
+    out = config.out or Path("out", "nas", full.name.replace("/", "_"))
+    usual = None if config.search else defaults.subset
+    _check_side(split.shape[1], surveyed)
+    architectures = tuple(surveyed.subset(_size(config.subset, usual, len(surveyed))))
+    largest = max(architectures, key=lambda architecture: architecture.activations(split.shape)).name
+    return Survey(
+        dataset=split,
+        test=full.test,
+        checksum=full.checksum,
+        validation=validation,
+        space=surveyed,
+        architectures=architectures,
+        proxies=tuple(named),
+        files=files,
+        ipc=_or(config.ipc, min((file.memory.per_class for file in files), default=defaults.ipc)),
+        replicates=config.replicates,
+        memory_replicates=config.memories,
+        whole_replicates=config.whole_replicates,
+        schedule=schedule_of(config, protocol, split, device),
+        training=proxy_training_of(config, protocol, split, device, largest),
+        whole=whole_training_of(config, recipe, split, device, largest),
+        recipe=recipe.name,
+        seed=config.seed,
+        protocol=label_of(config, protocol),
+        precision=config.precision,
+        store=config.store,
+        device=device,
+        table=tables.open_table(config.whole_table, out, full.name),
+        out=out,
+    )
+
+
+def _named(given: tuple[str, ...]) -> dict[str, str]:
+    """Condenser, baseline or path of every proxy, by the name that its rows carry."""
+    if not given:
+        raise ValueError("no proxies: name at least one with --proxy")
+    named: dict[str, str] = {}
+    for text in given:
+        if is_file(text):
+            name, source = Path(text).stem, text
+            if name in BASELINES or name in RECIPES:
+                raise ValueError(f"{text} would be called {name}, which is not a memory: rename the file")
+        else:
+            # An alias and its condenser are one thing, compared once.
+            name = source = text if text in BASELINES or text in RECIPES else _condenser(text)
+        if named.setdefault(name, source) != source:
+            raise ValueError(f"two proxies would be called {name}: rename a memory file")
+    return named
+
+
+def _condenser(text: str) -> str:
+    base = text.partition("+")[0]
+    if base not in registry.SELECTIONS and base not in registry.RECIPES:
+        raise unknown("proxy", text, [*BASELINES, *RECIPES, *registry.SELECTIONS, *registry.RECIPES])
+    return registry.condenser(text).name
+
+
+def _recipe(name: str) -> WholeRecipe:
+    if name not in RECIPES:
+        raise unknown("whole-set recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def _size(flag: int | None, default: int | None, most: int) -> int:
+    return min(default or most, most) if flag is None else flag
+
+
+def _or(flag: int | None, default: int) -> int:
+    return default if flag is None else flag
+
+
+def _check(survey: Survey) -> None:
+    """Raise ValueError for what would only fail after hours."""
+    for flag in ("replicates", "memory_replicates", "whole_replicates"):
+        if getattr(survey, flag) < 1:
+            raise ValueError(f"--{FLAGS.get(flag, flag)} is {getattr(survey, flag)}; give at least 1")
+    if WHOLE in survey.proxies and survey.whole_replicates < 2:
+        raise ValueError("--proxy whole is the whole set's second replicate: give --whole-replicates 2")
+    if survey.recipe in survey.proxies:
+        raise ValueError(f"the whole set is trained by {survey.recipe} already: --proxy {WHOLE} does so once more")
+    if len(survey.architectures) < FEWEST:
+        raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
+    _check_ipc(survey)
+    build(survey.schedule.network, survey.dataset.classes, survey.dataset.shape)
+    survey.records.finished()
+
+
+def _check_side(side: int, surveyed: Space) -> None:
+    if side < surveyed.least_side:
+        raise ValueError(
+            f"{surveyed.name} pools images of {side} px away: give --space {largest_space(side).name}, "
+            f"or --resolution {surveyed.least_side}"
+        )
+
+
+def _check_ipc(survey: Survey) -> None:
+    smallest = int(survey.dataset.train.labels.bincount().min())
+    if (survey.condensers or EARLY in survey.proxies) and not 1 <= survey.ipc <= smallest:
+        raise ValueError(f"{survey.ipc} images per class asked for, but the smallest class has {smallest}")
+
+
+def _announce(config: Nas, survey: Survey) -> None:
+    if config.dataset is None:
+        full = "; a search is of all the space" if config.search else ""
+        say(f"no --dataset: {DEFAULTS[survey.dataset.name]}{full}")
+    split = f"{survey.validation} images per class of {survey.dataset.name} held out to choose on"
+    say(
+        f"protocol {survey.protocol} on {name_of(survey.device)}, {torch.get_num_threads()} threads; {split}; "
+        f"{len(survey.architectures)} of the {len(survey.space)} architectures of {survey.space.name}"
+    )

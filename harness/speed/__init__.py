@@ -1,0 +1,1 @@
+"""`python -m harness.speed`: measure the core against plain loops."""

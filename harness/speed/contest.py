@@ -1,0 +1,191 @@
+"""The measurements of `harness.speed`: which competitors take turns, and the run that records and reports them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
+
+import torch
+
+from condensers.device.chunks import chunk_of
+from condensers.device.files import require_writable
+from condensers.device.training import Training
+from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.progress import bar, say
+from harness.core.records import Records
+from harness.speed import plain
+from harness.speed.competitors import AS_IT_COMES, READINGS, SHAPES, Contestant, recipes_of
+from harness.speed.flags import Speed
+from harness.speed.measuring import alternate
+from harness.speed.report import report
+from harness.speed.rows import (
+    ALONE,
+    COLUMNS,
+    CONVOLUTIONS,
+    CORE,
+    ONE_IMAGE,
+    PLAIN,
+    PLAIN_KEPT,
+    SIDE_BY_SIDE,
+    TOGETHER,
+    Cell,
+    machine,
+)
+from search_spaces.names import unknown
+from search_spaces.registry import build, default_depth
+
+MINIBATCHES = {"cpu": 8, "cuda": 512}  # of a step that trains: its start is not to count
+EVALUATION = "evaluation"  # the recipe that trains, whatever the memory was condensed by
+LOCKSTEP_IPC = 10
+TABLE_CELL = 20  # networks that score one memory
+
+
+def run(config: Speed) -> None:
+    """Measure what is not in the records yet, then report. Raises ValueError for whatever a user can get wrong."""
+    device = resolve_device(config.device)
+    wanted = {cell.key(config.repeats, config.seconds): cell for cell in cells(config, device)}
+    require_writable(config.out)
+    records = Records(config.out / "speed.csv", COLUMNS)
+    finished = records.finished()
+    left = {key: cell for key, cell in wanted.items() if key not in finished}
+    say(f"{len(wanted)} measurements, {len(left)} to be made, on {name_of(device)} ({machine()})")
+    turns = sum(len(cell.competitors) for cell in left.values()) * (config.repeats + 1)
+    with bar(turns, "measuring", "turn") as shown:
+        for key, cell in left.items():
+            shown.set_postfix_str(str(cell))
+            with records.claim(key) as mine:
+                if mine:
+                    repeats = alternate(cell.competitors, config.repeats, config.seconds, shown.update)
+                    records.append(cell.rows(key, repeats))
+                    say(f"measured {cell}")
+    report(records, set(wanted), config.out)
+
+
+def cells(config: Speed, device: torch.device) -> list[Cell]:
+    """Every measurement asked for, in the order of the flags. Raises ValueError for flags that fit nothing."""
+    _check(config, device)
+    made = {"condense": _condense, "train": _train, "lockstep": _lockstep, "linear": _linear}
+    return [cell for what in dict.fromkeys(config.what) for cell in made[what](config, device)]
+
+
+def _condense(config: Speed, device: torch.device) -> Iterator[Cell]:
+    for dataset, method, ipc in _sizes(config):
+        base = _contestant(config, device, dataset, method, ipc)
+        core = []
+        for precision in _precisions(config, device):
+            own = replace(base, precision=precision)
+            core.append(own)
+            if ipc > 1:
+                core.append(replace(own, label=ONE_IMAGE, ipc=1))
+            core.append(replace(own, label=CONVOLUTIONS, kind="convolutions"))
+        yield Cell("condense", dataset, method, (*_plains(base, "plain condensing", device), *core))
+
+
+def _train(config: Speed, device: torch.device) -> Iterator[Cell]:
+    for dataset in config.datasets:
+        for ipc in config.ipc:
+            base = _contestant(config, device, dataset, EVALUATION, ipc)
+            minibatches = ceil(base.classes * ipc / Training.batch)
+            # At least two epochs: the recipe changes its rate after half of them.
+            epochs = max(2, ceil(MINIBATCHES[device.type] / minibatches))
+            base = replace(base, kind="training", epochs=epochs)
+            # bf16 is of the real branch, which training does not have.
+            core = [replace(base, precision=name) for name in _precisions(config, device) if name != "bf16"]
+            if networks := _networks(config, device):
+                core += [replace(one, label=SIDE_BY_SIDE, networks=networks) for one in core]
+            yield Cell("train", dataset, EVALUATION, (*_plains(base, "plain training", device), *core))
+
+
+def _lockstep(config: Speed, device: torch.device) -> Iterator[Cell]:
+    ipc = LOCKSTEP_IPC if LOCKSTEP_IPC in config.ipc else config.ipc[0]
+    alone = _contestant(config, device, config.datasets[0], "dm", ipc)
+    both = replace(alone, label=ALONE), replace(alone, label=TOGETHER, method=READINGS)
+    yield Cell("lockstep", config.datasets[0], "dm", both)
+
+
+def _linear(config: Speed, device: torch.device) -> Iterator[Cell]:
+    most = max(config.ipc)
+    for dataset in config.datasets:
+        classes = SHAPES[dataset].classes
+        for method in _methods(config):
+            base = _contestant(config, device, dataset, method, most)
+            by_classes = [replace(base, classes=part) for part in (classes // 10, classes // 2)]
+            by_ipc = [replace(base, ipc=ipc) for ipc in config.ipc]
+            yield Cell("linear", dataset, method, (*by_classes, *by_ipc))
+
+
+def _sizes(config: Speed) -> Iterator[tuple[str, str, int]]:
+    for dataset in config.datasets:
+        for method in _methods(config):
+            for ipc in config.ipc:
+                yield dataset, method, ipc
+
+
+def _methods(config: Speed) -> list[str]:
+    # An alias and its condenser are one thing, measured once.
+    return list(dict.fromkeys(recipes_of(method)[0].name for method in config.methods))
+
+
+def _contestant(config: Speed, device: torch.device, dataset: str, method: str, ipc: int) -> Contestant:
+    """The core at the first precision."""
+    shape = SHAPES[dataset]
+    network = config.network or f"ConvNet-W128-D{default_depth(shape.side)}-IN-ReLU-Avg"
+    return Contestant(
+        label=CORE,
+        kind="condensing",
+        method=method,
+        shape=shape,
+        classes=shape.classes,
+        ipc=ipc,
+        network=network,
+        real_batch=config.real_batch,
+        chunk=config.chunk or chunk_of(device, network, shape.classes, shape.image),
+        precision=_precisions(config, device)[0],
+        device=str(device),
+    )
+
+
+def _plains(base: Contestant, kind: str, device: torch.device) -> list[Contestant]:
+    """The plain loop: in fp32, and on CUDA as torch comes; on a CPU also with what our commands tell the allocator."""
+    plain_loop = replace(base, label=PLAIN, kind=kind, precision="fp32", keep_memory=False)
+    if device.type == "cpu":
+        return [plain_loop, replace(plain_loop, label=PLAIN_KEPT, keep_memory=True)]
+    return [plain_loop, replace(plain_loop, precision=AS_IT_COMES)]
+
+
+def _precisions(config: Speed, device: torch.device) -> tuple[str, ...]:
+    return config.precisions or (("fp32",) if device.type == "cpu" else ("fp32", "tf32", "bf16"))
+
+
+def _networks(config: Speed, device: torch.device) -> int:
+    """Networks to train side by side; 0 for no such measurement."""
+    return (0 if device.type == "cpu" else TABLE_CELL) if config.networks is None else config.networks
+
+
+def _check(config: Speed, device: torch.device) -> None:
+    """Raise ValueError for what would only fail after the first measurements."""
+    for name in ("what", "methods", "datasets", "ipc"):
+        if not getattr(config, name):
+            raise ValueError(f"--{name} is empty: give at least one")
+    for name, least in {"repeats": 1, "real_batch": 1, "chunk": 1, "networks": 0, "seconds": 0}.items():
+        value = getattr(config, name)
+        if value is not None and not value >= least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}; give at least {least}")
+    for precision in config.precisions:
+        set_precision(precision, device)
+    for method in config.methods:
+        if recipes_of(method)[0].name not in plain.OBJECTIVES:
+            raise ValueError(f"there is no plain loop of {method}: choose {' or '.join(plain.OBJECTIVES)}")
+    for dataset in config.datasets:
+        if dataset not in SHAPES:
+            raise unknown("shape", dataset, SHAPES)
+        _check_shape(config, dataset)
+
+
+def _check_shape(config: Speed, dataset: str) -> None:
+    shape = SHAPES[dataset]
+    for ipc in config.ipc:
+        if not 1 <= ipc <= shape.per_class:
+            raise ValueError(f"{ipc} images per class asked for, but a class of {dataset} has {shape.per_class}")
+    if config.network:
+        build(config.network, shape.classes, shape.image)
+        plain.network_of(config.network, shape.classes, shape.image)
