@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers.memory import load_memory
-from harness import condense, continual, evaluate
+from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
+from harness.continual import __main__ as continual
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.core import memories
 from harness.core.records import COLUMNS, PAUSE, Records
+from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
@@ -43,7 +45,7 @@ def test_help_shows_the_command_without_importing_torch(name):
     answer = call(f"harness.{name}", "--help")
     assert answer.returncode == 0
     assert f"python -m harness.{name}" in answer.stdout
-    code = f"import sys, harness.{name}; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    code = f"import sys, harness.{name}.__main__; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

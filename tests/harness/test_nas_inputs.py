@@ -8,7 +8,7 @@ import torch
 import tyro
 
 from condensers.device.chunks import within
-from harness import condense
+from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.core.protocols import QUICK, RECIPES, SURVEYS
 from harness.core.records import Records

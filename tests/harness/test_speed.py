@@ -12,9 +12,9 @@ import pytest
 import tyro
 
 from condensers import registry
-from harness import speed
 from harness.core.devices import resolve_device
 from harness.core.records import Records
+from harness.speed import __main__ as speed
 from harness.speed import contest
 from harness.speed import rows as speed_records
 from harness.speed.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of

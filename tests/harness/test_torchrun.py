@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch.distributed import TCPStore
 
 from condensers.memory import load_memory
-from harness import condense
+from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 
 ROOT = Path(__file__).parents[2]
