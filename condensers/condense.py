@@ -4,18 +4,20 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from condensers.core.matching import Matching, Recipe, Schedule
+from condensers.core.cost import Cost, cost_of, peak_bytes, total
+from condensers.core.identity import identity
+from condensers.core.matching import Matching
+from condensers.core.recipe import Condenser, Recipe, Schedule, Selection, in_lockstep, league_of
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
-from condensers.registry import Condenser, Selection
-from search_spaces.registry import mixes_samples
 
 CHECKPOINT_SECONDS = 60.0
 Match = Callable[..., dict[str, Memory]]
@@ -44,81 +46,98 @@ def condense(
     Each group is condensed from its own classes alone, so a memory never shows a class something of another group.
 
     Args:
-        condensers: with different names; the recipes among them share every draw and the real side's work.
+        condensers: with different names; recipes with the same schedule and networks share every draw and the real
+            side's work.
         source: training images, on the device that does the work.
         groups: disjoint classes.
-        schedule: network and, for recipes, iterations and real batch.
+        schedule: network and, for recipes, iterations and real batch; a paper's own schedule follows it.
         seed: names every draw.
         checkpoints: folder where long runs save their state, to go on from after a kill.
-        progress: called with 1 after every iteration of a group.
+        progress: called with 1 after every iteration of a lockstep run.
         match: what condenses a group by recipes: `lockstep` unless classes are shared out (`condensers.sharding`).
 
     Raises:
         ValueError: more images per class than a class has, or a network that does not fit.
     """
-    selections = [condenser for condenser in condensers if isinstance(condenser, Selection)]
-    recipes = [condenser for condenser in condensers if isinstance(condenser, Recipe)]
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
-    # All are kept until the last group is done: a kill there must not cost the groups before it.
-    states = [Checkpoint(checkpoints) for _ in groups]
-    for group, state in zip(groups, states, strict=True):
-        for selection in selections:
+    states: list[Checkpoint] = []
+    for group in groups:
+        for selection in (condenser for condenser in condensers if not condenser.makes_pixels):
             parts[selection.name].append(_select(selection, source, group, schedule, seed))
-        if recipes:
-            made = (match or lockstep)(recipes, source, group, schedule, seed, state, progress)
+        for recipes in runs(condensers, schedule, group.ipc):
+            # All are kept until the last group is done: a kill there must not cost the groups before it.
+            states.append(Checkpoint(checkpoints))
+            own = recipes[0].schedule(schedule, group.ipc)
+            made = (match or lockstep)(recipes, source, group, own, seed, states[-1], progress)
             for name, memory in made.items():
                 parts[name].append(memory)
     for state in states:
         state.remove()
     return {
-        condenser.name: join(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
+        condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
     }
 
 
+def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:
+    """The parts as one memory, and what all of them took."""
+    return join(parts, own | {"cost": total([part.metadata["cost"] for part in parts])})
+
+
+def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[list[Recipe]]:
+    """The recipes among the condensers, those that run in lockstep together."""
+    return in_lockstep([condenser for condenser in condensers if condenser.makes_pixels], schedule, ipc)
+
+
+def iterations(condensers: Sequence[Condenser], groups: Sequence[Group], schedule: Schedule) -> int:
+    """Lockstep iterations that `condense` will report."""
+    return sum(
+        recipes[0].schedule(schedule, group.ipc).iterations
+        for group in groups
+        for recipes in runs(condensers, schedule, group.ipc)
+    )
+
+
 def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, seed: int) -> dict[str, object]:
     """Everything that decides a condenser's result on a data set, as JSON values."""
-    # All of it for whoever trains or matches, but the chunk, which only rounds.
-    learns = isinstance(condenser, Recipe) or condenser.trained_on_real
-    shared = schedule.describe() if learns else {"network": schedule.network}
     return {
         "condenser": condenser.name,
-        **condenser.describe(),
-        **shared,
+        **condenser.describe(condenser.schedule(schedule, groups[0].ipc)),
         "groups": [[list(group.classes), group.ipc] for group in groups],
         "seed": seed,
     }
-
-
-def separable(condenser: Condenser, schedule: Schedule) -> bool:
-    """Whether one condensation of all classes, sliced, equals one of each slice: else slices leak later classes."""
-    return condenser.separable and not (isinstance(condenser, Recipe) and mixes_samples(schedule.network))
 
 
 def metadata(
     condenser: Condenser, source: LabelledImages, groups: Sequence[Group], schedule: Schedule, seed: int
 ) -> dict[str, object]:
     """What a memory says of itself, apart from where its data came from."""
+    own, stored = condenser.schedule(schedule, groups[0].ipc), min(group.ipc for group in groups)
+    made = {"iterations": own.iterations, "pixels": identity(condenser.pixels)} if condenser.makes_pixels else {}
     return {
         "condenser": condenser.name,
         "config": config(condenser, groups, schedule, seed),
-        "separable": separable(condenser, schedule),
-        "trained_on_real": isinstance(condenser, Selection) and condenser.trained_on_real,
-        "iterations": schedule.iterations if isinstance(condenser, Recipe) else 0,
+        "separable": condenser.separable(schedule.network),
+        "league": league_of(condenser),
+        "trained_on_real": condenser.trained_on_real,
+        "iterations": 0,
+        **made,
         "chunk": schedule.chunk,
         "seed": seed,
         "classes": sorted(label for group in groups for label in group.classes),
         "pool": f"{len(source)} training images",
         "mean": list(source.mean),
         "std": list(source.std),
-        "stored_per_class": min(group.ipc for group in groups),
-        "decoded_per_class": min(group.ipc for group in groups),
+        "stored_per_class": stored,
+        "decoded_per_class": stored * condenser.decoded,
     }
 
 
 def _select(selection: Selection, source: LabelledImages, group: Group, schedule: Schedule, seed: int) -> Memory:
+    started = time.perf_counter()
     indices = selection.select(source, list(group.classes), group.ipc, schedule, seed).flatten()
-    return Memory(source.normalise(source.images[indices]), source.labels[indices], {}, indices)
+    took = Cost(seconds=time.perf_counter() - started, peak_bytes=peak_bytes(source.images.device))
+    return Memory(source.normalise(source.images[indices]), source.labels[indices], {"cost": asdict(took)}, indices)
 
 
 def lockstep(
@@ -139,7 +158,10 @@ def lockstep(
         progress(1)
         state.save_if_due(matching)
     state.save(matching)
-    return {recipe.name: Memory(*matching.memory(recipe.name), {}) for recipe in recipes}
+    return {
+        recipe.name: Memory(*matching.memory(recipe.name), {"cost": asdict(cost_of(matching, recipe, state.seconds))})
+        for recipe in recipes
+    }
 
 
 class Checkpoint:
@@ -148,7 +170,13 @@ class Checkpoint:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.path: Path | None = None
-        self.saved = time.monotonic()
+        self.started = self.saved = time.monotonic()
+        self.seconds_before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of work on the run, those before a kill among them as far as they were saved."""
+        return self.seconds_before + time.monotonic() - self.started
 
     def resume(self, matching: Matching, configs: list[dict[str, object]]) -> None:
         """Go on from the file of such a run if there is one; a file that cannot be read counts as none."""
@@ -159,7 +187,9 @@ class Checkpoint:
         run = json.dumps([*configs, start], sort_keys=True).encode()
         self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
         try:
-            matching.restore(load(self.path.read_bytes()))
+            found = load(self.path.read_bytes())
+            matching.restore(found)
+            self.seconds_before = float(found["seconds"])
         except (OSError, SafetensorError, KeyError, RuntimeError):
             self.remove()
 
@@ -172,7 +202,8 @@ class Checkpoint:
         """Write the state."""
         if self.path is not None:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in matching.state().items()}
-            atomic_write(self.path, save(state))
+            seconds = torch.tensor(self.seconds, dtype=torch.float64)
+            atomic_write(self.path, save(state | {"seconds": seconds}))
         self.saved = time.monotonic()
 
     def remove(self) -> None:

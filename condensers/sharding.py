@@ -16,11 +16,13 @@ from typing import TypeVar
 import torch
 from torch import distributed as dist
 
-from condensers.condense import Checkpoint, Group, lockstep, separable
-from condensers.core.matching import Recipe, Schedule, check_enough
+from condensers.condense import Checkpoint, Group, lockstep
+from condensers.core.cost import total
+from condensers.core.recipe import Condenser, Recipe, Schedule
+from condensers.core.sampling import check_enough
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory
-from condensers.registry import Condenser
+from search_spaces.registry import mixes_samples
 
 # A rank that goes on from an older checkpoint is waited for. Dead ones are not: torchrun ends the others.
 PATIENCE = timedelta(days=30)
@@ -80,9 +82,10 @@ def joined() -> Iterator[Ranks]:
 
 def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None:
     """Raise ValueError for a recipe that does not let classes be condensed apart, naming the reason."""
-    for recipe in condensers:
-        if isinstance(recipe, Recipe) and not separable(recipe, schedule):
-            why = f"{schedule.network} normalises over the images of all" if recipe.separable else "it couples them"
+    for recipe in (condenser for condenser in condensers if condenser.makes_pixels):
+        if not recipe.separable(schedule.network):
+            mixes = mixes_samples(schedule.network)
+            why = f"{schedule.network} normalises over the images of all" if mixes else "it couples them"
             raise ValueError(f"{recipe.name} cannot share its classes out to ranks, for {why}: run it without torchrun")
 
 
@@ -127,18 +130,21 @@ def match(
     made = lockstep(recipes, source, mine, schedule, seed, state, progress) if mine.classes else {}
     # Waits on the host, and NCCL starts with all ranks there.
     dist.barrier()
-    return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks.rank) for recipe in recipes}
+    return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks) for recipe in recipes}
 
 
 def _gather(
-    mine: Memory | None, source: LabelledImages, group: Group, shares: list[tuple[int, ...]], rank: int
+    mine: Memory | None, source: LabelledImages, group: Group, shares: list[tuple[int, ...]], ranks: Ranks
 ) -> Memory:
     device = source.images.device
     images = torch.empty(len(group.classes) * group.ipc, *source.shape, device=device)
     parts = images.split([len(share) * group.ipc for share in shares])
     if mine is not None:
-        parts[rank].copy_(mine.images)
+        parts[ranks.rank].copy_(mine.images)
     for root, part in enumerate(parts):
         if len(part):
             dist.broadcast(part, src=root)
-    return Memory(images, torch.tensor(group.classes, device=device).repeat_interleave(group.ipc), {})
+    costs: list[dict[str, float] | None] = [None] * ranks.count
+    dist.all_gather_object(costs, mine and mine.metadata["cost"])
+    cost = total([cost for cost in costs if cost], at_once=True)
+    return Memory(images, torch.tensor(group.classes, device=device).repeat_interleave(group.ipc), {"cost": cost})

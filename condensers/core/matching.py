@@ -10,89 +10,26 @@ chunks of classes to bound memory; the mathematics is that of the loop over clas
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.terms import EMBEDDING, Term
+from condensers.core.networks import Images, Setting, Source
+from condensers.core.reading import Found, concatenate, in_order, merge, of_classes, read
+from condensers.core.recipe import Recipe, Schedule
+from condensers.core.sampling import Pools, check_enough, initial_images
+from condensers.core.side import Side
+from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics
 from condensers.device import augmentation, draws
 from condensers.device.augmentation import Draw
 from condensers.device.capture import Captured
 from condensers.device.images import LabelledImages
 from condensers.device.threads import Lanes
+from condensers.device.training import Training
 from search_spaces import registry
 
-Statistics = dict[tuple, list[Tensor]]  # what a term reads -> one tensor per layer
-DRAWS = 3  # of an iteration: the network, the real images, the augmentation
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An objective and how pixels follow it: the whole of a matching method."""
-
-    name: str
-    terms: tuple[Term, ...]
-    pixel_lr: float = 1.0
-    momentum: float = 0.5
-
-    @property
-    def separable(self) -> bool:
-        """Whether its terms let classes be condensed apart."""
-        return all(term.separable for term in self.terms)
-
-    def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
-        """The objective, summed over the classes at hand."""
-        return sum(
-            term.value(real.get(term.reads, synthetic[term.reads]), synthetic[term.reads]) for term in self.terms
-        )
-
-    def describe(self) -> dict[str, object]:
-        """The recipe as JSON values: part of a memory's config."""
-        terms = [term.describe() for term in self.terms]
-        return {"terms": terms, "pixel_lr": self.pixel_lr, "momentum": self.momentum}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What recipes in lockstep share. Defaults: DM (Zhao and Bilen, 2023).
-
-    Attributes:
-        iterations: steps of the pixels, each with a new network.
-        real_batch: real images per class and step (fewer if the data set's smallest class is smaller).
-        network: name of the random networks.
-        augmentation: DSA strategy; empty for none.
-        chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
-        real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
-    """
-
-    iterations: int = 20_000
-    real_batch: int = 256
-    network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
-    augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    chunk: int = 16
-    real_dtype: str = "float32"
-
-    def describe(self) -> dict[str, object]:
-        """The schedule as JSON values: part of a memory's config. Without the chunk, which another device has other."""
-        return {name: value for name, value in asdict(self).items() if name != "chunk"}
-
-
-class Pools:
-    """The real images of each class, to be drawn from by number."""
-
-    def __init__(self, source: LabelledImages, classes: Sequence[int]) -> None:
-        self.source = source
-        members = [(source.labels == label).nonzero().squeeze(1) for label in classes]
-        self.sizes = [len(member) for member in members]
-        self.counts = torch.tensor(self.sizes, device=source.labels.device)
-        self.table = nn.utils.rnn.pad_sequence(members, batch_first=True)
-
-    def draw(self, keys: Int64[Tensor, "C"], n: int) -> Int64[Tensor, "C n"]:
-        """Positions in the source of `n` different images of each class."""
-        return self.table.gather(1, draws.without_replacement(keys, self.counts, max(self.sizes), n))
+DRAWS = 4  # of an iteration: the network, the real images, the augmentation, what terms draw
 
 
 class Matching:
@@ -101,13 +38,14 @@ class Matching:
     Args:
         source: the training set, on the device that does the work.
         classes: classes to condense.
-        ipc: synthetic images per class.
-        recipes: objectives with different names.
+        ipc: stored images per class.
+        recipes: with different names, and the same networks.
         schedule: what they share.
         seed: names every draw together with iteration and class.
 
     Raises:
-        ValueError: unknown network, augmentation or tap, or more images per class than a class has.
+        ValueError: unknown network, augmentation or tap, more images per class than a class has, or recipes that
+            cannot run in lockstep.
     """
 
     def __init__(
@@ -131,12 +69,12 @@ class Matching:
         self.reader = _in_dtype(self.network, schedule.real_dtype)
         _check_taps(recipes, self.network, schedule.network)
         self.mixes = registry.mixes_samples(schedule.network)
-        start = initial_images(source, self.pools, self.classes, ipc, seed)
-        self.pixels = {recipe.name: start.clone() for recipe in recipes}
-        self.optimizers = {
-            recipe.name: torch.optim.SGD([self.pixels[recipe.name]], lr=recipe.pixel_lr, momentum=recipe.momentum)
-            for recipe in recipes
-        }
+        self.networks = self._begin(list(classes))
+        self.sides = self._start(ipc)
+        terms = [term for recipe in recipes for term in recipe.terms]
+        self.wanted = in_order({reads for term in terms if term.reads_real for reads in term.reads})
+        self.reads = {name: in_order(set(side.recipe.reads)) for name, side in self.sides.items()}
+        self.averages: dict[tuple, list[Tensor]] = {}
         self.lanes = Lanes(self.device)
         self.iteration = 0
         # The iteration as the device sees it: a captured step reads a new number there.
@@ -144,62 +82,102 @@ class Matching:
         self._draws = torch.arange(DRAWS, device=self.device)
         self._captured = Captured(self.device)
 
+    @property
+    def pixels(self) -> dict[str, Float[Tensor, "C M ch h w"]]:
+        """What each recipe stores, by its name."""
+        return {name: side.pixels for name, side in self.sides.items()}
+
     def step(self) -> dict[str, Float[Tensor, ""]]:
         """One iteration for every recipe; returns each one's loss, still on the device and good until the next."""
-        self._at.fill_(self.iteration)
+        self._begin_iteration()
         losses = self._captured(self._step)
         self.iteration += 1
         return losses
 
     def gradients(self) -> dict[str, Float[Tensor, ""]]:
         """Losses at the current iteration; leaves their gradients in the pixels' `.grad`."""
-        self._at.fill_(self.iteration)
+        self._begin_iteration()
         return self._gradients()
 
-    def _step(self) -> dict[str, Float[Tensor, ""]]:
-        losses = self._gradients()
-        for optimizer in self.optimizers.values():
-            optimizer.step()
-        return losses
-
-    def _gradients(self) -> dict[str, Float[Tensor, ""]]:
-        key = draws.keys(draws.key_of(self.seed, "iterations"), self._at)
-        of_network, of_images, of_augmentation = draws.keys(key, self._draws).split(1)
-        self._draw_network(of_network)
-        numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
-        draw = augmentation.draw(self.schedule.augmentation, numbers, self.pools.source.shape[-1])
-        chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
-        chunks = self._chunks(self.batch)
-        real = _concatenate(self.lanes.map(lambda part: self._real(chosen[part], draw[part]), chunks))
-        return self._losses(real, draw)
-
     def memory(self, recipe: str) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
-        """Images and labels of a recipe as they stand."""
-        pixels = self.pixels[recipe].detach()
+        """Stored images and labels of a recipe as they stand."""
+        pixels = self.sides[recipe].memory(self.iteration)
         return pixels.flatten(0, 1), self.classes.repeat_interleave(pixels.shape[1])
+
+    def decoded(self, recipe: str) -> Images:
+        """Decoded images and labels of a recipe as they stand."""
+        side = self.sides[recipe]
+        images = side.recipe.pixels.decode(side.pixels.detach())
+        return images.flatten(0, 1), self.classes.repeat_interleave(images.shape[1])
 
     def state(self) -> dict[str, Tensor]:
         """Everything a later run needs to go on from here."""
         tensors = {"iteration": torch.tensor(self.iteration)}
-        for name, pixels in self.pixels.items():
-            tensors[f"pixels/{name}"] = pixels.detach()
-            buffer = self.optimizers[name].state[pixels].get("momentum_buffer")
-            tensors[f"momentum/{name}"] = torch.zeros_like(pixels) if buffer is None else buffer
+        for name, side in self.sides.items():
+            tensors |= {f"{part}/{name}": tensor for part, tensor in side.state().items()}
+        tensors |= {f"networks/{name}": tensor for name, tensor in self.networks.state().items()}
+        for number, layers in enumerate(self.averages.values()):
+            tensors |= {f"averages/{number}/{layer}": tensor for layer, tensor in enumerate(layers)}
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
         # Looked up and shaped before anything is written: half a state would pass for a whole one.
         iteration = int(tensors["iteration"])
-        found = {
-            name: [tensors[f"{part}/{name}"].to(self.device).view(pixels.shape) for part in ("pixels", "momentum")]
-            for name, pixels in self.pixels.items()
-        }
-        for name, pixels in self.pixels.items():
-            pixels.data.copy_(found[name][0])
-            self.optimizers[name].state[pixels]["momentum_buffer"] = found[name][1]
+        found = {name: side.check(_under(tensors, name)) for name, side in self.sides.items()}
+        self.networks.restore(
+            {name.partition("/")[2]: x for name, x in tensors.items() if name.startswith("networks/")}
+        )
+        for name, side in self.sides.items():
+            side.restore(found[name])
+        self._restore_averages(tensors)
         self.iteration = iteration
         self._captured = Captured(self.device)
+
+    def _begin(self, classes: list[int]) -> Source:
+        if len({recipe.networks for recipe in self.recipes}) != 1:
+            raise ValueError("recipes that are matched on different networks cannot run in lockstep")
+        training = Training(augmentation=self.schedule.augmentation, chunk=self.schedule.chunk)
+        networks, source = self.recipes[0].networks, self.pools.source
+        # Classes of later steps are nobody's to train on; otherwise the whole set stands for itself, without a copy.
+        seen = source.of_classes(classes) if networks.trains_on == "real" else source
+        return networks.begin(Setting(self.network, seen, training, self.seed))
+
+    def _start(self, ipc: int) -> dict[str, Side]:
+        most = ipc * max(recipe.decoded for recipe in self.recipes)
+        check_enough(self.pools.sizes, most)
+        # The first images of a larger draw are those of a smaller one, so all recipes start from the same ones.
+        real = initial_images(self.pools.source, self.pools, self.classes, most, self.seed)
+        iterations, source = self.schedule.iterations, self.pools.source
+        return {recipe.name: Side(recipe, real, ipc, iterations, source) for recipe in self.recipes}
+
+    def _begin_iteration(self) -> None:
+        self._at.fill_(self.iteration)
+        self.networks.advance(self.iteration, lambda: self.decoded(self.recipes[0].name))
+
+    def _step(self) -> dict[str, Float[Tensor, ""]]:
+        losses = self._gradients()
+        for side in self.sides.values():
+            side.step(self._at)
+        return losses
+
+    def _gradients(self) -> dict[str, Float[Tensor, ""]]:
+        key = draws.keys(draws.key_of(self.seed, "iterations"), self._at)
+        _, of_images, of_augmentation, of_terms = draws.keys(key, self._draws).split(1)
+        self._load_network()
+        numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
+        draw = augmentation.draw(self.schedule.augmentation, numbers, self.pools.source.shape[-1])
+        chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
+        context = Context(self.classes, of_terms)
+        chunks = self._chunks(self.batch)
+        real = concatenate(self.lanes.map(lambda part: self._real(chosen[part], draw[part], context[part]), chunks))
+        return self._losses(real | self._follow(real), draw, context)
+
+    def _load_network(self) -> None:
+        self.networks.load(self._at)
+        if self.reader is not self.network:
+            for rounded, drawn in zip(self.reader.parameters(), self.network.parameters(), strict=True):
+                rounded.copy_(drawn)
 
     def _chunks(self, images_per_class: int) -> list[slice]:
         """Classes that go through together; all of them where the network mixes the images of a batch."""
@@ -207,121 +185,93 @@ class Matching:
         size = classes if self.mixes else max(1, self.schedule.chunk // images_per_class)
         return [slice(first, first + size) for first in range(0, classes, size)]
 
-    def _draw_network(self, key: Int64[Tensor, "1"]) -> None:
-        draws.draw_network(self.network, key)
-        if self.reader is not self.network:
-            for rounded, drawn in zip(self.reader.parameters(), self.network.parameters(), strict=True):
-                rounded.copy_(drawn)
-
     @torch.no_grad()
-    def _real(self, chosen: Int64[Tensor, "C B"], draw: Draw) -> Statistics:
-        wanted = {term.reads for recipe in self.recipes for term in recipe.terms if term.real != "none"}
+    def _real(self, chosen: Int64[Tensor, "C B"], draw: Draw, context: Context) -> Found:
         source = self.pools.source
         images = augmentation.apply(draw, source.normalise(source.images[chosen]))
         parts = images.split(self.batch if self.mixes else self.schedule.chunk, dim=1)
-        return _merge([read(self.reader, part, wanted) for part in parts], [part.shape[1] for part in parts])
+        return merge([read(self.reader, part, self.wanted, context) for part in parts], [x.shape[1] for x in parts])
 
-    def _losses(self, real: Statistics, draw: Draw) -> dict[str, Float[Tensor, ""]]:
+    @torch.no_grad()
+    def _follow(self, real: Found) -> dict[tuple, list[Tensor]]:
+        """The moving averages of real statistics that terms ask for, brought to this iteration."""
+        for reads, decay in self._followed():
+            layers = self.averages.setdefault((*reads, decay), [torch.zeros_like(layer) for layer in real[reads]])
+            for average, layer in zip(layers, real[reads], strict=True):
+                # The first iteration has nothing to average with.
+                average.lerp_(layer, 1 - decay * (self._at > 0))
+        return self.averages
+
+    def _followed(self) -> list[tuple[Reads, float]]:
+        terms = [term for recipe in self.recipes for term in recipe.terms if term.decay]
+        found = {(reads, term.decay) for term in terms for reads in term.reads}
+        return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
+
+    def _restore_averages(self, tensors: dict[str, Tensor]) -> None:
+        for number, (reads, decay) in enumerate(self._followed()):
+            names = [name for name in tensors if name.startswith(f"averages/{number}/")]
+            layers = [tensors[f"averages/{number}/{layer}"] for layer in range(len(names))]
+            if layers:
+                self.averages[(*reads, decay)] = [layer.to(self.device) for layer in layers]
+
+    def _losses(self, real: Statistics, draw: Draw, context: Context) -> dict[str, Float[Tensor, ""]]:
         """The losses of all recipes; leaves gradients in the pixels' `.grad`."""
-        for pixels in self.pixels.values():
-            pixels.grad = torch.zeros_like(pixels)
-        parts = self._chunks(self.pixels[self.recipes[0].name].shape[1])
-        apart = [recipe for recipe in self.recipes if recipe.separable or len(parts) == 1]
-        # In one go: every map over chunks ends with a wait for the last of them.
-        found = self.lanes.map(
-            lambda job: self._direct_gradient(*job, real, draw), [(recipe, part) for recipe in apart for part in parts]
-        )
-        losses = {recipe.name: sum(found[len(parts) * i : len(parts) * (i + 1)]) for i, recipe in enumerate(apart)}
-        coupled = (recipe for recipe in self.recipes if recipe not in apart)
-        return losses | {recipe.name: self._coupled_gradient(recipe, real, draw, parts) for recipe in coupled}
+        parts = {}
+        for name, side in self.sides.items():
+            side.pixels.grad = torch.zeros_like(side.pixels)
+            parts[name] = self._chunks(side.ipc * side.recipe.decoded)
+        apart = [recipe for recipe in self.recipes if not recipe.couples_classes or len(parts[recipe.name]) == 1]
+        jobs = [(recipe, part) for recipe in apart for part in parts[recipe.name]]
+        # One map for all recipes, because each map ends by waiting for its slowest chunk.
+        found = iter(self.lanes.map(lambda job: self._direct_gradient(*job, real, draw, context), jobs))
+        losses = {recipe.name: sum(next(found) for _ in parts[recipe.name]) for recipe in apart}
+        coupled = [recipe for recipe in self.recipes if recipe not in apart]
+        return losses | {
+            recipe.name: self._coupled_gradient(recipe, real, draw, context, parts[recipe.name]) for recipe in coupled
+        }
 
-    def _direct_gradient(self, recipe: Recipe, part: slice, real: Statistics, draw: Draw) -> Float[Tensor, ""]:
-        pixels = self.pixels[recipe.name]
+    def _direct_gradient(
+        self, recipe: Recipe, part: slice, real: Statistics, draw: Draw, context: Context
+    ) -> Float[Tensor, ""]:
+        pixels = self.sides[recipe.name].pixels
         leaf = pixels.detach()[part].requires_grad_()
-        statistics = {reads: [x[part] for x in layers] for reads, layers in real.items()}
-        loss = recipe.loss(statistics, self._read_synthetic(recipe, leaf, draw[part]))
+        loss = recipe.loss(of_classes(real, part), self._read(recipe, leaf, draw[part], context[part]))
         pixels.grad[part] = torch.autograd.grad(loss, leaf)[0]
         return loss.detach()
 
-    def _coupled_gradient(self, recipe: Recipe, real: Statistics, draw: Draw, parts: list[slice]) -> Float[Tensor, ""]:
+    def _coupled_gradient(
+        self, recipe: Recipe, real: Statistics, draw: Draw, context: Context, parts: list[slice]
+    ) -> Float[Tensor, ""]:
         """Chain rule by hand: statistics of all classes first, then each chunk again with their gradient."""
-        pixels = self.pixels[recipe.name].detach()
+        side = self.sides[recipe.name]
+        pixels = side.pixels.detach()
 
         @torch.no_grad()
-        def known(part: slice) -> Statistics:
-            return self._read_synthetic(recipe, pixels[part], draw[part])
+        def known(part: slice) -> Found:
+            return self._read(recipe, pixels[part], draw[part], context[part])
 
-        statistics = _concatenate(self.lanes.map(known, parts))
+        statistics = concatenate(self.lanes.map(known, parts))
         leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
         loss = recipe.loss(real, statistics)
         slopes = torch.autograd.grad(loss, leaves)
 
         def back(part: slice) -> None:
             leaf = pixels[part].requires_grad_()
-            outputs = [x for layers in self._read_synthetic(recipe, leaf, draw[part]).values() for x in layers]
-            gradient = torch.autograd.grad(outputs, leaf, [slope[part] for slope in slopes])[0]
-            self.pixels[recipe.name].grad[part] = gradient
+            found = self._read(recipe, leaf, draw[part], context[part])
+            outputs = [x for layers in found.values() for x in layers]
+            side.pixels.grad[part] = torch.autograd.grad(outputs, leaf, [slope[part] for slope in slopes])[0]
 
         self.lanes.map(back, parts)
         return loss.detach()
 
-    def _read_synthetic(self, recipe: Recipe, pixels: Tensor, draw: Draw) -> Statistics:
-        return read(self.network, augmentation.apply(draw, pixels), {term.reads for term in recipe.terms})
+    def _read(self, recipe: Recipe, pixels: Tensor, draw: Draw, context: Context) -> Found:
+        images = augmentation.apply(draw, recipe.pixels.decode(pixels))
+        return read(self.network, images, self.reads[recipe.name], context)
 
 
-def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: set[tuple]) -> Statistics:
-    """One forward pass of all images; the statistics that terms want of it."""
-    # Sorted by name: the order of a set of functions changes from process to process, and with it the rounding.
-    ordered = sorted(wanted, key=lambda reads: (reads[0], reads[1].__name__, reads[2]))
-    found: Statistics = {reads: [] for reads in ordered}
-
-    def reduce(name: str, activation: Tensor) -> None:
-        by_class = activation.float().unflatten(0, images.shape[:2])
-        for reads in ordered:
-            if reads[0] == name:
-                found[reads].append(reads[1](by_class))
-
-    taps = {reads[0]: partial(reduce, reads[0]) for reads in ordered}
-    dtype = next(network.parameters()).dtype
-    flat = images.flatten(0, 1).to(dtype, memory_format=torch.channels_last)
-    reduce(EMBEDDING, network.features(flat, taps))
-    return found
-
-
-def initial_images(
-    source: LabelledImages, pools: Pools, classes: Int64[Tensor, "C"], ipc: int, seed: int
-) -> Float[Tensor, "C ipc ch h w"]:
-    """Random real images of each class: where every recipe starts."""
-    chosen = pools.draw(draws.keys(draws.key_of(seed, "initial images"), classes), ipc)
-    return source.normalise(source.images[chosen])
-
-
-def check_enough(sizes: Sequence[int], ipc: int) -> None:
-    """Raise ValueError unless every class has `ipc` images."""
-    if not 1 <= ipc <= min(sizes):
-        raise ValueError(f"{ipc} images per class asked for, but the smallest class has {min(sizes)}")
-
-
-def _merge(parts: list[Statistics], images: list[int]) -> Statistics:
-    """Statistics of parts of each class's images as those of all of them."""
-    if len(parts) == 1:
-        return parts[0]
-    total = sum(images)
-    merged: Statistics = {}
-    for reads in parts[0]:
-        layers = zip(*(part[reads] for part in parts), strict=True)
-        if reads[2] == "each":
-            merged[reads] = [torch.cat(layer, dim=1) for layer in layers]
-        else:
-            merged[reads] = [sum(x * (n / total) for x, n in zip(layer, images, strict=True)) for layer in layers]
-    return merged
-
-
-def _concatenate(parts: list[Statistics]) -> Statistics:
-    """Statistics of chunks of classes as those of all classes."""
-    return {
-        reads: [torch.cat(layer) for layer in zip(*(part[reads] for part in parts), strict=True)] for reads in parts[0]
-    }
+def _under(tensors: dict[str, Tensor], recipe: str) -> dict[str, Tensor]:
+    """The tensors of one recipe by the part that they are."""
+    return {name.partition("/")[0]: x for name, x in tensors.items() if name.partition("/")[2] == recipe}
 
 
 def _in_dtype(network: nn.Module, name: str) -> nn.Module:
@@ -333,5 +283,5 @@ def _in_dtype(network: nn.Module, name: str) -> nn.Module:
 
 def _check_taps(recipes: Sequence[Recipe], network: nn.Module, name: str) -> None:
     for recipe in recipes:
-        for tap in {term.tap for term in recipe.terms} - {EMBEDDING, *network.TAPS}:
+        for tap in {term.tap for term in recipe.terms} - {EMBEDDING, LOGITS, *network.TAPS}:
             raise ValueError(f"{recipe.name} taps {tap!r}, which {name} does not have ({', '.join(network.TAPS)})")

@@ -18,25 +18,86 @@ is a preset:
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from condensers.core.recipe import Recipe
+from condensers.core.statistics import gram, mean_and_deviation, mean_and_variance
 from condensers.core.terms import (
     Distance,
     Statistic,
     Term,
-    crowding,
     every_image,
-    gram,
-    half_squared,
-    half_squared_mean,
-    half_squared_of_mean_map,
     mean_activation,
-    mean_and_deviation,
-    mean_and_variance,
-    mean_crowding,
-    mean_crowding_of_two,
-    quarter_squared,
+    of_synthetic_images,
     squared,
 )
 from condensers.methods.dm import MEAN_MATCH
+
+
+def quarter_squared(real: Float[Tensor, "C *rest"], synthetic: Float[Tensor, "C *rest"]) -> Float[Tensor, ""]:
+    """DDM, Eq. 6: a quarter of the squared distance between Gram matrices."""
+    return squared(real, synthetic) / 4
+
+
+def half_squared(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch"]) -> Float[Tensor, ""]:
+    """DDM, Eq. 4: half the squared distance of both moments, summed over channels."""
+    return squared(real, synthetic) / 2
+
+
+def half_squared_mean(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch"]) -> Float[Tensor, ""]:
+    """The same, averaged over channels (the authors' code)."""
+    return half_squared(real, synthetic) / real.shape[-1]
+
+
+def half_squared_of_mean_map(
+    real: Float[Tensor, "C ch h w"], synthetic: Float[Tensor, "C ch h w"]
+) -> Float[Tensor, ""]:
+    """Moments of the batch-averaged map, averaged over channels (the authors' code)."""
+    return half_squared_mean(mean_and_deviation(real[:, None]), mean_and_deviation(synthetic[:, None]))
+
+
+@of_synthetic_images
+def crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
+    """Minus the KL divergence of each image's softmax from that of its nearest neighbours' mean, summed over images.
+
+    DDM, Eq. 8 and 9: k = max(1, round(0.2 M)) neighbours of the same class, itself excluded; 0 for a single image.
+    Real images play no part.
+    """
+    images = synthetic.shape[1]
+    if images == 1:
+        return synthetic.sum() * 0
+    k = max(1, round(0.2 * images))
+    return _crowding(synthetic, k)
+
+
+@of_synthetic_images
+def mean_crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
+    """Crowding averaged over the images of a class (the authors' code; Eq. 8 sums)."""
+    return crowding(real, synthetic) / synthetic.shape[1]
+
+
+@of_synthetic_images
+def mean_crowding_of_two(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
+    """Mean crowding with two neighbours at any number of images (the authors' code)."""
+    images = synthetic.shape[1]
+    if images == 1:
+        return synthetic.sum() * 0
+    return _crowding(synthetic, min(2, images - 1)) / images
+
+
+def _crowding(features: Tensor, k: int) -> Tensor:
+    with torch.no_grad():
+        apart = torch.cdist(features, features)
+        apart.diagonal(dim1=1, dim2=2).fill_(float("inf"))
+        nearest = apart.topk(k, dim=2, largest=False).indices
+    classes = torch.arange(len(features), device=features.device)[:, None, None]
+    neighbours = features[classes, nearest].mean(2)
+    log_p, log_q = F.log_softmax(features, dim=2), F.log_softmax(neighbours, dim=2)
+    return -F.kl_div(log_q, log_p, reduction="sum", log_target=True)
+
 
 ALPHA, BETA, LAMBDA = 1.0, 10.0, 5000.0
 
@@ -64,7 +125,7 @@ def _correlation(distance: Distance, tap: str, layers: Literal["sum", "mean"]) -
 
 
 def _diversity(distance: Distance) -> Term:
-    return Term(every_image, distance, weight=BETA, real="none")
+    return Term(every_image, distance, weight=BETA)
 
 
 PAPER = Reading(
@@ -79,4 +140,20 @@ CODE = Reading(
 )
 DEFAULT = replace(
     CODE, mm=_moments(mean_and_deviation, half_squared_mean, "act", "mean"), icd=_diversity(mean_crowding)
+)
+
+
+def _ddm(name: str, reading: Reading, description: str) -> Recipe:
+    return Recipe(
+        name,
+        reading.objective,
+        description=description,
+        paper="Malakshan et al., Decomposed Distribution Matching in Dataset Condensation, 2024",
+    )
+
+
+CONDENSERS = (
+    _ddm("ours", DEFAULT, "decomposed DM, provisional reading: style + diversity + DM"),
+    _ddm("ddm-paper", PAPER, "decomposed DM, the paper's equations to the letter"),
+    _ddm("ddm-code", CODE, "decomposed DM, as the authors' code computes it"),
 )

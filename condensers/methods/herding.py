@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.matching import Schedule, check_enough
+from condensers.core.recipe import Schedule, Selection
+from condensers.core.sampling import check_enough
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training, train
@@ -70,3 +71,20 @@ def _herd(source: LabelledImages, classes: list[int], ipc: int, embedding: nn.Mo
         parts = [embedding.features(source.normalise(part)) for part in source.images[members].split(64)]
         chosen.append(members[select(torch.cat(parts), ipc)])
     return torch.stack(chosen)
+
+
+CONDENSERS = (
+    Selection(
+        "herding",
+        herding,
+        "real images near the class mean, random-network features",
+        paper="Welling, Herding Dynamical Weights to Learn, ICML 2009",
+    ),
+    Selection(
+        "herding-trained",
+        herding_trained,
+        "the same in the features of a network trained on the real images",
+        paper="Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, CVPR 2017",
+        trained_on_real=True,
+    ),
+)

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from condensers.core.matching import Pools, Schedule, check_enough
+from condensers.core.recipe import Schedule, Selection
+from condensers.core.sampling import Pools, check_enough
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 
@@ -20,3 +21,6 @@ def random(
     check_enough(pools.sizes, ipc)
     labels = torch.tensor(classes, device=source.labels.device)
     return pools.draw(draws.keys(draws.key_of(seed, "initial images"), labels), ipc)
+
+
+CONDENSERS = (Selection("random", random, "random real images"),)

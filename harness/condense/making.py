@@ -7,7 +7,6 @@ import torch
 
 from condensers import registry, sharding
 from condensers.condense import Group
-from condensers.core.matching import Recipe
 from condensers.device.files import require_writable
 from condensers.sharding import Ranks
 from harness.condense.flags import Condense
@@ -40,7 +39,7 @@ def make(config: Condense) -> None:
 
 def _make(config: Condense, ranks: Ranks) -> None:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
-    if config.store == "indices" and any(isinstance(registry.condenser(name), Recipe) for name in names):
+    if config.store == "indices" and any(registry.condenser(name).makes_pixels for name in names):
         raise ValueError("only memories of real images (random, herding) can be stored as indices")
     device = _device(config.device, ranks)
     set_precision(config.precision, device)
@@ -94,7 +93,7 @@ def _plan(
 
 def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
     """How many ranks have classes. Raises ValueError, before any work, for a recipe that they cannot share."""
-    recipes = [maker for maker in map(registry.condenser, plan.names) if isinstance(maker, Recipe)]
+    recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
     if ranks.count == 1 or not recipes:
         return ""
     sharding.check_separable(recipes, plan.schedule)

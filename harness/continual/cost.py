@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 from condensers import registry
-from condensers.core.matching import Recipe
 from harness.continual.experiment import WHOLE, Experiment
 from harness.continual.stream import memory_plan, score_cells, sources
 from harness.core.progress import say
@@ -79,7 +78,7 @@ def duration(seconds: float) -> str:
 
 def _condensing(experiment: Experiment, missing: list[str]) -> tuple[int, int]:
     """Real images forward, and synthetic images forward and back, of one order."""
-    recipes = [name for name in missing if isinstance(registry.condenser(name), Recipe)]
+    recipes = [name for name in missing if registry.condenser(name).makes_pixels]
     smallest = int(experiment.dataset.train.labels.bincount().min())
     batch = min(experiment.schedule.real_batch, smallest)
     plan = memory_plan(experiment, 0)

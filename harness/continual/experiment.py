@@ -8,7 +8,7 @@ import torch
 
 from condensers import registry
 from condensers.condense import Group
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.device.training import Training
 from harness.continual.flags import Continual
 from harness.core import memories

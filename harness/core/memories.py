@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 
 from condensers import registry, sharding
-from condensers.condense import Group, condense, config, separable
-from condensers.core.matching import Recipe, Schedule
+from condensers.condense import Group, condense, config, iterations
+from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import import_published
 from condensers.sharding import ALONE, Ranks
@@ -94,7 +94,7 @@ class Plan:
     def groups_of(self, name: str) -> tuple[Group, ...]:
         """All classes at once where slicing by step equals condensing step by step, else the steps."""
         sizes = {group.ipc for group in self.groups}
-        if len(sizes) > 1 or not separable(registry.condenser(name), self.schedule):
+        if len(sizes) > 1 or not registry.condenser(name).separable(self.schedule.network):
             return self.groups
         return (Group(tuple(sorted(label for group in self.groups for label in group.classes)), sizes.pop()),)
 
@@ -105,7 +105,7 @@ class Plan:
 
     def store_of(self, name: str) -> str:
         """How its pixels are kept."""
-        return self.store if isinstance(registry.condenser(name), Recipe) else self.store_selections
+        return self.store if registry.condenser(name).makes_pixels else self.store_selections
 
     def key(self, name: str) -> str:
         """Hash of `config`."""
@@ -125,12 +125,10 @@ class Plan:
 
     def iterations(self) -> int:
         """Lockstep iterations that `ensure` still has to do."""
-        runs = [
-            groups
+        return sum(
+            iterations([registry.condenser(name) for name in names], groups, self.schedule)
             for groups, names in self._lockstep(self.missing())
-            if any(isinstance(registry.condenser(name), Recipe) for name in names)
-        ]
-        return sum(len(groups) * self.schedule.iterations for groups in runs)
+        )
 
     def _lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
         """Condensers that share their groups, and so their real passes."""
@@ -180,8 +178,8 @@ def _make(
     ranks: Ranks,
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
-    # Nobody waits longer for a selection if the first rank alone makes it.
-    shared = [condenser for condenser in condensers if ranks.leads or isinstance(condenser, Recipe)]
+    # Rank 0 alone makes selections: sharing them would save no time.
+    shared = [condenser for condenser in condensers if ranks.leads or condenser.makes_pixels]
     checkpoints = plan.folder / "checkpoints" / plan.precision
     match = partial(sharding.match, ranks) if ranks.count > 1 else None
     made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match)

@@ -5,7 +5,7 @@ from typing import Protocol as Shape
 
 import torch
 
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.device.augmentation import STANDARD
 from condensers.device.chunks import chunk_of
 from condensers.device.training import Training

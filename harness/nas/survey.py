@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from condensers import registry
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
@@ -200,8 +200,8 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
 
 def _condenser(text: str) -> str:
     base = text.partition("+")[0]
-    if base not in registry.SELECTIONS and base not in registry.RECIPES:
-        raise unknown("proxy", text, [*BASELINES, *RECIPES, *registry.SELECTIONS, *registry.RECIPES])
+    if base not in registry.CONDENSERS and base not in registry.ALIASES:
+        raise unknown("proxy", text, [*BASELINES, *RECIPES, *registry.CONDENSERS, *registry.ALIASES])
     return registry.condenser(text).name
 
 

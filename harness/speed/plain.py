@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from condensers.core.matching import Recipe
+from condensers.core.recipe import SGD
 from condensers.device.augmentation import CROP, CUTOUT, ROTATE, SCALE
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
@@ -162,7 +162,7 @@ class Condensing:
         self.members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
         self.build = lambda: network_of(network, len(self.members), source.shape)
         self.pixels = torch.cat([self._some(members, ipc) for members in self.members]).requires_grad_()
-        self.optimizer = torch.optim.SGD([self.pixels], lr=Recipe.pixel_lr, momentum=Recipe.momentum)
+        self.optimizer = torch.optim.SGD([self.pixels], lr=SGD.lr, momentum=SGD.momentum)
 
     def step(self) -> float:
         """One iteration; its loss."""

@@ -1,0 +1,48 @@
+"""What a function or a frozen dataclass *is*, as JSON values: the part of a key that tells one objective from another.
+
+A function is its name, a frozen dataclass its name and all its fields, so two distances made with other constants are
+never taken for each other. What carries hidden state, a closure, a lambda or a `partial`, has no identity and is
+refused: its constants would be in no key, and a memory made with other ones would be taken for its own.
+"""
+
+from dataclasses import fields, is_dataclass
+from types import FunctionType
+from typing import Any
+
+OWN = "condensers"  # names within this package are unique (tested), others carry their module
+
+
+def identity(value: object) -> Any:
+    """The value as JSON values.
+
+    Raises:
+        TypeError: a closure, a lambda, a `partial`, a dataclass that is not frozen, or anything else without identity.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, tuple):
+        return [identity(item) for item in value]
+    if isinstance(value, FunctionType) and "<" not in value.__qualname__:
+        return _name(value)
+    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:
+        return {"name": _name(type(value))} | {
+            field.name: identity(getattr(value, field.name)) for field in fields(value)
+        }
+    raise TypeError(
+        f"{value!r} has no identity: use a function of a module, or a frozen dataclass with __call__ whose fields are "
+        "its constants"
+    )
+
+
+def changed(value: object) -> dict[str, Any]:
+    """The fields of a frozen dataclass that are not at their defaults: a field that is added later changes no key."""
+    return {
+        field.name: identity(getattr(value, field.name))
+        for field in fields(value)
+        if getattr(value, field.name) != field.default
+    }
+
+
+def _name(thing: FunctionType | type) -> str:
+    own = thing.__module__.partition(".")[0] == OWN
+    return thing.__qualname__ if own else f"{thing.__module__}:{thing.__qualname__}"

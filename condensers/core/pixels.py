@@ -1,0 +1,114 @@
+"""What a recipe stores, and how it is decoded to the images that networks see.
+
+`stored` pixels are `[C, M, ch, h, w]`, decoded ones `[C, M * decoded, ch, h, w]`, those of one stored image one after
+another. A memory names its pixels in its metadata, so that every consumer trains on what was condensed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from search_spaces.names import unknown
+
+
+class Pixels(Protocol):
+    """How images are stored."""
+
+    @property
+    def decoded(self) -> int:
+        """Images that each stored one is decoded to."""
+
+    def start(self, real: Float[Tensor, "C n ch h w"]) -> Float[Tensor, "C M ch h w"]:
+        """What is stored at the start, from `n = M * decoded` real images of each class."""
+
+    def decode(self, stored: Float[Tensor, "C M ch h w"]) -> Float[Tensor, "C n ch h w"]:
+        """The images that networks see; differentiable."""
+
+    def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
+        """Bring stored pixels back in place after a step; `low` and `high` are black and white, normalised."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Each stored image is an image; never clamped."""
+
+    decoded = 1
+
+    def start(self, real: Float[Tensor, "C n ch h w"]) -> Float[Tensor, "C M ch h w"]:
+        """Real images."""
+        return real.clone()
+
+    def decode(self, stored: Float[Tensor, "C M ch h w"]) -> Float[Tensor, "C n ch h w"]:
+        """The images themselves."""
+        return stored
+
+    def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
+        """Nothing: DM's pixels are free."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Each stored image is a mosaic of `factor` x `factor` small images, each decoded to full size.
+
+    Sources: multi-formation of IDC (Kim et al., ICML 2022), which M3D takes over as its factor 2; partition and expand
+    of IDM (Zhao et al., CVPR 2023) is the same map without the clamp.
+
+    Attributes:
+        factor: small images along a side; it divides the side of the images, or the last ones are cropped.
+        clamp: whether pixels are kept between black and white.
+    """
+
+    factor: int = 2
+    clamp: bool = True
+
+    @property
+    def decoded(self) -> int:
+        """One for each tile."""
+        return self.factor**2
+
+    def start(self, real: Float[Tensor, "C n ch h w"]) -> Float[Tensor, "C M ch h w"]:
+        """Real images made small, one a tile, row by row."""
+        side, f = real.shape[-1], self.factor
+        if side % f:
+            raise ValueError(f"images of {side} px cannot be cut into {f} x {f} tiles: choose another --resolution")
+        small = F.interpolate(real.flatten(0, 1), size=side // f, mode="bilinear", antialias=True, align_corners=False)
+        tiles = small.view(len(real), -1, f, f, *small.shape[1:])
+        return tiles.permute(0, 1, 4, 2, 5, 3, 6).reshape(len(real), -1, *real.shape[2:])
+
+    def decode(self, stored: Float[Tensor, "C M ch h w"]) -> Float[Tensor, "C n ch h w"]:
+        """Every tile, brought to full size bilinearly."""
+        classes, _, channels, side, _ = stored.shape
+        f = self.factor
+        tiles = stored.view(classes, -1, channels, f, side // f, f, side // f).permute(0, 1, 3, 5, 2, 4, 6)
+        small = tiles.reshape(-1, channels, side // f, side // f)
+        return F.interpolate(small, size=side, mode="bilinear", align_corners=False).unflatten(0, (classes, -1))
+
+    def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
+        """Clamp to what an image can show, if that is asked for."""
+        if self.clamp:
+            stored.clamp_(low, high)
+
+
+KINDS = {kind.__name__: kind for kind in (Raw, Factor)}
+
+
+def pixels_of(described: Mapping[str, object] | None) -> Pixels:
+    """The pixels that a memory's metadata describes; none is raw.
+
+    Raises:
+        ValueError: unknown kind, or fields that it does not have.
+    """
+    if described is None:
+        return Raw()
+    fields = dict(described)
+    name = str(fields.pop("name", ""))
+    if name not in KINDS:
+        raise unknown("kind of pixels", name, KINDS)
+    try:
+        return KINDS[name](**fields)
+    except TypeError as error:
+        raise ValueError(f"pixels {described} are not understood: {error}") from error

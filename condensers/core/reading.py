@@ -1,0 +1,74 @@
+"""What terms want of a network's activations, read in one forward pass."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from condensers.core.identity import identity
+from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistic
+from search_spaces.convnet import Taps
+
+Found = dict[Reads, list[Tensor]]  # what terms read, one tensor per layer
+
+
+def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: Sequence[Reads], context: Context) -> Found:
+    """One forward pass of all images; the statistics that terms want of it."""
+    found: Found = {reads: [] for reads in wanted}
+
+    def reduce(name: str, activation: Tensor) -> None:
+        by_class = activation.float().unflatten(0, images.shape[:2])
+        for tap, statistic in wanted:
+            if tap == name:
+                found[tap, statistic].append(_statistic(statistic, by_class, context))
+
+    taps: Taps = {tap: partial(reduce, tap) for tap, _ in wanted}
+    dtype = next(network.parameters()).dtype
+    embedding = network.features(images.flatten(0, 1).to(dtype, memory_format=torch.channels_last), taps)
+    if LOGITS in taps:
+        reduce(LOGITS, network.classifier(embedding))
+    reduce(EMBEDDING, embedding)
+    return found
+
+
+def in_order(wanted: set[Reads]) -> list[Reads]:
+    """By tap and name: the order of a set changes from process to process, and with it the rounding of gradients."""
+    return sorted(wanted, key=lambda reads: (reads[0], str(identity(reads[1]))))
+
+
+def merge(parts: Sequence[Found], images: Sequence[int]) -> Found:
+    """Statistics of parts of each class's images, so many in each, as those of all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    total = sum(images)
+    merged: Found = {}
+    for reads in parts[0]:
+        layers = zip(*(part[reads] for part in parts), strict=True)
+        if is_per_image(reads[1]):
+            merged[reads] = [torch.cat(layer, dim=1) for layer in layers]
+        else:
+            merged[reads] = [sum(x * (n / total) for x, n in zip(layer, images, strict=True)) for layer in layers]
+    return merged
+
+
+def concatenate(parts: Sequence[Found]) -> Found:
+    """Statistics of chunks of classes as those of all classes."""
+    return {
+        reads: [torch.cat(layer) for layer in zip(*(part[reads] for part in parts), strict=True)] for reads in parts[0]
+    }
+
+
+def of_classes(found: Mapping[tuple, Sequence[Tensor]], part: slice) -> dict[tuple, list[Tensor]]:
+    """The statistics of some of the classes."""
+    return {reads: [layer[part] for layer in layers] for reads, layers in found.items()}
+
+
+def is_per_image(statistic: Statistic) -> bool:
+    """Whether a statistic keeps every image instead of averaging over them."""
+    return getattr(statistic, "per_image", False)
+
+
+def _statistic(statistic: Statistic, by_class: Tensor, context: Context) -> Tensor:
+    return statistic(by_class, context) if getattr(statistic, "contextual", False) else statistic(by_class)

@@ -1,0 +1,225 @@
+"""What a condenser says of itself: a selection of real images, or a recipe for the matching loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Literal, Protocol
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from condensers.core.identity import changed, identity
+from condensers.core.networks import Fresh, Networks
+from condensers.core.pixels import Pixels, Raw
+from condensers.core.terms import Reads, Statistics, Term
+from search_spaces.registry import mixes_samples
+
+League = Literal["strict", "open"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What recipes in lockstep share. Defaults: DM (Zhao and Bilen, 2023).
+
+    Attributes:
+        iterations: steps of the pixels.
+        real_batch: real images per class and step (fewer if the data set's smallest class is smaller).
+        network: name of the networks that are matched on.
+        augmentation: DSA strategy; empty for none.
+        chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
+        real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
+        given: fields that no paper's own schedule may change, because a user has set them or it has done so already.
+    """
+
+    iterations: int = 20_000
+    real_batch: int = 256
+    network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    chunk: int = 16
+    real_dtype: str = "float32"
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def describe(self) -> dict[str, object]:
+        """The schedule as JSON values: part of a memory's config. Without the chunk, which another device has other."""
+        return {name: value for name, value in asdict(self).items() if name not in ("chunk", "given")}
+
+
+@dataclass(frozen=True)
+class SGD:
+    """How pixels follow their gradient.
+
+    Attributes:
+        lr: step size; or pairs of images per class, ascending from 1, and the step size from there on.
+        momentum: of torch's SGD.
+        fall: `cosine` lets the gradient's share of a step fall to zero over the run.
+        average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
+    """
+
+    lr: float | tuple[tuple[int, float], ...] = 1.0
+    momentum: float = 0.5
+    fall: Literal["none", "cosine"] = "none"
+    average: float = 0.0
+
+    def lr_at(self, ipc: int) -> float:
+        """The step size at so many images per class."""
+        if not isinstance(self.lr, tuple):
+            return self.lr
+        return [lr for least, lr in self.lr if least <= ipc][-1]
+
+    def describe(self) -> dict[str, object]:
+        """The optimiser as JSON values."""
+        later = {name: value for name, value in changed(self).items() if name in ("fall", "average")}
+        return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later}
+
+
+FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # DM's
+
+
+class Condenser(Protocol):
+    """What every condenser has; nothing else is asked of it, whatever its kind."""
+
+    @property
+    def name(self) -> str:
+        """As users write it."""
+
+    @property
+    def description(self) -> str:
+        """One line for lists."""
+
+    @property
+    def paper(self) -> str:
+        """Authors, title, where and when; empty if it is of no paper."""
+
+    @property
+    def makes_pixels(self) -> bool:
+        """Whether its images are made; otherwise they are real ones, and can be kept as positions."""
+
+    @property
+    def trained_on_real(self) -> bool:
+        """Whether a network that was trained on real labels takes part."""
+
+    @property
+    def decoded(self) -> int:
+        """Images that each stored one is decoded to."""
+
+    def separable(self, network: str) -> bool:
+        """Whether one condensation of all classes, sliced, equals one of each slice: else slices leak later classes."""
+
+    def schedule(self, base: Schedule, ipc: int) -> Schedule:
+        """Its own schedule where a protocol asks for `base`."""
+
+    def describe(self, schedule: Schedule) -> dict[str, object]:
+        """All that decides its memories beside data, classes and seed, as JSON values."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions."""
+
+    name: str
+    select: Callable[..., Int64[Tensor, "C ipc"]]
+    description: str = ""
+    paper: str = ""
+    trained_on_real: bool = False
+    makes_pixels = False
+    decoded = 1
+
+    def separable(self, network: str) -> bool:
+        """Unless a network is trained on all classes at once."""
+        return not self.trained_on_real
+
+    def schedule(self, base: Schedule, ipc: int) -> Schedule:
+        """The base: selections have no iterations."""
+        return base
+
+    def describe(self, schedule: Schedule) -> dict[str, object]:
+        """The selection as JSON values: part of a memory's config."""
+        shared = schedule.describe() if self.trained_on_real else {"network": schedule.network}
+        return {"select": identity(self.select), **shared}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A matching method: what is matched, on which networks, by which pixels, and how these follow.
+
+    Attributes:
+        name: as users write it.
+        terms: the objective.
+        networks: which networks are matched on.
+        pixels: what is stored, and how it is decoded to images.
+        optimizer: of the pixels.
+        iterations: that its paper prints, where DM's prints 20,000: a protocol that shortens DM shortens it alike.
+        real_batch: that its paper prints, where DM's prints 256.
+        description: one line for lists.
+        paper: authors, title, where and when.
+    """
+
+    name: str
+    terms: tuple[Term, ...]
+    networks: Networks = FRESH
+    pixels: Pixels = RAW
+    optimizer: SGD = STEPS
+    iterations: int = Schedule.iterations
+    real_batch: int = Schedule.real_batch
+    description: str = ""
+    paper: str = ""
+    makes_pixels = True
+
+    @property
+    def decoded(self) -> int:
+        """Images that each stored one is decoded to."""
+        return self.pixels.decoded
+
+    @property
+    def reads(self) -> list[Reads]:
+        """What its terms need from an image set."""
+        return [reads for term in self.terms for reads in term.reads]
+
+    @property
+    def couples_classes(self) -> bool:
+        """Whether a term lets classes see each other."""
+        return any(term.couples_classes for term in self.terms)
+
+    @property
+    def trained_on_real(self) -> bool:
+        """Whether its networks are."""
+        return self.networks.trains_on == "real"
+
+    def separable(self, network: str) -> bool:
+        """If no term, no norm and no training of its networks lets classes see each other."""
+        return not self.couples_classes and self.networks.trains_on == "nothing" and not mixes_samples(network)
+
+    def schedule(self, base: Schedule, ipc: int) -> Schedule:
+        """Its paper's schedule, shortened as the base shortens DM's; what a user has set stays as it is."""
+        sizes = {
+            name: max(1, round(getattr(base, name) * getattr(self, name) / getattr(Schedule, name)))
+            for name in ("iterations", "real_batch")
+            if name not in base.given and getattr(base, name)
+        }
+        return replace(base, **sizes, given=frozenset(("iterations", "real_batch")))
+
+    def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
+        """The objective, summed over the classes at hand."""
+        return sum(term.value(real, synthetic) for term in self.terms)
+
+    def describe(self, schedule: Schedule) -> dict[str, object]:
+        """The recipe as JSON values: part of a memory's config."""
+        own = {name: value for name, value in changed(self).items() if name in ("networks", "pixels")}
+        terms = [term.describe() for term in self.terms]
+        return {"terms": terms, **self.optimizer.describe(), **own, **schedule.describe()}
+
+
+def league_of(condenser: Condenser) -> League:
+    """`strict`: as many images decoded as stored, and no network saw real labels; else `open`. Never declared."""
+    return "open" if condenser.trained_on_real or condenser.decoded > 1 else "strict"
+
+
+def in_lockstep(recipes: Sequence[Recipe], base: Schedule, ipc: int) -> list[list[Recipe]]:
+    """The recipes that can share networks and real images, group by group, in the order of their first ones.
+
+    Recipes whose networks are trained on their own memory run alone.
+    """
+    groups: dict[object, list[Recipe]] = {}
+    for recipe in recipes:
+        alone = recipe.name if recipe.networks.trains_on == "synthetic" else None
+        groups.setdefault((recipe.schedule(base, ipc), recipe.networks, alone), []).append(recipe)
+    return list(groups.values())

@@ -1,0 +1,70 @@
+"""One recipe's synthetic images in a lockstep run: what is stored, and how it follows its gradient."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from condensers.core.recipe import Recipe
+from condensers.device.images import LabelledImages
+
+
+class Side:
+    """The stored pixels of a recipe, `[C, M, ch, h, w]`, and the state of their optimiser.
+
+    Args:
+        recipe: whose they are.
+        real: images of each class to start from, at least `M * decoded`, `[C, n, ch, h, w]`.
+        ipc: stored images per class, M.
+        iterations: of the whole run: a falling rate and an average depend on it.
+        source: whose normalisation the pixels have.
+    """
+
+    def __init__(
+        self, recipe: Recipe, real: Float[Tensor, "C n ch h w"], ipc: int, iterations: int, source: LabelledImages
+    ) -> None:
+        self.recipe, self.ipc, self.iterations = recipe, ipc, iterations
+        asked = recipe.optimizer
+        self.pixels = recipe.pixels.start(real[:, : ipc * recipe.decoded])
+        self.optimizer = torch.optim.SGD([self.pixels], lr=asked.lr_at(ipc), momentum=asked.momentum)
+        self.first_averaged = iterations - round(asked.average * iterations)
+        self.average = self.pixels.detach().clone() if asked.average else None
+        black, white = (torch.full_like(self.pixels[0, 0], value) for value in (0, 255))
+        self.low, self.high = (source.normalise(level.to(torch.uint8)) for level in (black, white))
+
+    def step(self, at: Int64[Tensor, "1"]) -> None:
+        """Follow the gradient that is in the pixels; `at` is the iteration, counted on the device."""
+        if self.recipe.optimizer.fall == "cosine":
+            # The gradient falls, not the rate: a captured step reads a rate once, and momentum follows soon.
+            self.pixels.grad.mul_((1 + torch.cos(at * (math.pi / self.iterations))) / 2)
+        self.optimizer.step()
+        self.recipe.pixels.project(self.pixels, self.low, self.high)
+        if self.average is not None:
+            behind = (at - self.first_averaged + 1).clamp_min(1)
+            self.average.lerp_(self.pixels, 1 / behind)
+
+    def memory(self, iteration: int) -> Float[Tensor, "C M ch h w"]:
+        """What is stored after so many iterations."""
+        averaged = self.average is not None and iteration > self.first_averaged
+        return (self.average if averaged else self.pixels).detach()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a later run needs to go on from here."""
+        buffer = self.optimizer.state[self.pixels].get("momentum_buffer")
+        velocity = torch.zeros_like(self.pixels) if buffer is None else buffer
+        own = {"pixels": self.pixels.detach(), "momentum": velocity}
+        return own if self.average is None else own | {"average": self.average}
+
+    def check(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a `state` in this side's shape. Raises KeyError or RuntimeError if it is not one."""
+        wanted = self.state()
+        return {name: tensors[name].to(self.pixels.device).view(tensor.shape) for name, tensor in wanted.items()}
+
+    def restore(self, found: Mapping[str, Tensor]) -> None:
+        """Go on from what `check` has found."""
+        self.pixels.data.copy_(found["pixels"])
+        self.optimizer.state[self.pixels]["momentum_buffer"] = found["momentum"]
+        if self.average is not None:
+            self.average.copy_(found["average"])
