@@ -14,7 +14,7 @@ import torch
 from harness.core import records as records_module
 from harness.core.records import Records, atomic_write, provenance
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COLUMNS = ("cell", "step", "value")
 ROWS = 50
 
