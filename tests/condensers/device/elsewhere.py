@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("meta")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
 

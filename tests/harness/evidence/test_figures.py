@@ -12,7 +12,7 @@ from matplotlib.image import imread
 
 from harness.evidence.figures import continual_curve, memory_grid
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def frame_of(condensers=("dm", "random"), orders=3, networks=2, steps=5):

@@ -10,7 +10,7 @@ from condensers.core.matching import Matching, Recipe, Schedule, read
 from condensers.core.terms import every_image
 from condensers.methods import ddm, dm
 
-from . import reference
+from .. import reference
 
 TERMS = {
     "mean match": dm.MEAN_MATCH,

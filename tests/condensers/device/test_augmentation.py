@@ -11,7 +11,7 @@ from torch.autograd import gradcheck
 from condensers.device import augmentation, draws
 from condensers.device.augmentation import OPERATIONS, apply, draw, draw_one
 
-from . import reference
+from .. import reference
 
 SIX = "color_crop_cutout_flip_scale_rotate"
 GROUPS = 24

@@ -12,7 +12,7 @@ from harness.speed import plain
 from harness.speed.competitors import STRATEGY
 from search_spaces.registry import build
 
-from ..condensers import reference
+from ...condensers import reference
 
 NETWORK, BATCH = "ConvNet-W8-D2", 12
 # With this seed the ten classes of the digits draw all six operations in the first iteration.

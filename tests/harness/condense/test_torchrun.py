@@ -19,7 +19,7 @@ from condensers.memory import load_memory
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 CONDENSERS = ("ours", "random")
