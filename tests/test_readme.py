@@ -5,7 +5,7 @@ from pathlib import Path
 
 from condensers import registry
 from condensers.condense import Group, condense
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)

@@ -8,7 +8,7 @@ nothing on the host. Everything that is drawn is named by seed and iteration, as
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -44,6 +44,7 @@ class Setting:
         return draws.keys(iteration, torch.zeros_like(at))
 
 
+@runtime_checkable
 class Source(Protocol):
     """Hands out networks while a loop runs.
 
@@ -66,6 +67,7 @@ class Source(Protocol):
         """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one."""
 
 
+@runtime_checkable
 class Networks(Protocol):
     """What a recipe asks for: a frozen dataclass, for it is part of a memory's key."""
 

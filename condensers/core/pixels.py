@@ -6,7 +6,7 @@ another. A memory names its pixels in its metadata, so that every consumer train
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor
 from search_spaces.names import unknown
 
 
+@runtime_checkable
 class Pixels(Protocol):
     """How images are stored."""
 

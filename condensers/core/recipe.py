@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -74,6 +74,7 @@ class SGD:
 FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # DM's
 
 
+@runtime_checkable
 class Condenser(Protocol):
     """What every condenser has; nothing else is asked of it, whatever its kind."""
 

@@ -10,7 +10,7 @@ import torch
 
 from condensers import condense
 from condensers.condense import Group
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.registry import condenser
 from scenarios.datasets import load
 

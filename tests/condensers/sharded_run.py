@@ -13,7 +13,7 @@ import torch
 
 from condensers import sharding
 from condensers.condense import Group, condense
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.device.images import LabelledImages
 from condensers.memory import save_memory
 from condensers.registry import condenser

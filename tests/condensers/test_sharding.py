@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from condensers.condense import Group
-from condensers.core.matching import Matching, Schedule
+from condensers.core.matching import Matching
+from condensers.core.recipe import Schedule
 from condensers.memory import load_memory
 from condensers.registry import condenser
 from condensers.sharding import ALONE, check_separable, cut, joined

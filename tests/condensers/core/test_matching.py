@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.core.matching import Matching, Recipe, Schedule, read
-from condensers.core.terms import every_image
-from condensers.methods import ddm, dm
+from condensers.core.matching import Matching
+from condensers.core.reading import in_order
+from condensers.core.recipe import Recipe, Schedule
+from condensers.methods import ddm, dm, readouts
+from condensers.methods.readouts import Pooled
 
 from .. import reference
 
@@ -22,7 +24,7 @@ TERMS = {
     "icd-paper": ddm.PAPER.icd,
     "icd-code": ddm.CODE.icd,
     "icd-default": ddm.DEFAULT.icd,
-    "ridge": dm.RIDGE,
+    "ridge": readouts.RIDGE,
 }
 RECIPES = [Recipe(name, (term,)) for name, term in TERMS.items()]
 RECIPES += [registry.condenser(name) for name in reference.PRESETS]
@@ -171,9 +173,9 @@ def test_two_runs_are_bit_equal_and_seeds_matter(digits):
 
 def test_statistics_are_read_in_an_order_that_no_process_decides(digits):
     # The order of a set differs between processes, and with it the rounding of summed gradients.
-    network = Matching(digits.train, [0], 1, [registry.condenser("dm")], schedule(), 0).network
-    wanted = {("embedding", every_image, part) for part in "abcdefghij"}
-    assert "".join(part for *_, part in read(network, torch.randn(1, 2, 1, 8, 8), wanted)) == "abcdefghij"
+    sides = {Pooled(side) for side in range(9, 0, -1)}
+    ordered = in_order({(tap, pooled) for tap in ("block", "act") for pooled in sides})
+    assert ordered == [(tap, Pooled(side)) for tap in ("act", "block") for side in range(1, 10)]
 
 
 def test_the_number_of_threads_changes_no_bit(digits):

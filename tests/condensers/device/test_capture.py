@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.core.matching import Matching, Schedule
+from condensers.core.matching import Matching
+from condensers.core.recipe import Schedule
 from condensers.device.capture import WARM_UP, Captured
 
 NAMES = ("dm", "ours", "ddm-paper", "dm+ridge")

@@ -5,7 +5,8 @@ import torch
 
 from condensers import registry
 from condensers.condense import Group, config
-from condensers.core.matching import Matching, Schedule
+from condensers.core.matching import Matching
+from condensers.core.recipe import Schedule
 from condensers.device.chunks import chunk_of, within
 from condensers.device.training import Training
 from search_spaces.costs import cost

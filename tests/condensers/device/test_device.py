@@ -5,7 +5,8 @@ import torch
 
 from condensers import registry
 from condensers.condense import Group, condense
-from condensers.core.matching import Matching, Schedule
+from condensers.core.matching import Matching
+from condensers.core.recipe import Schedule
 from condensers.device.training import Training, predict, train_all
 from condensers.memory import Memory
 from condensers.methods.herding import select

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.core.matching import Matching, Schedule
+from condensers.core.matching import Matching
+from condensers.core.recipe import Schedule
 from condensers.device.draws import draw_network
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training, train
