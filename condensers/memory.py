@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from condensers.core.pixels import Pixels, pixels_of
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 
@@ -59,6 +60,18 @@ class Memory:
         """16 hex digits over pixels and labels as they are trained on."""
         pixels = self.images.detach().cpu().contiguous().numpy().tobytes()
         return hashlib.sha256(pixels + self.labels.cpu().numpy().tobytes()).hexdigest()[:16]
+
+    @property
+    def pixels(self) -> Pixels:
+        """How its stored images are decoded. Raises ValueError if its metadata names no such way."""
+        return pixels_of(self.metadata.get("pixels"))
+
+    def decoded(self) -> "Memory":
+        """The images that networks are trained on, those of one stored image one after another."""
+        if self.pixels.decoded == 1:
+            return self
+        images = self.pixels.decode(self.images[None])[0]
+        return Memory(images, self.labels.repeat_interleave(self.pixels.decoded), self.metadata | {"pixels": None})
 
     def of_classes(self, classes: Sequence[int]) -> "Memory":
         """Only the given classes. Raises ValueError if one of them is not in the memory."""
@@ -142,6 +155,8 @@ def check(memory: Memory) -> None:
     """
     if memory.images.dim() != 4 or memory.labels.shape != memory.images.shape[:1] or not len(memory):
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
+    if memory.images.shape[-1] % (memory.pixels.decoded or 1) ** 0.5:
+        raise ValueError(f"images of {memory.images.shape[-1]} px do not hold {memory.pixels.decoded} tiles each")
     if not memory.images.isfinite().all():
         raise ValueError("the memory holds pixels that are NaN or infinite")
     if memory.labels.min() < 0:

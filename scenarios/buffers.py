@@ -86,14 +86,15 @@ class CondensedBuffer(ExemplarsBuffer):
             self._hold(self._memory, share)
 
     def tensors(self) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
-        """Normalised images and original labels of all held classes, on the memory's device.
+        """Normalised, decoded images and original labels of all held classes, on the memory's device.
 
         Raises:
             ValueError: no experience has been seen.
         """
         if self._memory is None:
             raise ValueError("the buffer is empty; show it an experience first (post_adapt)")
-        return self._memory.images, self._memory.labels
+        decoded = self._memory.decoded()
+        return decoded.images, decoded.labels
 
     def _hold(self, memory: Memory, share: int | None) -> None:
         self._memory = memory if share is None else memory.first_per_class(share)

@@ -155,7 +155,8 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
 def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], object]) -> list[float]:
     """Test accuracy of every network, on data that are moved to the device once."""
     test = setting.dataset.test.to(setting.device)
-    images, labels = memory.images.to(setting.device), memory.labels.to(setting.device)
+    decoded = memory.decoded()
+    images, labels = decoded.images.to(setting.device), decoded.labels.to(setting.device)
     seeds = network_seeds(setting, memory)
     networks = [_network(setting, seed) for seed in seeds]
     train_all(networks, images, labels, setting.training, seeds, progress)

@@ -71,7 +71,7 @@ def of_memory(
     name: str, replicate: int, memory: Memory, training: Training, recipe: str, device: torch.device
 ) -> Proxy:
     """Train on a condensed memory."""
-    pixels = memory.images.nbytes + memory.labels.nbytes
+    decoded, pixels = memory.decoded(), memory.images.nbytes + memory.labels.nbytes
     return Proxy(
         name=name,
         memory_replicate=replicate,
@@ -80,10 +80,10 @@ def of_memory(
         ipc_decoded=memory.metadata.get("decoded_per_class", memory.per_class),
         stored_images=len(memory),
         stored_bytes=memory.metadata.get("stored_bytes", pixels),
-        images=len(memory),
+        images=len(decoded),
         training=training,
         recipe=recipe,
-        load=lambda: (memory.images.to(device), memory.labels.to(device)),
+        load=lambda: (decoded.images.to(device), decoded.labels.to(device)),
     )
 
 

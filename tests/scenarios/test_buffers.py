@@ -3,8 +3,11 @@ import torch
 from avalanche.training import Naive
 from avalanche.training.plugins import GDumbPlugin, ReplayPlugin
 
+from condensers.condense import Group, condense
+from condensers.core.recipe import Schedule
 from condensers.device.draws import draw_network
 from condensers.memory import Memory
+from condensers.registry import condenser
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.datasets import load
 from scenarios.strategies import scores, silent_evaluator
@@ -187,3 +190,15 @@ def test_gdumb_trains_on_the_condensed_images(digits, benchmark, memory):
     accuracies = run(digits, benchmark, Naive, train_epochs=15, plugins=[plugin])
     assert min(accuracies) > 0.6
     assert len(plugin.storage_policy.buffer) == 100
+
+
+def test_mosaics_are_counted_as_stored_and_trained_on_as_decoded(digits):
+    schedule, everything = Schedule(1, 16, "ConvNet-W8-D2", "crop"), [Group(tuple(range(10)), 2)]
+    memory = condense([condenser("m3d")], digits.train, everything, schedule, seed=1)["m3d"]
+    buffer, first = CondensedBuffer(memory, per_class=1), continual_stream(digits, 5, 0).train_stream[0]
+    buffer.post_adapt(None, first)
+    images, labels = buffer.tensors()
+    assert labels.bincount().tolist().count(4) == len(set(first.dataset.targets)) == 2
+    kept = memory.of_classes(sorted(set(first.dataset.targets))).first_per_class(1)
+    assert torch.equal(images, kept.decoded().images)
+    assert len(buffer.buffer) == 8

@@ -1,0 +1,156 @@
+"""What goes into a key: whole values, never a bare name, and the same keys as the rows that are committed."""
+
+import inspect
+import pkgutil
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+
+import pytest
+
+import condensers
+from condensers import registry
+from condensers.condense import Group, config
+from condensers.core.identity import changed, identity
+from condensers.core.recipe import SGD, Recipe, Schedule
+from condensers.core.terms import Term, mean_activation, squared
+from condensers.methods.readouts import Pooled
+from harness.core.seeds import key_of
+
+SCHEDULE = Schedule(100, 64, "ConvNet-W32-D3-IN-ReLU-Avg")
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A distance with a constant."""
+
+    factor: float = 1.0
+
+    def __call__(self, real, synthetic):
+        return self.factor * squared(real, synthetic)
+
+
+@dataclass
+class Thawed:
+    """Not frozen."""
+
+    factor: float = 1.0
+
+
+def made_by_a_factory(factor):
+    def distance(real, synthetic):
+        return factor * squared(real, synthetic)
+
+    return distance
+
+
+def test_functions_are_their_names_and_dataclasses_all_their_fields():
+    assert identity(squared) == "squared"
+    assert identity((mean_activation, squared)) == ["mean_activation", "squared"]
+    assert identity(Pooled(2)) == {"name": "Pooled", "side": 2}
+    assert identity(Scaled(2.0)) == {"name": f"{__name__}:Scaled", "factor": 2.0}
+    assert identity(made_by_a_factory) == f"{__name__}:made_by_a_factory"
+
+
+@pytest.mark.parametrize(
+    "value", [made_by_a_factory(1), lambda x: x, partial(squared), Thawed(), object(), [squared], Scaled, sum]
+)
+def test_what_hides_its_state_has_no_identity(value):
+    with pytest.raises(TypeError, match="has no identity"):
+        identity(value)
+
+
+def test_two_distances_of_one_kind_with_other_constants_are_two():
+    first, second = (Recipe("x", (Term(mean_activation, Scaled(factor)),)).describe(SCHEDULE) for factor in (1.0, 2.0))
+    assert key_of(first) != key_of(second)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"version": 3}, {"last": False}, {"decay": 0.9}, {"layers": "mean"}, {"tap": "act"}, {"weight": 2.0}],
+)
+def test_every_field_of_a_term_is_in_the_key(other):
+    term = Term(mean_activation, squared)
+    assert replace(term, **other).describe() != term.describe()
+    assert set(inspect.signature(Term).parameters) - {"statistic", "distance"} >= set(other)
+
+
+def test_every_field_of_a_recipe_that_decides_its_memory_is_in_the_key():
+    recipe = registry.condenser("m3d")
+    others = {
+        "terms": registry.condenser("dm").terms,
+        "networks": registry.condenser("dm-self").networks,
+        "pixels": registry.condenser("dm").pixels,
+        "optimizer": SGD(average=0.5),
+    }
+    for name, value in others.items():
+        assert replace(recipe, **{name: value}).describe(SCHEDULE) != recipe.describe(SCHEDULE), name
+
+
+def test_a_field_that_stands_at_its_default_changes_no_key():
+    assert changed(SGD(fall="cosine")) == {"fall": "cosine"}
+    assert registry.condenser("dm").describe(SCHEDULE).keys() == {
+        "terms",
+        "pixel_lr",
+        "momentum",
+        *SCHEDULE.describe(),
+    }
+
+
+def test_names_within_the_package_are_unique():
+    owners = {}
+    for module in pkgutil.walk_packages(condensers.__path__, "condensers."):
+        for name, thing in vars(import_module(module.name)).items():
+            if getattr(thing, "__module__", None) == module.name and name.isidentifier() and not name.startswith("_"):
+                owners.setdefault(name, set()).add(module.name)
+    relevant = {identity_name(part) for term in all_terms() for part in parts_of(term)}
+    assert relevant
+    assert {name: owners[name] for name in relevant if len(owners[name]) > 1} == {}
+
+
+def all_terms():
+    recipes = [made for made in registry.CONDENSERS.values() if made.makes_pixels]
+    return [term for recipe in recipes for term in recipe.terms] + [
+        term for terms, _ in registry.PLUS.values() for term in terms
+    ]
+
+
+def parts_of(term):
+    return [*(statistic for _, statistic in term.reads), term.distance]
+
+
+def identity_name(part):
+    found = identity(part)
+    return found if isinstance(found, str) else found["name"]
+
+
+# The keys of memories that are committed, and of every other condenser: a change here makes them anew everywhere.
+GOLDEN = {
+    "random": "03b01c3456be4ed7",
+    "herding": "86bb37eaf96c51a8",
+    "herding-trained": "37d0e92f9ffa0e27",
+    "dm": "8e391022b7c2e214",
+    "ours": "44f22754b83c4e75",
+    "ddm-paper": "5980c58e29194848",
+    "ddm-code": "f10052f467e60c72",
+    "m3d": "fb6f9354782857b2",
+    "m3d-f1": "7a952340f1db8e3e",
+    "dm-self": "cce167fee8895a6b",
+    "ddm": "44f22754b83c4e75",
+    "dm+mm": "eb1064b2847ea1a1",
+    "dm+cm": "fccad0d0bc0211f3",
+    "dm+sm": "8cfd92df7af3ccbc",
+    "dm+icd": "e805eb411a87bbb5",
+    "dm+ridge": "2dd57ece042c8fcd",
+    "dm+blocks": "75849343c9aa0fa5",
+}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in registry.names()])
+def test_golden_keys(name):
+    made = registry.condenser(name)
+    assert key_of(config(made, [Group((0, 1), 10)], SCHEDULE, seed=1)) == GOLDEN[name]
+
+
+def test_fields_of_a_schedule_are_all_in_the_key_but_those_that_only_round():
+    assert set(inspect.signature(Schedule).parameters) - set(SCHEDULE.describe()) == {"chunk", "given"}
