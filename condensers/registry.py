@@ -1,9 +1,11 @@
 """Condensers by name: those of `condensers.methods`, and sums of terms such as `dm+sm+ridge:30`."""
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
-from condensers.core.recipe import Condenser
+from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import ddm, dm, herding, m3d, random, readouts, selftrained
 from search_spaces.names import unknown
@@ -20,6 +22,25 @@ PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
     "ridge": ((readouts.RIDGE,), "ridge readout of the embedding; couples the classes condensed together"),
     "blocks": ((readouts.BLOCKS,), "ridge readout of every block; couples the classes condensed together"),
 }
+
+
+def add(condensers: Iterable[Condenser] = (), plus: Mapping[str, tuple[tuple[Term, ...], str]] | None = None) -> None:
+    """Register further condensers, and terms that can be added to any recipe.
+
+    Raises:
+        ValueError: a name that is taken, or is not made of small letters, digits and hyphens.
+        TypeError: a part of one that has no identity (`condensers.core.identity`).
+    """
+    condensers, plus = list(condensers), plus or {}
+    for name in (*(made.name for made in condensers), *plus):
+        if name in CONDENSERS or name in ALIASES or name in PLUS:
+            raise ValueError(f"the name {name!r} is taken: give the condenser or term another one")
+        if not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name):
+            raise ValueError(f"the name {name!r} cannot be written in a sum: use small letters, digits and hyphens")
+    for made in condensers:
+        made.describe(Schedule())
+    CONDENSERS.update((made.name, made) for made in condensers)
+    PLUS.update(plus)
 
 
 def condenser(name: str) -> Condenser:

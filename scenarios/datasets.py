@@ -5,7 +5,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,14 @@ DATASETS: dict[str, Source] = {
         None,
     ),
 }
+
+
+def add(sources: Mapping[str, Source]) -> None:
+    """Register further data sets by name. Raises ValueError for a name that is taken."""
+    for name in sources:
+        if name in DATASETS:
+            raise ValueError(f"the name {name!r} is taken: give the data set another one")
+    DATASETS.update(sources)
 
 
 def load(name: str, root: Path, resolution: int | None = None) -> Dataset:

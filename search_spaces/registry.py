@@ -1,13 +1,19 @@
 """Networks by name, such as `ConvNet-W128-D3-IN-ReLU-Avg` or `ResNet18-BN`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from search_spaces.classic import alexnet, resnet18, vgg11
 from search_spaces.convnet import ACTIVATIONS, NORMS, POOLINGS, ConvNet
 from search_spaces.names import unknown
+from search_spaces.sources import digest_of
+
+COMMON = ((3, 32, 32), (3, 64, 64), (1, 8, 8), (1, 28, 28))  # channels, height and width
 
 CLASSIC: dict[str, Callable[..., nn.Module]] = {"AlexNet": alexnet, "VGG11": vgg11, "ResNet18": resnet18}
 EXAMPLES = {
@@ -20,6 +26,27 @@ EXAMPLES = {
 }
 
 
+# From plugins: what builds a network for so many classes and images of a shape, by name.
+ADDED: dict[str, Callable[[int, tuple[int, int, int]], nn.Module]] = {}
+
+
+def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]) -> None:
+    """Register further networks by name: modules with `features(x, taps)`, `embedding_size`, `TAPS` and `classifier`.
+
+    Raises:
+        ValueError: a name that is taken.
+    """
+    for name in networks:
+        if name in ADDED or name.startswith("ConvNet") or name.partition("-")[0] in CLASSIC:
+            raise ValueError(f"the name {name!r} is taken: give the network another one")
+    ADDED.update(networks)
+
+
+def identity_of(name: str) -> str:
+    """The name as keys quote it: that of a plugin's network with a digest of its source."""
+    return f"{name}@{digest_of(ADDED[name].__module__)}" if name in ADDED else name
+
+
 def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """The network of that name for images of `shape` (channels, height, width).
 
@@ -30,6 +57,8 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     Raises:
         ValueError: no such network, or one that does not fit the images.
     """
+    if name in ADDED:
+        return ADDED[name](classes, shape)
     match = re.fullmatch(r"ConvNet-W(\d+)-D(\d+)(?:-(\w+))?(?:-(\w+))?(?:-(\w+))?", name)
     if match:
         width, depth, *parts = match.groups()
@@ -42,13 +71,29 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         return ConvNet(classes, shape, int(width), int(depth), norm, activation, pooling)
     base, _, norm = name.partition("-")
     if base not in CLASSIC or norm not in ("", "BN", "IN") or (base == "AlexNet" and norm):
-        raise unknown("network", name, EXAMPLES)
+        raise unknown("network", name, [*EXAMPLES, *ADDED])
     return CLASSIC[base](classes, shape, norm or "IN")
 
 
 def mixes_samples(name: str) -> bool:
-    """Whether the network's norm mixes the images of a batch, so that classes are not independent."""
-    return "-BN" in name
+    """Whether the network's norm mixes the images of a batch, so that classes are not independent.
+
+    Asked of a plugin's network by building it for images of a common size.
+
+    Raises:
+        ValueError: a plugin's network that takes none of them.
+    """
+    if name not in ADDED:
+        return "-BN" in name
+    return any(isinstance(layer, _BatchNorm) for layer in _sample(name).modules())
+
+
+def _sample(name: str) -> nn.Module:
+    with torch.device("meta"):
+        for shape in COMMON:
+            with suppress(ValueError, RuntimeError):
+                return build(name, 10, shape)
+    raise ValueError(f"{name} takes no images of {', '.join(f'{side} px' for _, side, _ in COMMON)}")
 
 
 def default_depth(side: int) -> int:

@@ -8,7 +8,7 @@ Source of the space of 720 ConvNets: Zhao, Mopuri and Bilen, "Dataset Condensati
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise, product, starmap
@@ -165,6 +165,14 @@ CONVNETS_720 = Space("convnets-720", width=(32, 64, 128, 256), depth=(1, 2, 3, 4
 # For the 8x8 digits, which three poolings bring to 1x1.
 CONVNETS_405 = Space("convnets-405", width=(8, 16, 32), depth=(1, 2, 3))
 SPACES = {space.name: space for space in (CONVNETS_720, CONVNETS_405)}
+
+
+def add(spaces: Mapping[str, Space]) -> None:
+    """Register further search spaces by name. Raises ValueError for a name that is taken or not the space's own."""
+    for name, space in spaces.items():
+        if name in SPACES or name != space.name:
+            raise ValueError(f"the name {name!r} is taken, or not that of the space: give another one")
+    SPACES.update(spaces)
 
 
 def largest_space(side: int) -> Space:

@@ -1,15 +1,20 @@
 """What a function or a frozen dataclass *is*, as JSON values: the part of a key that tells one objective from another.
 
 A function is its name, a frozen dataclass its name and all its fields, so two distances made with other constants are
-never taken for each other. What carries hidden state, a closure, a lambda or a `partial`, has no identity and is
-refused: its constants would be in no key, and a memory made with other ones would be taken for its own.
+never taken for each other. Those of a user's own module carry a digest of its source. What carries hidden state, a
+closure, a lambda or a `partial`, has no identity and is refused: its constants would be in no key, and a memory made
+with other ones would be taken for its own.
 """
 
 from dataclasses import fields, is_dataclass
 from types import FunctionType
 from typing import Any
 
-OWN = "condensers"  # names within this package are unique (tested), others carry their module
+from search_spaces.sources import digest_of
+
+OWN = (
+    "condensers"  # names within this package are unique (tested); others carry their module and a digest of its source
+)
 
 
 def identity(value: object) -> Any:
@@ -45,4 +50,6 @@ def changed(value: object) -> dict[str, Any]:
 
 def _name(thing: FunctionType | type) -> str:
     own = thing.__module__.partition(".")[0] == OWN
-    return thing.__qualname__ if own else f"{thing.__module__}:{thing.__qualname__}"
+    if own:
+        return thing.__qualname__
+    return f"{thing.__module__}:{thing.__qualname__}@{digest_of(thing.__module__)}"

@@ -11,7 +11,7 @@ from condensers.core.identity import changed, identity
 from condensers.core.networks import Fresh, Networks
 from condensers.core.pixels import Pixels, Raw
 from condensers.core.terms import Reads, Statistics, Term
-from search_spaces.registry import mixes_samples
+from search_spaces.registry import identity_of, mixes_samples
 
 League = Literal["strict", "open"]
 
@@ -40,7 +40,8 @@ class Schedule:
 
     def describe(self) -> dict[str, object]:
         """The schedule as JSON values: part of a memory's config. Without the chunk, which another device has other."""
-        return {name: value for name, value in asdict(self).items() if name not in ("chunk", "given")}
+        own = {name: value for name, value in asdict(self).items() if name not in ("chunk", "given")}
+        return own | {"network": identity_of(self.network)}
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Selection:
 
     def describe(self, schedule: Schedule) -> dict[str, object]:
         """The selection as JSON values: part of a memory's config."""
-        shared = schedule.describe() if self.trained_on_real else {"network": schedule.network}
+        shared = schedule.describe() if self.trained_on_real else {"network": identity_of(schedule.network)}
         return {"select": identity(self.select), **shared}
 
 

@@ -28,7 +28,7 @@ from harness.core.seeds import key_of
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
-from search_spaces.registry import build
+from search_spaces.registry import build, identity_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "per_class": experiment.per_class,
         "max_size": experiment.max_size,
         "networks": experiment.networks,
-        "network": experiment.schedule.network,
+        "network": identity_of(experiment.schedule.network),
         "training": (experiment.whole if name == WHOLE else experiment.training).describe(),
         "seed": experiment.seed,
         "precision": experiment.precision,

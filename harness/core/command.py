@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import tyro
 
 from harness.core.devices import keep_freed_memory
+from harness.core.plugins import load as load_plugins
 
 
 class Flags(Protocol):
@@ -16,6 +17,10 @@ class Flags(Protocol):
     @property
     def list_names(self) -> bool:
         """Whether to print names instead of working."""
+
+    @property
+    def plugin(self) -> Sequence[str]:
+        """Modules or files whose condensers, networks, spaces and data sets are registered first."""
 
 
 Config = TypeVar("Config", bound=Flags)
@@ -32,6 +37,7 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     config = tyro.cli(config_type, prog=prog, description=description)
     keep_freed_memory()
     try:
+        load_plugins(config.plugin)
         if config.list_names:
             from harness.core.listing import print_names
 

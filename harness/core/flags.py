@@ -31,5 +31,7 @@ class Common:
     """Images that go through a network at once; bounds memory. Default: at 32 px 16 on a CPU, 8192 on CUDA."""
     data_root: Path = Path("data")
     """Folder of the data sets."""
+    plugin: tuple[str, ...] = ()
+    """Files (.py) or modules with condensers, terms, networks, search spaces or data sets of your own."""
     list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print condensers, data sets, networks and protocols."""

@@ -22,7 +22,7 @@ from harness.core.settings import label_of, network_of, training_of
 from harness.evaluate.comparison import Scored, check, format_table, making, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import Dataset, load
-from search_spaces.registry import build
+from search_spaces.registry import build, identity_of
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _described(setting: Setting) -> dict[str, object]:
     """All that decides a memory's scores beside itself, as JSON values."""
     return {
         "dataset": setting.dataset.checksum,
-        "network": setting.network,
+        "network": identity_of(setting.network),
         "training": setting.training.describe(),
         "networks": setting.networks,
         "seed": setting.seed,

@@ -39,5 +39,7 @@ class Speed:
     """Images that go through a network of this core at once. Default: as the other commands choose it."""
     out: Path = Path("out/speed")
     """Output folder."""
+    plugin: tuple[str, ...] = ()
+    """Files (.py) or modules with condensers, terms, networks, search spaces or data sets of your own."""
     list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print condensers, data sets, networks and protocols."""

@@ -1,0 +1,72 @@
+"""Users' own condensers, terms, networks, search spaces and data sets, without a change to this code.
+
+`--plugin FILE.py` or `--plugin MODULE` imports it and registers what it names; an installed package does the same by an
+entry point in the group `condensed_memories`. A plugin defines any of
+
+    CONDENSERS = (Recipe(...), Selection(...))      what makes memories
+    PLUS = {"name": ((Term(...),), "text")}         terms that can be added to any recipe
+    NETWORKS = {"Name": function(classes, shape)}   networks to condense on and to train
+    SPACES = {"name": Space(...)}                   search spaces
+    DATASETS = {"name": Source(...)}                data sets
+
+Functions and classes of a plugin are named in every key with a digest of their source.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+GROUP = "condensed_memories"
+NAMES = ("CONDENSERS", "PLUS", "NETWORKS", "SPACES", "DATASETS")
+
+
+def load(named: Sequence[str]) -> None:
+    """Import the plugins named on the command line and those of installed packages, and register what they define.
+
+    Raises:
+        ValueError: one that cannot be found or imported, that defines nothing, or whose names are taken.
+    """
+    for text in named:
+        _register(_imported(text), text)
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        _register(entry.load(), entry.name)
+
+
+def _imported(text: str) -> ModuleType:
+    path = Path(text)
+    try:
+        return _from_file(path) if path.suffix == ".py" else importlib.import_module(text)
+    except Exception as error:  # whatever a user's module may raise
+        raise ValueError(f"cannot import the plugin {text}: {type(error).__name__}: {error}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    if path.stem in sys.modules:
+        raise ImportError(f"a module {path.stem!r} is loaded already: give the file another name")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    # By name, for a class is looked up by the module that it names, and its source by that module's file.
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _register(module: ModuleType, text: str) -> None:
+    from condensers import registry as condensers
+    from scenarios import datasets
+    from search_spaces import registry as networks
+    from search_spaces import spaces
+
+    if not any(hasattr(module, name) for name in NAMES):
+        raise ValueError(f"the plugin {text} defines none of {', '.join(NAMES)}")
+    try:
+        condensers.add(getattr(module, "CONDENSERS", ()), getattr(module, "PLUS", {}))
+        networks.add(getattr(module, "NETWORKS", {}))
+        spaces.add(getattr(module, "SPACES", {}))
+        datasets.add(getattr(module, "DATASETS", {}))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the plugin {text} cannot be registered: {error}") from error
