@@ -18,6 +18,16 @@ with contextlib.suppress(ImportError):  # without numba nothing is compiled
 install_import_hook(["condensers", "search_spaces", "scenarios"], "beartype.beartype")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--plugin", action="append", default=[], help="also run the contract suite over what it registers")
+
+
+def pytest_configure(config):
+    from harness.core.plugins import load
+
+    load(config.getoption("--plugin"))
+
+
 def pytest_runtest_setup(item):
     if item.get_closest_marker("cuda"):
         if not torch.cuda.is_available():

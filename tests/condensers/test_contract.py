@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from condensers.condense import Group, condense
-from condensers.core.recipe import Schedule
+from condensers.core.recipe import Schedule, league_of
 from condensers.memory import check
 from condensers.methods.herding import select
 from condensers.registry import condenser, names
 from condensers.registry import names as registered
 
 from . import reference
+from .core.test_identity import GOLDEN
 
 NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
@@ -56,18 +57,18 @@ def test_the_metadata_says_what_made_it(made, name):
     assert json.loads(json.dumps(metadata)) == metadata
     assert metadata["condenser"] == maker.name == metadata["config"]["condenser"]
     assert maker.name == ("ours" if name == "ddm" else name)
-    assert metadata["separable"] == (name not in COUPLED)
-    assert metadata["trained_on_real"] == (name == "herding-trained")
-    assert metadata["iterations"] == (0 if name in SELECTIONS else 1 if name.startswith("m3d") else 3)
-    assert metadata["league"] == ("open" if name in OPEN else "strict")
+    assert metadata["separable"] == maker.separable("ConvNet-W8-D2")
+    assert metadata["trained_on_real"] == maker.trained_on_real
+    assert metadata["iterations"] == (0 if name in SELECTIONS else maker.schedule(SCHEDULE, 4).iterations)
+    assert metadata["league"] == ("open" if maker.trained_on_real or maker.decoded > 1 else "strict")
     assert metadata["seed"] == metadata["config"]["seed"] == 1
     assert metadata["config"]["groups"] == [[[6, 2, 3], 4]]
     assert metadata["config"]["network"] == "ConvNet-W8-D2"
     assert metadata["stored_per_class"] == 4
-    assert metadata["decoded_per_class"] == (16 if name == "m3d" else 4)
+    assert metadata["decoded_per_class"] == 4 * maker.decoded
     assert set(metadata["cost"]) == {"seconds", "recipes", "flop", "peak_bytes", "hidden_images"}
     assert (metadata["cost"]["flop"] > 0) == (name not in SELECTIONS)
-    assert (metadata["cost"]["hidden_images"] > 0) == (name == "dm-self")
+    assert (metadata["cost"]["hidden_images"] > 0) == (name not in SELECTIONS and maker.networks.trains_on != "nothing")
     assert (metadata["mean"], metadata["std"]) == ([0.3049], [0.3756])
 
 
@@ -89,8 +90,15 @@ def test_all_images_of_a_class_can_be_asked_for(colours, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_batch_norm_couples_classes_and_says_so(name):
-    assert condenser(name).separable("ConvNet-W8-D2") == (name not in COUPLED)
-    assert condenser(name).separable("ConvNet-W8-D2-BN") == (name in {"random", "herding"})
+    apart = condenser(name).separable("ConvNet-W8-D2")
+    assert condenser(name).separable("ConvNet-W8-D2-BN") == (apart and name in SELECTIONS)
+
+
+def test_what_is_derived_is_what_the_papers_say():
+    built_in = [name for name, _ in names() if name in GOLDEN]
+    assert {name for name in built_in if not condenser(name).separable("ConvNet-W8-D2")} == COUPLED
+    assert {name for name in built_in if league_of(condenser(name)) == "open"} == OPEN
+    assert {name for name in built_in if condenser(name).decoded > 1} == {"m3d"}
 
 
 @pytest.mark.parametrize("name", NAMES)
