@@ -39,5 +39,7 @@ class Speed:
     """Images that go through a network of this core at once. Default: as the other commands choose it."""
     out: Path = Path("out/speed")
     """Output folder."""
+    dry_run: bool = False
+    """Print the plan: measurements, and their time."""
     list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print condensers, data sets, networks and protocols."""

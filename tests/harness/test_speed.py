@@ -137,7 +137,7 @@ def measured(tmp_path_factory):
 
 @pytest.fixture
 def frame(measured):
-    return Records(measured / "speed.csv", speed_records.COLUMNS).read()
+    return Records(measured / "speed.csv", speed_records.TurnRow).read()
 
 
 def test_every_competitor_has_a_row_for_each_turn(frame):
@@ -208,7 +208,7 @@ def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
     device = resolve_device("cpu")
 
     def keys(config):
-        return [cell.key(config.repeats, config.seconds) for cell in contest.cells(config, device)]
+        return [cell.key for cell in contest.cells(config, device)]
 
     assert keys(QUICK) == keys(QUICK)
     for other in ({"chunk": 32}, {"repeats": 3}, {"seconds": 1.0}, {"network": "ConvNet-W8-D1"}, {"real_batch": 9}):
@@ -221,7 +221,7 @@ def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
 def test_bfloat16_is_set_against_fp32_alone(tmp_path):
     """On a CPU, whose plain loop knows no other; the real images' branch is what bf16 means."""
     speed.main(replace(QUICK, what=("condense", "train"), precisions=("bf16",), repeats=1, networks=0, out=tmp_path))
-    frame = Records(tmp_path / "speed.csv", speed_records.COLUMNS).read()
+    frame = Records(tmp_path / "speed.csv", speed_records.TurnRow).read()
     plains = ["plain", "plain, memory kept"]
     assert frame["competitor"].tolist() == [*plains, "core", "core at 1 image", "convolutions", *plains]
     assert frame["precision"].tolist() == ["fp32"] * 2 + ["bf16"] * 3 + ["fp32"] * 2
@@ -233,7 +233,7 @@ def test_bfloat16_is_set_against_fp32_alone(tmp_path):
 
 def test_an_alias_is_measured_once():
     config = replace(QUICK, methods=("ours", "ddm"), what=("condense",))
-    assert [cell.method for cell in contest.cells(config, resolve_device("cpu"))] == ["ours"]
+    assert [each.method for each in contest.contests(config, resolve_device("cpu"))] == ["ours"]
 
 
 MISTAKES = {
@@ -279,7 +279,7 @@ def test_help_is_light():
 @pytest.mark.cuda
 def test_cuda_compares_precisions(tmp_path):
     speed.main(replace(QUICK, what=("condense", "train"), device="cuda", out=tmp_path))
-    frame = Records(tmp_path / "speed.csv", speed_records.COLUMNS).read()
+    frame = Records(tmp_path / "speed.csv", speed_records.TurnRow).read()
     assert set(frame[frame["competitor"] == "plain"]["precision"]) == {"fp32", "default"}
     core = frame[frame["competitor"] == "core"]
     assert set(core["precision"]) == {"fp32", "tf32", "bf16"}
