@@ -4,7 +4,7 @@ A row is one network: an architecture trained on a proxy, or on the whole set. I
 that decides its accuracies but rounding (device, threads, chunk), so that machines can share the work.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,10 +118,12 @@ def check(table: Table, split: Dataset, recipe: str) -> None:
         )
 
 
-def adopt(records: Table, table: Table, dataset: str, cells: Collection[str]) -> None:
+def adopt(records: Table, table: Table, dataset: str, cells: Set[str]) -> None:
     """Add to a survey's records what whole-set tables, its own and the published one, have of its cells."""
     for source in (table, published(dataset)):
-        _append(records, source.rows(cells))
+        if rows := source.rows(cells - records.finished()):
+            say(f"{len(rows)} whole-set networks come from {source.path}")
+            _append(records, rows)
 
 
 def read_foreign(path: Path, split: Dataset) -> list[NetworkRow]:

@@ -188,6 +188,19 @@ def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
     assert records.finished() == {key}
 
 
+def test_a_plan_of_evaluate_counts_what_is_left_and_trains_nothing(memory, tmp_path, capsys):
+    config = Evaluate(memories=(memory,), networks=2, epochs=3, out=tmp_path / "scores")
+    evaluate.main(replace(config, dry_run=True))
+    said = capsys.readouterr().out
+    assert "memories   1 to score with 2 networks each, 3 epochs" in said
+    assert f"images     {2 * 445} forward, {2 * 3 * 40} forward and back" in said
+    assert not config.out.exists()
+    evaluate.main(config)
+    assert f"{memory.stem}: " in capsys.readouterr().out
+    evaluate.main(replace(config, dry_run=True))
+    assert "memories   0 to score" in capsys.readouterr().out
+
+
 def test_memories_of_one_seed_share_their_networks_and_no_others(memory):
     setting = scoring._setting(Evaluate(memories=(memory,)))
     own = load_memory(memory)

@@ -157,10 +157,11 @@ def test_the_same_command_again_trains_nothing(finished):
     assert {path: path.read_bytes() for path in finished.out.glob("*.csv")} == before
 
 
-def test_whole_set_rows_come_from_the_table(finished, tmp_path):
+def test_whole_set_rows_come_from_the_table(finished, tmp_path, capsys):
     table = rows_of(finished.out, "whole_digits.csv")
     survey = surveyed(replace(SMALL, proxy=("random",), memories=1, out=tmp_path, whole_table=finished.table.path))
     run(survey, None, 1)
+    assert f"10 whole-set networks come from {finished.table.path}" in capsys.readouterr().out
     whole = rows_of(tmp_path).query("proxy == 'whole'")
     assert sorted(whole["seconds"]) == sorted(table["seconds"]), "they were not trained again"
     assert not (tmp_path / "whole_digits.csv").exists()

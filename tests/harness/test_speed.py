@@ -204,6 +204,17 @@ def test_the_same_command_measures_nothing_again_and_shows_the_table(measured, c
     assert (measured / "speed.png").stat().st_size > 1000
 
 
+def test_a_plan_counts_what_is_left_and_measures_nothing(measured, tmp_path, capsys):
+    speed.main(replace(QUICK, out=measured, dry_run=True))
+    assert "0 measurements to be made: 0 s" in capsys.readouterr().out
+    speed.main(replace(QUICK, out=tmp_path / "new", seconds=4.0, dry_run=True))
+    said = capsys.readouterr().out
+    assert "what train, dataset digits, method evaluation, IPC 2, competitors 4" in said
+    # Two repeats and a quarter to warm up, for 5, 4, 2 and 3 competitors.
+    assert f"4 measurements to be made: {(5 + 4 + 2 + 3) * 2.25 * 4 / 60:.0f} min" in said
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
     device = resolve_device("cpu")
 
