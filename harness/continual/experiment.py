@@ -15,7 +15,8 @@ from harness.core import memories
 from harness.core.devices import name_of, resolve_device, set_precision
 from harness.core.progress import say
 from harness.core.protocols import Protocol, protocol_for
-from harness.core.records import COLUMNS, Records
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, schedule_of, training_of
 from scenarios.buffers import class_share
@@ -69,9 +70,9 @@ class Experiment:
         return self.dataset.to(self.device)
 
     @cached_property
-    def records(self) -> Records:
+    def records(self) -> Records[ScoreRow]:
         """The CSV of the experiment."""
-        return Records(self.out / "results.csv", COLUMNS)
+        return Records(self.out / "results.csv", ScoreRow)
 
     def step_classes(self, order: int) -> list[list[int]]:
         """The classes of every step of a class order."""

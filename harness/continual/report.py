@@ -1,22 +1,24 @@
 """What a continual experiment shows for its rows: forgetting, a figure, and a table on the terminal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from harness.core.progress import say
 from harness.core.records import Records
+from harness.core.schema import ScoreRow
 from harness.core.seeds import key_of
 from harness.evidence.figures import continual_curve
 from harness.evidence.statistics import format_table, interval, summary
 from scenarios.strategies import forgetting, mean_forgetting
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from harness.continual.experiment import Experiment
 
 
-def add_history(records: Records, cells: Sequence[str]) -> None:
+def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
     """Add what needs all steps of one memory, as a cell of its own: forgetting, and the mean accuracy over steps.
 
     Args:
@@ -26,28 +28,28 @@ def add_history(records: Records, cells: Sequence[str]) -> None:
     key = key_of({"history": list(cells)})
     if key in records.finished():
         return
-    frame = records.read()
-    rows = frame[frame["cell"].isin(cells)]
-    records.append([row for _, network in rows.groupby("network_replicate") for row in _history(network, key)])
+    rows = records.rows(cells)
+    replicates = sorted({row.network_replicate for row in rows})
+    records.append([row for replicate in replicates for row in _history(rows, replicate, key)])
 
 
-def _history(network: "pd.DataFrame", key: str) -> list[dict[str, object]]:
+def _history(rows: Sequence[ScoreRow], replicate: int, key: str) -> list[ScoreRow]:
     """Rows of one network replicate at the last step."""
-    last = network[network["step"] == network["step"].max()].iloc[0].to_dict()
-    ours, theirs = (_accuracies(network, prefix) for prefix in ("", "avalanche_"))
+    own = sorted((row for row in rows if row.network_replicate == replicate), key=lambda row: row.step)
+    ours, theirs = (_accuracies(own, prefix) for prefix in ("", "avalanche_"))
     values = {
         "forgetting": mean_forgetting(ours),
         "avalanche_forgetting": forgetting(theirs),
-        "average_incremental_accuracy": network.loc[network["metric"] == "accuracy", "value"].mean(),
+        "average_incremental_accuracy": np.mean([row.value for row in own if row.metric == "accuracy"]),
     }
-    shared = last | {"cell": key, "seconds": 0.0}
-    return [shared | {"metric": metric, "value": value} for metric, value in values.items()]
+    last = replace(own[-1], cell=key, seconds=0.0)
+    return [replace(last, metric=metric, value=value) for metric, value in values.items()]
 
 
-def _accuracies(network: "pd.DataFrame", prefix: str) -> list[list[float]]:
+def _accuracies(network: Sequence[ScoreRow], prefix: str) -> list[list[float]]:
     """Accuracy on the classes of each step (second index) after each step (first index)."""
-    by_step = {(row.step, row.metric): row.value for row in network.itertuples()}
-    steps = range(1, network["step"].max() + 1)
+    by_step = {(row.step, row.metric): row.value for row in network}
+    steps = range(1, network[-1].step + 1)
     return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
 
 

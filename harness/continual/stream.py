@@ -9,31 +9,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 
-import torch
 from avalanche.benchmarks import CLScenario
 from torch import nn
 
 from condensers.device import draws
+from condensers.device.networks import new_network
 from condensers.device.training import predict
 from condensers.memory import Memory
 from harness.continual.experiment import WHOLE, Experiment
 from harness.continual.report import add_history
 from harness.core import memories
+from harness.core.cells import Cell, Work, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
-from harness.core.queue import Job, run_jobs
 from harness.core.records import provenance
+from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import key_of
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
-from search_spaces.registry import build, identity_of
+from search_spaces.costs import cost
+from search_spaces.registry import identity_of
 
 
 @dataclass(frozen=True)
 class Score:
-    """One score cell: the networks of one memory at one step."""
+    """What a score cell is about: the networks of one memory at one step."""
 
     condenser: str
     order: int
@@ -49,12 +53,12 @@ def sources(experiment: Experiment) -> list[str]:
 
 def configs(experiment: Experiment) -> set[str]:
     """Values of the `config` column that belong to the experiment."""
-    return {cell.config for cell in score_cells(experiment, 0)}
+    return {score.config for score in scores(experiment, 0)}
 
 
-def score_cells(experiment: Experiment, order: int) -> list[Score]:
-    """The score cells of one class order, condenser by condenser, step by step."""
-    return [cell for name in sources(experiment) for cell in _scores_of(experiment, name, order)]
+def scores(experiment: Experiment, order: int) -> list[Score]:
+    """The scores of one class order, condenser by condenser, step by step."""
+    return [score for name in sources(experiment) for score in _scores_of(experiment, name, order)]
 
 
 def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
@@ -103,43 +107,56 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
     )
 
 
+def cells(experiment: Experiment) -> list[Cell]:
+    """The score cells of all orders in turn: workers that start together condense different ones at once."""
+    by_order = [scores(experiment, order) for order in range(experiment.orders)]
+    return [_cell(experiment, score) for together in zip(*by_order, strict=True) for score in together]
+
+
 def run(experiment: Experiment) -> None:
     """Run every cell that is not in the records, sharing the folder with other processes that do the same."""
-    by_order = [score_cells(experiment, order) for order in range(experiment.orders)]
-    # All orders in turn: workers that start together condense different ones at once.
-    cells = {cell.key: cell for together in zip(*by_order, strict=True) for cell in together}
-    run_jobs(
-        jobs=[Job(cell.key, _shown(cell)) for cell in cells.values()],
-        execute=lambda job: _run_cell(experiment, cells[job.cell]),
-        records=experiment.records,
+    run_cells(
+        cells(experiment),
+        experiment.records,
         study="continual",
         storage=experiment.storage,
         workers=experiment.workers,
+        number=lambda rows: fmean(row.value for row in rows if row.metric == "accuracy"),
     )
-    for order in by_order:
+    for order in range(experiment.orders):
         for name in sources(experiment):
-            add_history(experiment.records, [cell.key for cell in order if cell.condenser == name])
+            add_history(experiment.records, [score.key for score in _scores_of(experiment, name, order)])
 
 
-def _shown(cell: Score) -> dict[str, str | int | float]:
-    return {"condenser": cell.condenser, "order": cell.order, "step": cell.step}
+def _cell(experiment: Experiment, score: Score) -> Cell:
+    shown = {"condenser": score.condenser, "order": score.order, "step": score.step}
+    return Cell(score.key, shown, partial(_work, experiment, score), _cost(experiment, score))
 
 
-def _run_cell(experiment: Experiment, cell: Score) -> float:
-    """Score a memory, made first if need be. Returns the cell's accuracy, nan while another process is at either."""
-    with experiment.records.claim(cell.key) as mine:
-        if mine and _ensure(experiment, cell):
-            experiment.records.append(_score(experiment, cell, _memory_of(experiment, cell)))
-    rows = experiment.records.read()
-    return rows[(rows["cell"] == cell.key) & (rows["metric"] == "accuracy")]["value"].mean()
+def _cost(experiment: Experiment, score: Score) -> Work:
+    """Of training and testing; ours and Avalanche both test."""
+    groups = experiment.groups(score.order)[: score.step]
+    seen = sum(len(group.classes) for group in groups)
+    if score.condenser == WHOLE:
+        epochs, images = experiment.whole.epochs, len(experiment.dataset.train) * seen // experiment.dataset.classes
+    else:
+        epochs, images = experiment.training.epochs, seen * groups[-1].ipc
+    tested = 2 * len(experiment.dataset.test) * seen // experiment.dataset.classes
+    flop = cost(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
+    return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
 
-def _ensure(experiment: Experiment, cell: Score) -> bool:
+def _work(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
+    """Score a memory, made first if need be; None while another process makes it."""
+    return _rows(experiment, score, _memory_of(experiment, score)) if _ensure(experiment, score) else None
+
+
+def _ensure(experiment: Experiment, score: Score) -> bool:
     """Make the memories of the cell's order, unless it needs none; False while another live process does."""
-    plan = memory_plan(experiment, cell.order)
-    if cell.condenser not in plan.names:
+    plan = memory_plan(experiment, score.order)
+    if score.condenser not in plan.names:
         return True
-    progress, origin = _condensing(plan, cell.order), provenance(name_of(experiment.device), experiment.precision)
+    progress, origin = _condensing(plan, score.order), provenance(name_of(experiment.device), experiment.precision)
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
 
 
@@ -149,61 +166,65 @@ def _condensing(plan: memories.Plan, order: int) -> Iterator[Callable[[int], obj
         yield shown.update
 
 
-def _memory_of(experiment: Experiment, cell: Score) -> Memory:
+def _memory_of(experiment: Experiment, score: Score) -> Memory:
     for file in experiment.files:
-        if file.name == cell.condenser:
+        if file.name == score.condenser:
             return file.memory
-    if cell.condenser == WHOLE:
+    if score.condenser == WHOLE:
         train = experiment.dataset.train
         return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
-    return memory_plan(experiment, cell.order).load(cell.condenser, experiment.dataset)
+    return memory_plan(experiment, score.order).load(score.condenser, experiment.dataset)
 
 
-def _score(experiment: Experiment, cell: Score, memory: Memory) -> list[dict[str, object]]:
+def _rows(experiment: Experiment, score: Score, memory: Memory) -> list[ScoreRow]:
     """Train and test all networks of a cell; one row per network and metric."""
-    whole = cell.condenser == WHOLE
-    bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
-    training = experiment.whole if whole else experiment.training
-    stream = continual_stream(experiment.dataset, experiment.steps, cell.order)
+    stream = continual_stream(experiment.dataset, experiment.steps, score.order)
     started = time.perf_counter()
-    with bar(training.epochs * experiment.networks, f"{cell.condenser}, order {cell.order}, step {cell.step}") as shown:
+    values = _tested(experiment, score, memory, stream)
+    row = _row_maker(experiment, score, memory, (time.perf_counter() - started) / experiment.networks)
+    return [
+        row(network_replicate=replicate, metric=metric, value=value)
+        for replicate, metrics in enumerate(values)
+        for metric, value in metrics.items()
+    ]
+
+
+def _tested(experiment: Experiment, score: Score, memory: Memory, stream: CLScenario) -> list[dict[str, float]]:
+    """The metrics of every network of a cell."""
+    whole = score.condenser == WHOLE
+    bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
+    training, seed = experiment.whole if whole else experiment.training, partial(experiment.network_seed, score.order)
+    said = f"{score.condenser}, order {score.order}, step {score.step}"
+    with bar(training.epochs * experiment.networks, said) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
-            make_network=lambda step, replicate: _network(experiment, cell.order, step + 1, replicate),
-            make_seed=lambda step, replicate: experiment.network_seed(cell.order, step + 1, replicate),
+            make_network=lambda step, replicate: _network(experiment, seed(step + 1, replicate)),
+            make_seed=lambda step, replicate: seed(step + 1, replicate),
             replicates=experiment.networks,
             training=training,
             device=experiment.device,
             eval_mb_size=training.chunk,
             progress=shown.update,
         )
-        for experience in stream.train_stream[: cell.step - 1]:
+        for experience in stream.train_stream[: score.step - 1]:
             strategy.observe(experience)
-        strategy.train(stream.train_stream[cell.step - 1])
-        values = [_values(experiment, cell, strategy, stream, replicate) for replicate in range(experiment.networks)]
-    shared = _shared_row(experiment, cell, memory) | {"seconds": (time.perf_counter() - started) / experiment.networks}
-    return [
-        shared | {"network_replicate": replicate, "metric": metric, "value": value}
-        for replicate, metrics in enumerate(values)
-        for metric, value in metrics.items()
-    ]
+        strategy.train(stream.train_stream[score.step - 1])
+        return [_values(experiment, score, strategy, stream, replicate) for replicate in range(experiment.networks)]
 
 
-def _network(experiment: Experiment, order: int, step: int, replicate: int) -> nn.Module:
-    network = build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
-    network = network.to(device=experiment.device, memory_format=torch.channels_last)
-    draws.draw_network(network, draws.key_of(experiment.network_seed(order, step, replicate), "weights"))
-    return network
+def _network(experiment: Experiment, seed: int) -> nn.Module:
+    dataset, key = experiment.dataset, draws.key_of(seed, "weights")
+    return new_network(experiment.schedule.network, dataset.classes, dataset.shape, experiment.device, key)
 
 
 def _values(
-    experiment: Experiment, cell: Score, strategy: RetrainFromMemory, stream: CLScenario, replicate: int
+    experiment: Experiment, score: Score, strategy: RetrainFromMemory, stream: CLScenario, replicate: int
 ) -> dict[str, float]:
     """Our accuracies of one network, and Avalanche's beside them."""
-    steps, test = experiment.step_classes(cell.order)[: cell.step], experiment.on_device.test
+    steps, test = experiment.step_classes(score.order)[: score.step], experiment.on_device.test
     seen = test.of_classes([label for classes in steps for label in classes])
     predictions = predict(strategy.networks[replicate], seen, experiment.training.chunk)
-    theirs = strategy.evaluate(replicate, stream.test_stream[: cell.step])
+    theirs = strategy.evaluate(replicate, stream.test_stream[: score.step])
     ours = accuracy_by_step(predictions, seen.labels, steps)
     return {
         "accuracy": accuracy_on(predictions, seen.labels, [label for classes in steps for label in classes]),
@@ -213,28 +234,31 @@ def _values(
     }
 
 
-def _shared_row(experiment: Experiment, cell: Score, memory: Memory) -> dict[str, object]:
-    seen = [label for classes in experiment.step_classes(cell.order)[: cell.step] for label in classes]
+def _row_maker(experiment: Experiment, score: Score, memory: Memory, seconds: float) -> Callable[..., ScoreRow]:
+    """What makes a row of a cell, given its `network_replicate`, `metric` and `value`."""
+    seen = [label for classes in experiment.step_classes(score.order)[: score.step] for label in classes]
     share = memory.of_classes(seen).per_class
-    if cell.condenser != WHOLE:
+    if score.condenser != WHOLE:
         share = min(share, class_share(len(seen), experiment.per_class, experiment.max_size))
     decoded = memory.metadata.get("decoded_per_class", share) // memory.metadata.get("stored_per_class", share)
-    return {
-        "cell": cell.key,
-        "dataset": experiment.dataset.name,
-        "dataset_checksum": experiment.dataset.checksum,
-        "condenser": cell.condenser,
-        "config": cell.config,
-        "ipc_stored": share,
-        "ipc_decoded": share * max(1, decoded),
-        "trained_on_real": bool(memory.metadata.get("trained_on_real")),
-        "steps": experiment.steps,
-        "class_order": cell.order,
-        "memory_replicate": 0,
-        "step": cell.step,
-        "classes_seen": len(seen),
-        "protocol": experiment.protocol,
-        "chunk": experiment.training.chunk,
-        "memory_checksum": memory.checksum,
-        **provenance(name_of(experiment.device), experiment.precision),
-    }
+    origin = provenance(name_of(experiment.device), experiment.precision)
+    return partial(
+        ScoreRow,
+        cell=score.key,
+        dataset=experiment.dataset.name,
+        dataset_checksum=experiment.dataset.checksum,
+        condenser=score.condenser,
+        config=score.config,
+        ipc_stored=share,
+        ipc_decoded=share * max(1, decoded),
+        trained_on_real=bool(memory.metadata.get("trained_on_real")),
+        steps=experiment.steps,
+        class_order=score.order,
+        memory_replicate=0,
+        step=score.step,
+        classes_seen=len(seen),
+        seconds=seconds,
+        protocol=experiment.protocol,
+        origin=Provenance(chunk=experiment.training.chunk, **origin),
+        memory_checksum=memory.checksum,
+    )

@@ -127,10 +127,10 @@ class Plan:
         """Lockstep iterations that `ensure` still has to do."""
         return sum(
             iterations([registry.condenser(name) for name in names], groups, self.schedule)
-            for groups, names in self._lockstep(self.missing())
+            for groups, names in self.lockstep(self.missing())
         )
 
-    def _lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
+    def lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
@@ -163,7 +163,7 @@ def ensure(
         if not mine:
             return False
         with progress as advance:
-            for groups, names in plan._lockstep(ranks.agree(plan.missing())):
+            for groups, names in plan.lockstep(ranks.agree(plan.missing())):
                 _make(plan, dataset, groups, names, advance, origin, ranks)
     return True
 

@@ -52,9 +52,14 @@ class Job:
     params: Mapping[str, str | int | float]
     also: tuple[str, ...] = ()
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The keys of all its cells."""
+        return self.cell, *self.also
+
     def done(self, finished: AbstractSet[str]) -> bool:
         """Whether all its cells are among the finished ones."""
-        return finished >= {self.cell, *self.also}
+        return finished >= set(self.cells)
 
 
 def run_jobs(

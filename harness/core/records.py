@@ -1,4 +1,4 @@
-"""Records are the truth: one CSV per experiment, one row per (cell, step, network, metric).
+"""Records are the truth: one CSV per experiment, whose rows are all of one dataclass.
 
 A cell is what runs as one: its rows appear together or not at all, so a run can be killed at any moment and
 started again, and several processes can share one folder.
@@ -12,115 +12,58 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
 from condensers.device.files import atomic_write, one_line_errors
 from harness.core.paths import ROOT
+from harness.core.schema import AnyRow, Column, columns, parse, values
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Where a row comes from: what `provenance` gives, and the chunk.
-PROVENANCE = ("device", "precision", "backend", "threads", "chunk", "commit", "versions")
-# The schema of scores: class order, memory replicate and network replicate are told apart.
-COLUMNS = (
-    "cell",
-    "dataset",
-    "dataset_checksum",
-    "condenser",
-    "config",
-    "ipc_stored",
-    "ipc_decoded",
-    "trained_on_real",
-    "steps",
-    "class_order",
-    "memory_replicate",
-    "network_replicate",
-    "step",
-    "classes_seen",
-    "metric",
-    "value",
-    "seconds",
-    "protocol",
-    *PROVENANCE,
-    "memory_checksum",
-)
-# Text whatever it looks like: a commit of digits only is not a number, nor is the checksum "12e4".
-TEXT_COLUMNS = frozenset(
-    {
-        "cell",
-        "dataset",
-        "dataset_checksum",
-        "condenser",
-        "config",
-        "metric",
-        "protocol",
-        "device",
-        "precision",
-        "backend",
-        "commit",
-        "versions",
-        "memory_checksum",
-        # of surveys and searches
-        "space",
-        "architecture",
-        "norm",
-        "activation",
-        "pooling",
-        "proxy",
-        "recipe",
-        "status",
-        "sampler",
-        "best",
-        # of measurements of speed
-        "what",
-        "method",
-        "network",
-        "competitor",
-        "unit",
-        "machine",
-    }
-)
 PAUSE = 1.0  # seconds between two looks at what other processes do
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 
 
-class Records:
+class Records(Generic[AnyRow]):
     """The CSV of one experiment.
 
     Args:
         path: the file; it and its folder are made when the first cell is claimed or appended.
-        columns: the schema, in file order; `cell` is one of them.
+        row_type: the dataclass of its rows: its columns, their order and their kinds. `cell` is one of them.
+
+    Raises:
+        ValueError: columns without `cell`, or two of one name.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        if "cell" not in columns or len(set(columns)) < len(columns):
-            raise ValueError(f"columns must be distinct and hold 'cell', not {', '.join(columns)}")
+    def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
         self.path = Path(path)
-        self.columns = tuple(columns)
+        self.row_type = row_type
+        self.columns = tuple(column.name for column in columns(row_type))
+        if "cell" not in self.columns or len(set(self.columns)) < len(self.columns):
+            raise ValueError(f"columns must be distinct and hold 'cell', not {', '.join(self.columns)}")
         self._stamp: tuple[int, ...] | None = None
         self._lines: list[list[str]] = []
         self._frame: pd.DataFrame | None = None
 
-    def append(self, rows: Sequence[Mapping[str, object]]) -> None:
+    def append(self, rows: Sequence[AnyRow]) -> None:
         """Add every row of a finished cell at once; a cell that is in the file already is left as it is.
 
         Args:
-            rows: all rows of one or more cells. Values are text, whole numbers, floats (kept exactly), truth
-                values, None (an empty field), or numpy and torch scalars of these.
+            rows: all rows of one or more cells.
 
         Raises:
-            TypeError: a value is no such scalar.
-            ValueError: a row lacks a column or has an unknown one, the file is damaged or has another schema,
-                or the folder cannot be written.
+            TypeError: a row of another type, or a value that is not of its column's kind.
+            ValueError: text with a line break, the file is damaged or has another schema, or the folder cannot be
+                written.
         """
         lines = [self._fields(row) for row in rows]
         with self.lock("append"):
@@ -136,9 +79,19 @@ class Records:
 
         lines = self._current()
         if self._frame is None:
-            by_column = zip(self.columns, zip(*lines, strict=True) if lines else [()] * len(self.columns), strict=True)
-            self._frame = pd.DataFrame({name: self._typed(name, texts) for name, texts in by_column})
+            texts = zip(*lines, strict=True) if lines else [()] * len(self.columns)
+            by_column = zip(columns(self.row_type), texts, strict=True)
+            self._frame = pd.DataFrame({column.name: self._series(column, fields) for column, fields in by_column})
         return self._frame.copy()
+
+    def rows(self, cells: Collection[str] | None = None) -> list[AnyRow]:
+        """Every row, or those of some cells, in the order of the file.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        cell, lines = self.columns.index("cell"), enumerate(self._current(), start=2)
+        return [self._row(number, line) for number, line in lines if cells is None or line[cell] in cells]
 
     def finished(self) -> set[str]:
         """The cells in the file.
@@ -216,9 +169,10 @@ class Records:
         for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
-    def _fields(self, row: Mapping[str, object]) -> list[str]:
-        _check_columns("a row", self.columns, list(row), "every row has the columns of its file")
-        return [_field(name, row[name]) for name in self.columns]
+    def _fields(self, row: AnyRow) -> list[str]:
+        if type(row) is not self.row_type:
+            raise TypeError(f"the rows of {self.path} are of type {self.row_type.__name__}, not {row!r}")
+        return [column.text(value) for column, value in zip(columns(self.row_type), values(row), strict=True)]
 
     def _current(self) -> list[list[str]]:
         """The lines of the file, parsed again only if it is another one than the last time, as after every append."""
@@ -260,21 +214,25 @@ class Records:
                 raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
             yield fields
 
-    def _typed(self, name: str, texts: Sequence[str]) -> list[object]:
-        """The values of a column: text, or truth values, or numbers, all of one kind."""
-        if name in TEXT_COLUMNS:
+    def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
+        # pandas takes a whole number that is missing for nan, and then the others of its column for floats.
+        if column.kind is str:
             return list(texts)
-        # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
-        for kind in (_truth, int):
-            with suppress(ValueError):
-                return [kind(text) for text in texts]
-        return [self._number(name, text, number) for number, text in enumerate(texts, start=2)]
+        return [math.nan if value is None else value for value in self._values(column, texts)]
 
-    def _number(self, name: str, text: str, line: int) -> float:
+    def _values(self, column: Column, texts: Iterable[str]) -> Iterator[object]:
+        """The values of a column, line by line."""
+        for number, text in enumerate(texts, start=2):
+            try:
+                yield column.value(text)
+            except ValueError as error:
+                raise self._damage(number, str(error)) from error
+
+    def _row(self, number: int, line: Sequence[str]) -> AnyRow:
         try:
-            return float(text) if text else math.nan
+            return parse(self.row_type, line)
         except ValueError as error:
-            raise self._damage(line, f"its {name} is {text!r}, which is no number") from error
+            raise self._damage(number, str(error)) from error
 
     def _damage(self, line: int, what: str) -> ValueError:
         return ValueError(f"{self.path} is damaged at line {line}: {what}; delete the rows of its cell to run it again")
@@ -301,31 +259,14 @@ def _check_columns(what: str, wanted: Sequence[str], given: Sequence[str], advic
         raise ValueError(f"{what} {' and '.join(said)}; {advice}")
 
 
-def _field(name: str, value: object) -> str:
-    value = value.item() if hasattr(value, "item") else value
-    if value is None:
-        return ""
-    if not isinstance(value, str | int | float):
-        raise TypeError(f"column {name!r} cannot hold {value!r}: give text, a number, a truth value or None")
-    # One line per row: damage can then be named by its line, and lines can be counted and compared.
-    text = repr(float(value)) if isinstance(value, float) else str(value)
-    if text.splitlines() not in ([], [text]):
-        raise ValueError(f"column {name!r} cannot hold a line break: {text!r}")
-    return text
-
-
 def _encode(lines: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode()
 
 
-def _truth(text: str) -> bool:
-    return bool(("False", "True").index(text))
-
-
 def provenance(device: str, precision: str) -> dict[str, object]:
-    """Where a row comes from, as columns.
+    """Where a row or a memory comes from: what `Provenance` holds beside the chunk.
 
     Args:
         device: what the cell ran on, e.g. `cpu` or `cuda NVIDIA H200`; starts with the kind.

@@ -24,3 +24,5 @@ class Evaluate(Common):
     """Score on that many held-out training images per class instead of the test set."""
     out: Path = Path("out/evaluate")
     """Output folder."""
+    dry_run: bool = False
+    """Print the plan: memories, images, FLOPs, memory and time on this device."""

@@ -1,28 +1,33 @@
 """What `harness.evaluate` does: one cell per memory, one row per network."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import nn
 
 from condensers.device import draws
+from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train_all
 from condensers.memory import Memory, read_metadata
 from harness.core import memories
+from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.estimates import print_estimate
 from harness.core.progress import bar, say
 from harness.core.protocols import protocol_for
-from harness.core.records import COLUMNS, PAUSE, Records, provenance
+from harness.core.records import Records, provenance
+from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import key_of, seed_of
 from harness.core.settings import label_of, network_of, training_of
 from harness.evaluate.comparison import Scored, check, format_table, making, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import Dataset, load
-from search_spaces.registry import build, identity_of
+from search_spaces.costs import cost
+from search_spaces.registry import identity_of
 
 
 @dataclass(frozen=True)
@@ -46,27 +51,34 @@ def score(config: Evaluate) -> None:
     if config.networks < 1:
         raise ValueError(f"--networks is {config.networks}; give at least 1")
     setting = _setting(config)
-    records = Records(config.out / "results.csv", COLUMNS)
+    records = Records(config.out / "results.csv", ScoreRow)
     # All are read before the first is trained on: a bad file is said at once.
     stored = [memories.read(path, setting.dataset) for path in dict.fromkeys(config.memories)]
     check(stored)
-    scored = [Scored(memory, _scored(setting, memory, records)) for memory in stored]
-    say(format_table(table(scored), setting.networks))
-    say(f"rows: {records.path}")
+    cells = [cell_of(setting, memory) for memory in stored]
+    if config.dry_run:
+        return _print_plan(setting, unfinished(cells, records))
+    run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))
+    values = [[row.value for row in records.rows({cell.key})] for cell in cells]
+    say(format_table(table([Scored(*one) for one in zip(stored, values, strict=True)]), setting.networks))
+    return say(f"rows: {records.path}")
 
 
-def _scored(setting: Setting, stored: memories.Stored, records: Records) -> list[float]:
-    """The accuracies of the networks trained on a memory, here or by another process that shares the folder."""
-    key = _key(setting, stored)
-    while key not in records.finished():
-        with records.claim(key) as mine:
-            if mine:
-                records.append(_rows(setting, stored, key))
-            else:
-                time.sleep(PAUSE)
-    values = records.read().query("cell == @key")["value"].tolist()
-    say(f"{stored.name}: {100 * fmean(values):.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})")
-    return values
+def _print_plan(setting: Setting, left: Sequence[Cell]) -> None:
+    dataset, work = setting.dataset, sum((cell.cost for cell in left), Work())
+    say(f"memories   {len(left)} to score with {setting.networks} networks each, {setting.training.epochs} epochs")
+    print_estimate(work, [setting.network], dataset, setting.training, setting.device)
+
+
+def cell_of(setting: Setting, stored: memories.Stored) -> Cell:
+    """The networks that are trained on one memory."""
+    key, dataset = _key(setting, stored), setting.dataset
+    work = Work.of(
+        cost(setting.network, dataset.classes, dataset.shape).flops,
+        forward=setting.networks * len(dataset.test),
+        trained=setting.networks * setting.training.epochs * len(stored.memory),
+    )
+    return Cell(key, {"memory": stored.name}, partial(_rows, setting, stored, key), work)
 
 
 def _setting(config: Evaluate) -> Setting:
@@ -123,33 +135,41 @@ def network_seeds(setting: Setting, memory: Memory) -> list[int]:
     return [seed_of(setting.dataset.name, setting.seed, *own, "network", number) for number in range(setting.networks)]
 
 
-def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
+def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[ScoreRow]:
     started = time.perf_counter()
     with bar(setting.networks * setting.training.epochs, stored.name) as shown:
         values = _accuracies(setting, stored.memory, shown.update)
+    seconds = (time.perf_counter() - started) / setting.networks
+    said = ", ".join(f"{100 * value:.1f}" for value in values)
+    say(f"{stored.name}: {100 * fmean(values):.1f} % ({said})")
+    row = _row_maker(setting, stored, key, seconds)
+    return [row(network_replicate=number, value=value) for number, value in enumerate(values)]
+
+
+def _row_maker(setting: Setting, stored: memories.Stored, key: str, seconds: float) -> Callable[..., ScoreRow]:
+    """What makes a row of a cell, given its `network_replicate` and `value`."""
     metadata, per_class = stored.memory.metadata, stored.memory.per_class
-    shared = {
-        "cell": key,
-        "dataset": setting.dataset.name,
-        "dataset_checksum": setting.dataset.checksum,
-        "condenser": metadata.get("condenser", stored.name),
-        "config": key_of({"making": making(stored), **_described(setting)}),
-        "ipc_stored": per_class,
-        "ipc_decoded": metadata.get("decoded_per_class", per_class),
-        "trained_on_real": bool(metadata.get("trained_on_real")),
-        "steps": 1,
-        "class_order": 0,
-        "memory_replicate": metadata.get("memory_replicate", 0),
-        "step": 1,
-        "classes_seen": setting.dataset.classes,
-        "metric": f"accuracy of {setting.network}",
-        "seconds": (time.perf_counter() - started) / setting.networks,
-        "protocol": setting.protocol,
-        "chunk": setting.training.chunk,
-        "memory_checksum": stored.memory.checksum,
-        **provenance(name_of(setting.device), setting.precision),
-    }
-    return [shared | {"network_replicate": number, "value": value} for number, value in enumerate(values)]
+    return partial(
+        ScoreRow,
+        cell=key,
+        dataset=setting.dataset.name,
+        dataset_checksum=setting.dataset.checksum,
+        condenser=metadata.get("condenser", stored.name),
+        config=key_of({"making": making(stored), **_described(setting)}),
+        ipc_stored=per_class,
+        ipc_decoded=metadata.get("decoded_per_class", per_class),
+        trained_on_real=bool(metadata.get("trained_on_real")),
+        steps=1,
+        class_order=0,
+        memory_replicate=metadata.get("memory_replicate", 0),
+        step=1,
+        classes_seen=setting.dataset.classes,
+        metric=f"accuracy of {setting.network}",
+        seconds=seconds,
+        protocol=setting.protocol,
+        origin=Provenance(chunk=setting.training.chunk, **provenance(name_of(setting.device), setting.precision)),
+        memory_checksum=stored.memory.checksum,
+    )
 
 
 def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], object]) -> list[float]:
@@ -157,14 +177,10 @@ def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], obje
     test = setting.dataset.test.to(setting.device)
     decoded = memory.decoded()
     images, labels = decoded.images.to(setting.device), decoded.labels.to(setting.device)
-    seeds = network_seeds(setting, memory)
-    networks = [_network(setting, seed) for seed in seeds]
+    seeds, dataset = network_seeds(setting, memory), setting.dataset
+    networks = [
+        new_network(setting.network, dataset.classes, dataset.shape, setting.device, draws.key_of(seed, "weights"))
+        for seed in seeds
+    ]
     train_all(networks, images, labels, setting.training, seeds, progress)
     return [accuracy(network, test, setting.training.chunk) for network in networks]
-
-
-def _network(setting: Setting, seed: int) -> nn.Module:
-    network = build(setting.network, setting.dataset.classes, setting.dataset.shape)
-    network = network.to(device=setting.device, memory_format=torch.channels_last)
-    draws.draw_network(network, draws.key_of(seed, "weights"))
-    return network

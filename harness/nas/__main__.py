@@ -18,16 +18,15 @@ def main(config: Nas) -> None:
     """Run the command. Raises ValueError for whatever a user can get wrong."""
     from harness.nas.survey import prepare
 
-    survey = prepare(config)
+    survey, wanted = prepare(config), (config.search, config.trials, config.searches)
     if config.dry_run:
-        from harness.nas.cost import print_plan
+        from harness.nas.cost import print_plan, print_searches
 
-        return print_plan(survey)
+        return print_searches(survey, *wanted) if config.search else print_plan(survey)
     if config.search:
         from harness.nas.search import run_searches
         from harness.nas.search_report import report_searches
 
-        wanted = config.search, config.trials, config.searches
         return report_searches(survey, run_searches(survey, *wanted, config.storage, config.workers))
     from harness.nas.candidates import run
     from harness.nas.verdict import report

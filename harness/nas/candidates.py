@@ -1,37 +1,37 @@
-"""The cells of a survey, and how they are run: one network each, trained on one proxy or on the whole set."""
+"""The candidates of a survey and their cells: one network each, trained on one proxy or on the whole set."""
 
 import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from condensers.condense import Group
-from condensers.device import draws
+from condensers.device import draws, networks
 from condensers.device.training import accuracy, train
 from condensers.memory import Memory
 from harness.core import memories
+from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, RECIPES, WHOLE
-from harness.core.queue import Job, run_jobs
 from harness.core.records import PAUSE, provenance
+from harness.core.schema import Provenance
 from harness.core.seeds import key_of
 from harness.nas import tables
 from harness.nas.proxies import Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
 from harness.nas.survey import Survey
-from search_spaces.registry import build
+from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One network; `config` is what the cells of one proxy and memory share."""
+class Candidate:
+    """One network; `config` is what the candidates of one proxy and memory share."""
 
     architecture: Architecture
     proxy: Proxy
@@ -53,25 +53,15 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
         ValueError: a CSV that does not belong, or a storage that cannot be used.
     """
     make_memories(survey)
-    every = cells(survey, proxies(survey))
-    by_key = {cell.key: cell for cell in every}
+    every = cells(survey, candidates(survey, proxies(survey)))
+    keys = {cell.key for cell in every}
     for path in merged:
-        tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, by_key)
-    tables.adopt(survey.records, survey.table, survey.dataset.name, by_key)
-    say(f"{len(every)} networks, {len(by_key.keys() - survey.records.finished())} of them to be trained")
-    with bar(len(every), "training", unit="network") as shown:
-
-        def execute(job: Job) -> float:
-            values = []
-            for key in (job.cell, *job.also):
-                values.append(_execute(survey, by_key[key]))
-                if not shown.disable:
-                    # Other workers' networks count too.
-                    shown.update(len(by_key.keys() & survey.records.finished()) - shown.n)
-            return values[-1]
-
-        run_jobs(_jobs(every), execute, survey.records, f"nas-{survey.dataset.name}", storage, workers)
-    return set(by_key)
+        tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, keys)
+    tables.adopt(survey.records, survey.table, survey.dataset.name, keys)
+    say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
+    study = f"nas-{survey.dataset.name}"
+    run_cells(every, survey.records, study, storage, workers, lambda rows: rows[0].validation_accuracy)
+    return keys
 
 
 def make_memories(survey: Survey) -> None:
@@ -135,8 +125,8 @@ def _memories(survey: Survey, name: str) -> list[tuple[int, Memory]]:
     ]
 
 
-def cells(survey: Survey, sources: Sequence[Proxy]) -> list[Cell]:
-    """The cells of a survey in the order in which they are run, so that early ones can be compared with each other.
+def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:
+    """The networks of a survey in the order in which they are run, so that early ones can be compared with each other.
 
     Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
     """
@@ -151,7 +141,7 @@ def cells(survey: Survey, sources: Sequence[Proxy]) -> list[Cell]:
     further = range(1, survey.whole_replicates)
     order += [(architecture, whole, replicate) for architecture in survey.architectures for replicate in further]
     return [
-        Cell(architecture, source, replicate, config, _key(config, architecture, replicate))
+        Candidate(architecture, source, replicate, config, _key(config, architecture, replicate))
         for architecture, source, replicate in order
         for config in (configs[id(source)],)
     ]
@@ -178,57 +168,63 @@ def _key(config: str, architecture: Architecture, replicate: int) -> str:
     return key_of({"config": config, "architecture": architecture.name, "network": replicate})
 
 
-def _jobs(every: Sequence[Cell]) -> list[Job]:
-    """An architecture at a time: the whole set's first replicate with all proxies; later the further ones."""
-
-    def together(cell: Cell) -> tuple[Architecture, bool]:
-        return cell.architecture, cell.proxy.name == WHOLE and cell.replicate > 0
-
-    jobs = []
-    for (architecture, further), cells_of_it in groupby(every, together):
-        first, *also = (cell.key for cell in cells_of_it)
-        shown = vars(architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
-        jobs.append(Job(first, shown, tuple(also)))
-    return jobs
-
-
-def _execute(survey: Survey, cell: Cell) -> float:
-    """Train the cell's network unless it is in the records; its validation accuracy, nan if it has none."""
-    with survey.records.claim(cell.key) as mine:
-        if mine:
-            row = _row(survey, cell)
-            if cell.proxy.name == WHOLE:
-                survey.table.append([row])
-            survey.records.append([row])
-            return row["validation_accuracy"]
-    rows = survey.records.read()
-    return float(rows.loc[rows["cell"] == cell.key, "validation_accuracy"].max())
+def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
+    """The cells of candidates. Workers take an architecture at a time: it shows the same on all its proxies."""
+    return [
+        Cell(
+            one.key,
+            _shown(one),
+            partial(_work, survey, one),
+            cost_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
+        )
+        for one in every
+    ]
 
 
-def _row(survey: Survey, cell: Cell) -> dict[str, object]:
-    seed, source = _seed(survey, cell), cell.proxy
-    network, (images, labels) = new_network(survey, cell.architecture, seed), source.data
+def cost_of(survey: Survey, architecture: Architecture, images: int) -> Work:
+    """Of training a network on so many images, and of testing it on both splits."""
+    flop = 2 * architecture.macs(survey.dataset.shape, survey.dataset.classes)
+    return Work.of(flop, forward=len(survey.dataset.test) + len(survey.test), trained=images)
+
+
+def _shown(one: Candidate) -> dict[str, str | int]:
+    """The whole set's first replicate goes with all proxies; the further ones come later."""
+    further = one.proxy.name == WHOLE and one.replicate > 0
+    return vars(one.architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
+
+
+def _work(survey: Survey, one: Candidate) -> list[NetworkRow]:
+    row = _row(survey, one)
+    if one.proxy.name == WHOLE:
+        # Before the survey's own records: what is finished there is not looked at again.
+        survey.table.append([row])
+    return [row]
+
+
+def _row(survey: Survey, one: Candidate) -> NetworkRow:
+    """Train and test the network."""
+    seed, source = _seed(survey, one), one.proxy
+    network, (images, labels) = new_network(survey, one.architecture, seed), source.data
     started = time.perf_counter()
     train(network, images, labels, source.training, seed)
     converged = has_converged(network)
     seconds = time.perf_counter() - started
     tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}
     chunk = source.training.chunk
-    return {
-        **_described(survey, cell),
+    return NetworkRow(
+        **_described(survey, one),
         **{name: accuracy(network, split, chunk) if converged else math.nan for name, split in tested.items()},
-        "status": "ok" if converged else "diverged",
-        "seconds": seconds,
-        "chunk": chunk,
-        **provenance(name_of(survey.device), survey.precision),
-    }
+        status="ok" if converged else "diverged",
+        seconds=seconds,
+        origin=Provenance(chunk=chunk, **provenance(name_of(survey.device), survey.precision)),
+    )
 
 
-def _described(survey: Survey, cell: Cell) -> dict[str, object]:
+def _described(survey: Survey, one: Candidate) -> dict[str, object]:
     """The columns that are known before a network is trained."""
-    architecture, source, dataset = cell.architecture, cell.proxy, survey.dataset
+    architecture, source, dataset = one.architecture, one.proxy, survey.dataset
     return {
-        "cell": cell.key,
+        "cell": one.key,
         "dataset": dataset.name,
         "dataset_checksum": dataset.checksum,
         "validation": survey.validation,
@@ -241,7 +237,7 @@ def _described(survey: Survey, cell: Cell) -> dict[str, object]:
         "proxy": source.name,
         "memory_replicate": source.memory_replicate,
         "memory_checksum": source.memory_checksum,
-        "config": cell.config,
+        "config": one.config,
         "recipe": source.recipe,
         "epochs": source.training.epochs,
         "steps": source.steps,
@@ -249,15 +245,15 @@ def _described(survey: Survey, cell: Cell) -> dict[str, object]:
         "ipc_decoded": source.ipc_decoded,
         "stored_images": source.stored_images,
         "stored_bytes": source.stored_bytes,
-        "network_replicate": cell.replicate,
+        "network_replicate": one.replicate,
     }
 
 
-def _seed(survey: Survey, cell: Cell) -> int:
+def _seed(survey: Survey, one: Candidate) -> int:
     # Proxies share their draws, so that comparisons are paired; the whole set has others, or a lucky start would
     # count on both sides.
-    side = WHOLE if cell.proxy.name == WHOLE else "proxy"
-    return survey.network_seed(cell.architecture, side, cell.proxy.memory_replicate, cell.replicate)
+    side = WHOLE if one.proxy.name == WHOLE else "proxy"
+    return survey.network_seed(one.architecture, side, one.proxy.memory_replicate, one.replicate)
 
 
 def has_converged(network: nn.Module) -> bool:
@@ -267,7 +263,5 @@ def has_converged(network: nn.Module) -> bool:
 
 def new_network(survey: Survey, architecture: Architecture, seed: int) -> nn.Module:
     """An architecture with fresh weights, where the work is done."""
-    network = build(architecture.name, survey.dataset.classes, survey.dataset.shape)
-    network = network.to(device=survey.device, memory_format=torch.channels_last)
-    draws.draw_network(network, draws.key_of(seed, "weights"))
-    return network
+    dataset, key = survey.dataset, draws.key_of(seed, "weights")
+    return networks.new_network(architecture.name, dataset.classes, dataset.shape, survey.device, key)

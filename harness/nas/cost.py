@@ -1,74 +1,58 @@
-"""What a survey will cost, before it starts: counted work, and time measured on a little of it."""
+"""What a survey or searches will cost, before they start."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-import torch
-from scipy.optimize import nnls
-from tqdm import tqdm
-
-from condensers.device.training import train
+from harness.core.cells import Work, unfinished
+from harness.core.estimates import condensing, print_estimate
 from harness.core.progress import say
-from harness.nas import tables
-from harness.nas.candidates import cells, memory_plans, new_network, proxies
+from harness.nas import search, tables
+from harness.nas.candidates import candidates, cells, cost_of, memory_plans, proxies
 from harness.nas.survey import Survey
-from search_spaces.spaces import Architecture
 
-FLOPS = 6  # of training per multiplication: it and an addition, forward and twice back
-SAMPLED = 6  # architectures; the order of a survey is stratified from its beginning
-
-# An architecture that is to be trained, and how many images go through it.
-Work = tuple[Architecture, int]
+SAMPLED = 6  # architectures that are timed; the order of a survey is stratified from its beginning
 
 
 def print_plan(survey: Survey) -> None:
-    """Print memories, networks, images, FLOPs, and the expected time of training on the survey's device."""
-    missing = [name for plan in memory_plans(survey) for name in plan.missing()]
-    work = unfinished(survey) + _on_missing(survey, len(missing))
-    flops = sum(FLOPS * _macs(survey, architecture) * images for architecture, images in work)
-    say(f"memories   {len(missing)} to condense {' '.join(missing)}".rstrip())
-    say(f"networks   {len(work)} to train")
-    say(f"images     {sum(images for _, images in work):,} forward and back")
-    say(f"work       {flops:.3g} FLOP")
-    if work:
-        seconds = tqdm.format_interval(_seconds(survey, work))
-        say(f"time       about {seconds} on {survey.device}, condensing and tests not counted")
+    """Print memories and networks that are in no table yet, and what they are expected to take."""
+    missing, images = _missing(survey), survey.training.epochs * survey.ipc * survey.dataset.classes
+    left = cells(survey, candidates(survey, proxies(survey)))
+    for records in (survey.records, survey.table, tables.published(survey.dataset.name)):
+        left = unfinished(left, records)
+    # What will be trained on a memory that is not there has no key yet.
+    later = [cost_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates
+    say(f"networks   {len(left) + len(later)} to train")
+    _print_estimate(survey, [*(cell.cost for cell in left), *later])
 
 
-def unfinished(survey: Survey) -> list[Work]:
-    """What is in no table yet, of the whole set and of the memories that are there."""
-    known = (survey.records, survey.table, tables.published(survey.dataset.name))
-    finished = set().union(*(records.finished() for records in known))
-    left = [cell for cell in cells(survey, proxies(survey)) if cell.key not in finished]
-    return [(cell.architecture, cell.proxy.training.epochs * cell.proxy.images) for cell in left]
+def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> None:
+    """Print memories to make and searches to run, and what they are expected to take at most.
 
-
-def _on_missing(survey: Survey, memories: int) -> list[Work]:
+    Raises:
+        ValueError: as `harness.nas.search.run_searches`.
+    """
+    known, missing = search.whole_accuracies(survey), _missing(survey)
+    there = replace(survey, proxies=tuple(name for name in survey.proxies if name not in missing))
+    every = search.cells(there, search.searches(there, samplers, trials, replicates))
+    left = unfinished(every, search.records_of(survey))
     images = survey.training.epochs * survey.ipc * survey.dataset.classes
-    return [(architecture, images) for architecture in survey.architectures] * memories * survey.replicates
+    later = [search.cost_of(survey, images, trials)] * len(missing) * len(set(samplers)) * replicates
+    say(f"searches   {len(left) + len(later)} of {trials} trials, none of them stopped early or tried before")
+    say(f"known      {len(known)} of the {len(survey.space)} whole-set accuracies that a search is judged by")
+    _print_estimate(survey, [*(cell.cost for cell in left), *later])
 
 
-def _macs(survey: Survey, architecture: Architecture) -> int:
-    return architecture.macs(survey.dataset.shape, survey.dataset.classes)
+def _missing(survey: Survey) -> list[str]:
+    """The memories that are not there yet, a name for each replicate."""
+    missing = [name for plan in memory_plans(survey) for name in plan.missing()]
+    say(f"memories   {len(missing)} to condense {' '.join(missing)}".rstrip())
+    return missing
 
 
-def _seconds(survey: Survey, work: Sequence[Work]) -> float:
-    """A time per image and one per multiplication, fitted to a step of each of the first architectures."""
-    sample = survey.architectures[:SAMPLED]
-    costs = np.array([(1.0, _macs(survey, architecture)) for architecture in sample])
-    fitted, _ = nnls(costs, np.array([_seconds_per_image(survey, architecture) for architecture in sample]))
-    return float(sum(images * fitted @ (1.0, _macs(survey, architecture)) for architecture, images in work))
-
-
-def _seconds_per_image(survey: Survey, architecture: Architecture) -> float:
-    """Of one step, after another that warms up."""
-    network, size = new_network(survey, architecture, seed=0), min(survey.whole.chunk, survey.whole.batch)
-    images = torch.randn(size, *survey.dataset.shape, device=survey.device)
-    labels = torch.zeros(size, dtype=torch.long, device=survey.device)
-    for _ in range(2):
-        started = time.perf_counter()
-        train(network, images, labels, replace(survey.whole, epochs=1), seed=0)
-        next(network.parameters()).sum().item()  # waits for the device
-    return (time.perf_counter() - started) / size
+def _print_estimate(survey: Survey, costs: Sequence[Work]) -> None:
+    """Of these, and of condensing."""
+    memories = [condensing(plan, survey.dataset) for plan in memory_plans(survey)]
+    largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
+    sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))
+    work = sum([*costs, *memories], Work())
+    print_estimate(work, list(sample), survey.dataset, survey.training, survey.device)

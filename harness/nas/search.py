@@ -8,120 +8,86 @@ their first trials, so that they are compared in pairs.
 """
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from statistics import fmean
 
 import optuna
 import pandas as pd
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from condensers.device.training import accuracy, train
+from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
-from harness.core.progress import bar, say
-from harness.core.queue import Job, open_study, run_jobs, url_of
-from harness.core.records import PROVENANCE, Records, provenance
+from harness.core.progress import say
+from harness.core.queue import open_study, url_of
+from harness.core.records import Records, provenance
+from harness.core.schema import Provenance
 from harness.core.seeds import key_of, seed_of
 from harness.nas import tables
-from harness.nas.candidates import cells, config_of, has_converged, make_memories, new_network, proxies
+from harness.nas.candidates import candidates, config_of, has_converged, make_memories, new_network, proxies
 from harness.nas.proxies import Proxy, of_whole
+from harness.nas.samplers import METHODS, REPORTS, UNPRUNED
 from harness.nas.survey import Survey
 from search_spaces.spaces import Architecture
 
-# Rows are trials. `seconds` are those of the trial; `best` is the architecture that the search would end with now.
-COLUMNS = (
-    "cell",
-    "dataset",
-    "dataset_checksum",
-    "validation",
-    "space",
-    "proxy",
-    "memory_checksum",
-    "config",
-    "recipe",
-    "epochs",
-    "sampler",
-    "search_replicate",
-    "trial",
-    "architecture",
-    "status",
-    "validation_accuracy",
-    "epochs_trained",
-    "seconds",
-    "best",
-    *PROVENANCE,
-)
-STARTUP = 10  # random trials before a sampler learns from them
-UNPRUNED = 5  # complete trials before one is pruned
-REPORTS = 5  # looks at the validation accuracy in a network's training, the last one included
-TOURNAMENT = 5
 
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """One trial of a search.
 
-class AgingEvolution(optuna.samplers.RandomSampler):
-    """Regularised evolution: the best of a few of the last STARTUP trials, with one axis changed at random.
-
-    Pruned trials live, too, and rank below complete ones. Source: Real et al., "Regularized Evolution for Image
-    Classifier Architecture Search" (2019).
+    Attributes:
+        cell: key of the search.
+        dataset: name of the data set.
+        dataset_checksum: of the split of it that `validation` leaves.
+        validation: images per class that a search chooses on.
+        space: name of the search space.
+        proxy: what networks are trained on.
+        memory_checksum: of the memory's pixels and labels; empty for the whole set.
+        config: key of all that decides accuracies but architecture and network replicate.
+        recipe: name of the training.
+        epochs: of a training that is not stopped early.
+        sampler: that suggests the trials.
+        search_replicate: which search of its sampler.
+        trial: number in its search, from 0.
+        architecture: that was tried.
+        status: complete, pruned, diverged or repeated.
+        validation_accuracy: a fraction, of a pruned trial the last one looked at; nan if the network diverged.
+        epochs_trained: 0 for what was tried before.
+        seconds: of the trial.
+        best: the architecture that the search would end with now, if there is one.
+        origin: where the row comes from.
     """
 
-    def __init__(self, axes: dict[str, tuple], seed: int) -> None:
-        super().__init__(seed)
-        self.distributions = {axis: CategoricalDistribution(values) for axis, values in axes.items()}
-        self.changing = [axis for axis, values in axes.items() if len(values) > 1]
-        self.chance = random.Random(seed)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All axes."""
-        return dict(self.distributions)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, str | int]:
-        """A child; nothing, which makes the trial a random one, while there are too few to choose a parent from."""
-        finished = [each for each in study.get_trials(deepcopy=False) if each.state.is_finished()]
-        if len(finished) < STARTUP:
-            return {}
-        parent = max(self.chance.sample(finished[-STARTUP:], TOURNAMENT), key=_fitness)
-        axis = self.chance.choice(self.changing)
-        others = [value for value in self.distributions[axis].choices if value != parent.params[axis]]
-        return parent.params | {axis: self.chance.choice(others)}
-
-
-def _fitness(trial: FrozenTrial) -> tuple[bool, float]:
-    value = trial.value  # of a pruned trial, its last report
-    return trial.state == TrialState.COMPLETE, -math.inf if value is None else value
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a search chooses its trials; all of it, `says` included, is part of a search's key."""
-
-    sampler: Callable[[dict[str, tuple], int], optuna.samplers.BaseSampler]
-    prunes: bool
-    says: str
-
-
-PRUNING = f"median pruning after {UNPRUNED}, {REPORTS} reports"
-METHODS = {
-    "tpe": Method(
-        lambda axes, seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP),
-        prunes=True,
-        says=f"tree-structured Parzen estimators after {STARTUP}, {PRUNING}",
-    ),
-    "evolution": Method(
-        AgingEvolution, prunes=True, says=f"aging evolution of {STARTUP}, best of {TOURNAMENT}, {PRUNING}"
-    ),
-    "random": Method(lambda axes, seed: optuna.samplers.RandomSampler(seed), prunes=False, says="uniform, no pruning"),
-}
+    cell: str
+    dataset: str
+    dataset_checksum: str
+    validation: int
+    space: str
+    proxy: str
+    memory_checksum: str
+    config: str
+    recipe: str
+    epochs: int
+    sampler: str
+    search_replicate: int
+    trial: int
+    architecture: str
+    status: str
+    validation_accuracy: float
+    epochs_trained: int
+    seconds: float
+    best: str | None
+    origin: Provenance
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search: a cell."""
+    """What a search cell is about: one search."""
 
     proxy: Proxy
     sampler: str
@@ -147,29 +113,19 @@ def run_searches(
     Raises:
         ValueError: no whole-set accuracy is known, or a storage that cannot be used.
     """
-    known = whole_accuracies(survey)
+    known, records = whole_accuracies(survey), records_of(survey)
     url = url_of(storage, survey.out) if storage or workers > 1 else None
-    records = records_of(survey)
-    left = records.finished()
     make_memories(survey)
-    every = {search.key: search for search in searches(survey, samplers, trials, replicates)}
-    say(f"{len(every)} searches of {trials} trials, {len(every.keys() - left)} of them to be run")
+    every = cells(survey, searches(survey, samplers, trials, replicates), url)
+    say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
     say(f"whole-set accuracies of {len(known)} of the {len(survey.space)} architectures are known")
-    with bar(len(every), "searching", unit="search") as shown:
-
-        def execute(job: Job) -> float:
-            value = _execute(survey, records, every[job.cell], url)
-            shown.update(len(every.keys() & records.finished()) - shown.n)
-            return value
-
-        jobs = [Job(search.key, _params(search)) for search in every.values()]
-        run_jobs(jobs, execute, records, f"searches-{survey.dataset.name}", storage, workers)
-    return set(every)
+    run_cells(every, records, f"searches-{survey.dataset.name}", storage, workers, _best_accuracy)
+    return {cell.key for cell in every}
 
 
-def records_of(survey: Survey) -> Records:
+def records_of(survey: Survey) -> Records[TrialRow]:
     """The CSV of the searches."""
-    return Records(survey.out / "search.csv", COLUMNS)
+    return Records(survey.out / "search.csv", TrialRow)
 
 
 def whole_accuracies(survey: Survey) -> pd.Series:
@@ -181,16 +137,36 @@ def whole_accuracies(survey: Survey) -> pd.Series:
         ValueError: none is known.
     """
     whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
-    names = {cell.key: cell.architecture.name for cell in cells(survey, [whole]) if cell.replicate == 0}
-    sources = [source.read() for source in (survey.table, tables.published(survey.dataset.name), survey.records)]
-    rows = pd.concat([source[source["cell"].isin(names)] for source in sources if len(source)] or sources[:1])
-    if rows.empty:
+    keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
+    sources = (survey.table, tables.published(survey.dataset.name), survey.records)
+    # Tables may hold the same network; should they not agree, the first has its way.
+    rows = [row for source in sources for row in source.rows(keys)]
+    known = {row.architecture: row.test_accuracy for row in reversed(rows)}
+    if not known:
         raise ValueError(
             f"no table has whole-set accuracies of {survey.space.name} as {survey.recipe} trains it, so no search can "
             "be judged: run the same command without --search first, or give --whole-table"
         )
-    # Tables may hold the same cell; they agree on it.
-    return rows.drop_duplicates("cell").set_index("architecture")["test_accuracy"].astype(float).fillna(0.0)
+    return pd.Series(known, dtype=float).fillna(0.0)
+
+
+def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | None = None) -> list[Cell]:
+    """The cells of searches; the storage, if there is one, shows their studies."""
+    return [
+        Cell(
+            one.key,
+            _params(one),
+            partial(_run, survey, one, storage),
+            cost_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
+        )
+        for one in every
+    ]
+
+
+def cost_of(survey: Survey, images: int, trials: int) -> Work:
+    """Of a search at most: trials of an average architecture on so many images, none stopped early or tried before."""
+    macs = fmean(one.macs(survey.dataset.shape, survey.dataset.classes) for one in survey.space)
+    return Work.of(2 * macs, forward=trials * len(survey.dataset.test), trained=trials * images)
 
 
 def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> list[Search]:
@@ -214,17 +190,11 @@ def _params(search: Search) -> dict[str, str | int]:
     return {"proxy": search.proxy.name, "sampler": search.sampler, "search": search.replicate}
 
 
-def _execute(survey: Survey, records: Records, search: Search, storage: sqlalchemy.URL | None) -> float:
-    """Run the search unless it is in the records; its best validation accuracy, nan if it has none."""
-    with records.claim(search.key) as mine:
-        if mine:
-            records.append(_run(survey, search, storage))
-    rows = records.read()
-    complete = (rows["cell"] == search.key) & (rows["status"] == "complete")
-    return float(rows.loc[complete, "validation_accuracy"].max())
+def _best_accuracy(rows: Sequence[TrialRow]) -> float:
+    return max((row.validation_accuracy for row in rows if row.status == "complete"), default=math.nan)
 
 
-def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list[dict[str, object]]:
+def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list[TrialRow]:
     """The rows of a search. It runs in memory, where no database takes its time; the storage gets finished trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     method, trials = METHODS[search.sampler], _Trials(survey, search)
@@ -238,8 +208,7 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
     shows = [] if storage is None else [_show_in(storage, name)]
     trials.warm_up()
     study.optimize(trials, n_trials=search.trials, callbacks=shows)
-    origin = provenance(name_of(survey.device), survey.precision)
-    return [_described(survey, search) | row | origin for row in trials.rows]
+    return trials.rows
 
 
 def _show_in(storage: sqlalchemy.URL, name: str) -> Callable[[optuna.Study, FrozenTrial], None]:
@@ -248,25 +217,6 @@ def _show_in(storage: sqlalchemy.URL, name: str) -> Callable[[optuna.Study, Froz
         optuna.delete_study(study_name=name, storage=unfinished._storage)
     stored = open_study(name, storage)
     return lambda study, trial: stored.add_trial(trial)
-
-
-def _described(survey: Survey, search: Search) -> dict[str, object]:
-    """The columns that all trials of a search share."""
-    return {
-        "cell": search.key,
-        "dataset": survey.dataset.name,
-        "dataset_checksum": survey.dataset.checksum,
-        "validation": survey.validation,
-        "space": survey.space.name,
-        "proxy": search.proxy.name,
-        "memory_checksum": search.proxy.memory_checksum,
-        "config": search.config,
-        "recipe": search.proxy.recipe,
-        "epochs": search.proxy.training.epochs,
-        "sampler": search.sampler,
-        "search_replicate": search.replicate,
-        "chunk": search.proxy.training.chunk,
-    }
 
 
 @dataclass(frozen=True)
@@ -287,7 +237,7 @@ class _Trials:
     survey: Survey
     search: Search
     outcomes: dict[Architecture, _Outcome] = field(default_factory=dict)
-    rows: list[dict[str, object]] = field(default_factory=list)
+    rows: list[TrialRow] = field(default_factory=list)
 
     def __call__(self, trial: optuna.Trial) -> float:
         axes = self.survey.space.axes.items()
@@ -339,16 +289,36 @@ class _Trials:
             status, value = "diverged", math.nan
         return _Outcome(status, value, len(done), time.perf_counter() - started, reports)
 
-    def _row(self, architecture: Architecture, outcome: _Outcome, repeated: bool) -> dict[str, object]:
-        return {
-            "trial": len(self.rows),
-            "architecture": architecture.name,
-            "status": "repeated" if repeated else outcome.status,
-            "validation_accuracy": outcome.value,
-            "epochs_trained": 0 if repeated else outcome.epochs,
-            "seconds": 0.0 if repeated else outcome.seconds,
-            "best": self._best(),
-        }
+    def _row(self, architecture: Architecture, outcome: _Outcome, repeated: bool) -> TrialRow:
+        survey, search, source = self.survey, self.search, self.search.proxy
+        return TrialRow(
+            cell=search.key,
+            dataset=survey.dataset.name,
+            dataset_checksum=survey.dataset.checksum,
+            validation=survey.validation,
+            space=survey.space.name,
+            proxy=source.name,
+            memory_checksum=source.memory_checksum,
+            config=search.config,
+            recipe=source.recipe,
+            epochs=source.training.epochs,
+            sampler=search.sampler,
+            search_replicate=search.replicate,
+            trial=len(self.rows),
+            architecture=architecture.name,
+            status="repeated" if repeated else outcome.status,
+            validation_accuracy=outcome.value,
+            epochs_trained=0 if repeated else outcome.epochs,
+            seconds=0.0 if repeated else outcome.seconds,
+            best=self._best(),
+            origin=self.origin,
+        )
+
+    @cached_property
+    def origin(self) -> Provenance:
+        """Where the rows come from."""
+        own = provenance(name_of(self.survey.device), self.survey.precision)
+        return Provenance(chunk=self.search.proxy.training.chunk, **own)
 
     def _best(self) -> str | None:
         """The first of the complete architectures with the best validation accuracy."""

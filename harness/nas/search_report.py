@@ -17,7 +17,8 @@ from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
 from harness.evidence.statistics import MEMORY, Interval, interval
-from harness.nas.search import METHODS, records_of, whole_accuracies
+from harness.nas.samplers import METHODS
+from harness.nas.search import records_of, whole_accuracies
 from harness.nas.survey import Survey
 
 if TYPE_CHECKING:

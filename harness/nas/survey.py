@@ -28,7 +28,7 @@ from search_spaces.registry import build
 from search_spaces.spaces import Architecture, Space, largest_space, space
 
 # A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
-SURVEYS_ONLY = ("subset", "replicates", "memories", "merge", "dry_run")
+SURVEYS_ONLY = ("subset", "replicates", "memories", "merge")
 FLAGS = {"memory_replicates": "memories", "whole_replicates": "whole-replicates"}
 DEFAULTS = {
     "digits": "digits and a part of its space, as quick has it; CIFAR-10 and all 720 are --protocol paper",
@@ -74,7 +74,7 @@ class Survey:
     precision: str
     store: str
     device: torch.device
-    table: Records
+    table: tables.Table
     out: Path
 
     @cached_property
@@ -88,9 +88,9 @@ class Survey:
         return self.test.to(self.device)
 
     @cached_property
-    def records(self) -> Records:
+    def records(self) -> tables.Table:
         """The CSV of the survey."""
-        return Records(self.out / "results.csv", tables.COLUMNS)
+        return Records(self.out / "results.csv", tables.NetworkRow)
 
     @property
     def condensers(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The measurements of `harness.speed`: which competitors take turns, and the run that records and reports them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import torch
@@ -9,17 +10,18 @@ import torch
 from condensers.device.chunks import chunk_of
 from condensers.device.files import require_writable
 from condensers.device.training import Training
+from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.estimates import duration
 from harness.core.progress import bar, say
 from harness.core.records import Records
 from harness.speed import plain
 from harness.speed.competitors import AS_IT_COMES, READINGS, SHAPES, Contestant, recipes_of
 from harness.speed.flags import Speed
-from harness.speed.measuring import alternate
+from harness.speed.measuring import WARM_UP, alternate
 from harness.speed.report import report
 from harness.speed.rows import (
     ALONE,
-    COLUMNS,
     CONVOLUTIONS,
     CORE,
     ONE_IMAGE,
@@ -27,7 +29,8 @@ from harness.speed.rows import (
     PLAIN_KEPT,
     SIDE_BY_SIDE,
     TOGETHER,
-    Cell,
+    Contest,
+    TurnRow,
     machine,
 )
 from search_spaces.names import unknown
@@ -42,32 +45,51 @@ TABLE_CELL = 20  # networks that score one memory
 def run(config: Speed) -> None:
     """Measure what is not in the records yet, then report. Raises ValueError for whatever a user can get wrong."""
     device = resolve_device(config.device)
-    wanted = {cell.key(config.repeats, config.seconds): cell for cell in cells(config, device)}
+    wanted, records = cells(config, device), Records(config.out / "speed.csv", TurnRow)
+    left = unfinished(wanted, records)
+    if config.dry_run:
+        return _print_plan(config, left)
     require_writable(config.out)
-    records = Records(config.out / "speed.csv", COLUMNS)
-    finished = records.finished()
-    left = {key: cell for key, cell in wanted.items() if key not in finished}
     say(f"{len(wanted)} measurements, {len(left)} to be made, on {name_of(device)} ({machine()})")
-    turns = sum(len(cell.competitors) for cell in left.values()) * (config.repeats + 1)
-    with bar(turns, "measuring", "turn") as shown:
-        for key, cell in left.items():
-            shown.set_postfix_str(str(cell))
-            with records.claim(key) as mine:
-                if mine:
-                    repeats = alternate(cell.competitors, config.repeats, config.seconds, shown.update)
-                    records.append(cell.rows(key, repeats))
-                    say(f"measured {cell}")
-    report(records, set(wanted), config.out)
+    run_cells(wanted, records, "measuring")
+    return report(records, {cell.key for cell in wanted}, config.out)
+
+
+def _print_plan(config: Speed, left: Sequence[Cell]) -> None:
+    for cell in left:
+        say(", ".join(f"{name} {value}" for name, value in cell.shown.items()))
+    turns = sum(cell.shown["competitors"] for cell in left) * (config.repeats + WARM_UP)
+    say(
+        f"{len(left)} measurements to be made: {duration(turns * config.seconds)}, more if a step is longer than a turn"
+    )
 
 
 def cells(config: Speed, device: torch.device) -> list[Cell]:
+    """A cell for every contest. Raises ValueError for flags that fit nothing."""
+    return [_cell(config, contest) for contest in contests(config, device)]
+
+
+def _cell(config: Speed, contest: Contest) -> Cell:
+    key, competitors = contest.key(config.repeats, config.seconds), contest.competitors
+    shown = {"what": contest.what, "dataset": contest.dataset, "method": contest.method, "IPC": competitors[0].ipc}
+    return Cell(key, shown | {"competitors": len(competitors)}, partial(_work, config, contest, key))
+
+
+def _work(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
+    with bar(len(contest.competitors) * (config.repeats + 1), str(contest), "turn") as shown:
+        repeats = alternate(contest.competitors, config.repeats, config.seconds, shown.update)
+    say(f"measured {contest}")
+    return contest.rows(key, repeats)
+
+
+def contests(config: Speed, device: torch.device) -> list[Contest]:
     """Every measurement asked for, in the order of the flags. Raises ValueError for flags that fit nothing."""
     _check(config, device)
     made = {"condense": _condense, "train": _train, "lockstep": _lockstep, "linear": _linear}
-    return [cell for what in dict.fromkeys(config.what) for cell in made[what](config, device)]
+    return [contest for what in dict.fromkeys(config.what) for contest in made[what](config, device)]
 
 
-def _condense(config: Speed, device: torch.device) -> Iterator[Cell]:
+def _condense(config: Speed, device: torch.device) -> Iterator[Contest]:
     for dataset, method, ipc in _sizes(config):
         base = _contestant(config, device, dataset, method, ipc)
         core = []
@@ -77,10 +99,10 @@ def _condense(config: Speed, device: torch.device) -> Iterator[Cell]:
             if ipc > 1:
                 core.append(replace(own, label=ONE_IMAGE, ipc=1))
             core.append(replace(own, label=CONVOLUTIONS, kind="convolutions"))
-        yield Cell("condense", dataset, method, (*_plains(base, "plain condensing", device), *core))
+        yield Contest("condense", dataset, method, (*_plains(base, "plain condensing", device), *core))
 
 
-def _train(config: Speed, device: torch.device) -> Iterator[Cell]:
+def _train(config: Speed, device: torch.device) -> Iterator[Contest]:
     for dataset in config.datasets:
         for ipc in config.ipc:
             base = _contestant(config, device, dataset, EVALUATION, ipc)
@@ -92,17 +114,17 @@ def _train(config: Speed, device: torch.device) -> Iterator[Cell]:
             core = [replace(base, precision=name) for name in _precisions(config, device) if name != "bf16"]
             if networks := _networks(config, device):
                 core += [replace(one, label=SIDE_BY_SIDE, networks=networks) for one in core]
-            yield Cell("train", dataset, EVALUATION, (*_plains(base, "plain training", device), *core))
+            yield Contest("train", dataset, EVALUATION, (*_plains(base, "plain training", device), *core))
 
 
-def _lockstep(config: Speed, device: torch.device) -> Iterator[Cell]:
+def _lockstep(config: Speed, device: torch.device) -> Iterator[Contest]:
     ipc = LOCKSTEP_IPC if LOCKSTEP_IPC in config.ipc else config.ipc[0]
     alone = _contestant(config, device, config.datasets[0], "dm", ipc)
     both = replace(alone, label=ALONE), replace(alone, label=TOGETHER, method=READINGS)
-    yield Cell("lockstep", config.datasets[0], "dm", both)
+    yield Contest("lockstep", config.datasets[0], "dm", both)
 
 
-def _linear(config: Speed, device: torch.device) -> Iterator[Cell]:
+def _linear(config: Speed, device: torch.device) -> Iterator[Contest]:
     most = max(config.ipc)
     for dataset in config.datasets:
         classes = SHAPES[dataset].classes
@@ -110,7 +132,7 @@ def _linear(config: Speed, device: torch.device) -> Iterator[Cell]:
             base = _contestant(config, device, dataset, method, most)
             by_classes = [replace(base, classes=part) for part in (classes // 10, classes // 2)]
             by_ipc = [replace(base, ipc=ipc) for ipc in config.ipc]
-            yield Cell("linear", dataset, method, (*by_classes, *by_ipc))
+            yield Contest("linear", dataset, method, (*by_classes, *by_ipc))
 
 
 def _sizes(config: Speed) -> Iterator[tuple[str, str, int]]:

@@ -41,5 +41,7 @@ class Speed:
     """Output folder."""
     plugin: tuple[str, ...] = ()
     """Files (.py) or modules with condensers, terms, networks, search spaces or data sets of your own."""
+    dry_run: bool = False
+    """Print the plan: measurements, and their time."""
     list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
     """Print condensers, data sets, networks and protocols."""

@@ -18,7 +18,8 @@ from harness.continual import __main__ as continual
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.core import memories
-from harness.core.records import COLUMNS, PAUSE, Records
+from harness.core.records import PAUSE, Records
+from harness.core.schema import ScoreRow
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
@@ -160,7 +161,7 @@ def test_smaller_stores_are_scored_as_stored(memory, tmp_path, store):
     condense.main(Condense(condensers=(name,), ipc=4, iterations=3, store=store, out=tmp_path))
     path = next(tmp_path.glob("*.safetensors"))
     evaluate.main(Evaluate(memories=(path,), networks=1, epochs=3, out=tmp_path / "scores"))
-    frame = Records(tmp_path / "scores" / "results.csv", COLUMNS).read()
+    frame = Records(tmp_path / "scores" / "results.csv", ScoreRow).read()
     from scenarios.datasets import load
 
     assert frame["memory_checksum"].tolist() == [load_memory(path, load("digits", tmp_path).train).checksum]
@@ -174,7 +175,7 @@ def test_indices_of_synthetic_images_are_refused(tmp_path):
 
 def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
     config = Evaluate(memories=(memory,), networks=1, epochs=1, out=tmp_path)
-    setting, records = scoring._setting(config), Records(tmp_path / "results.csv", COLUMNS)
+    setting, records = scoring._setting(config), Records(tmp_path / "results.csv", ScoreRow)
     key = scoring._key(setting, memories.read(memory, setting.dataset))
     other = threading.Thread(target=evaluate.main, args=(config,))
     with records.claim(key) as mine:
@@ -185,6 +186,19 @@ def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
         assert records.finished() == set()
     other.join()
     assert records.finished() == {key}
+
+
+def test_a_plan_of_evaluate_counts_what_is_left_and_trains_nothing(memory, tmp_path, capsys):
+    config = Evaluate(memories=(memory,), networks=2, epochs=3, out=tmp_path / "scores")
+    evaluate.main(replace(config, dry_run=True))
+    said = capsys.readouterr().out
+    assert "memories   1 to score with 2 networks each, 3 epochs" in said
+    assert f"images     {2 * 445} forward, {2 * 3 * 40} forward and back" in said
+    assert not config.out.exists()
+    evaluate.main(config)
+    assert f"{memory.stem}: " in capsys.readouterr().out
+    evaluate.main(replace(config, dry_run=True))
+    assert "memories   0 to score" in capsys.readouterr().out
 
 
 def test_memories_of_one_seed_share_their_networks_and_no_others(memory):
@@ -202,7 +216,7 @@ def test_evaluate_scores_published_sets(tmp_path, capsys):
     torch.save({"data": [[images, labels]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
     config = Evaluate(memories=(path,), dataset="digits", networks=2, epochs=1, out=tmp_path)
     evaluate.main(config)
-    frame = Records(tmp_path / "results.csv", COLUMNS).read()
+    frame = Records(tmp_path / "results.csv", ScoreRow).read()
     assert frame["condenser"].tolist() == ["published"] * 2
     with pytest.raises(ValueError, match="give --dataset"):
         evaluate.main(replace(config, dataset=None))

@@ -16,9 +16,10 @@ from safetensors import safe_open
 from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.continual.stream import score_cells
+from harness.continual.stream import scores
 from harness.core.queue import HEARTBEAT
-from harness.core.records import COLUMNS, Records
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
 from harness.evidence.statistics import paired_difference
 
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
@@ -41,7 +42,7 @@ FLAGS = [
 
 
 def rows(out: Path) -> pd.DataFrame:
-    frame = Records(out / "results.csv", COLUMNS).read()
+    frame = Records(out / "results.csv", ScoreRow).read()
     order = ["condenser", "class_order", "step", "network_replicate", "metric"]
     return frame.drop(columns=TIMES).sort_values(order, ignore_index=True)
 
@@ -148,7 +149,7 @@ def test_two_processes_share_one_folder(finished, tmp_path):
 
 def test_three_workers_one_killed_leave_the_table_of_one(finished, tmp_path):
     experiment = prepare(replace(SMALL, out=tmp_path))
-    with experiment.records.claim(score_cells(experiment, 0)[0].key) as mine:
+    with experiment.records.claim(scores(experiment, 0)[0].key) as mine:
         assert mine
         first = start(tmp_path, "--workers", "3")  # waits for us with the first cell, the other two go on
         while not experiment.records.finished():

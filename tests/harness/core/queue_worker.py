@@ -4,16 +4,25 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.queue import Job, run_jobs
 from harness.core.records import Records
 
+
+@dataclass(frozen=True)
+class NumberRow:
+    cell: str
+    step: int
+    value: float
+
+
 JOBS = [Job(f"cell-{number}", {"number": number, "kind": "ab"[number % 2]}) for number in range(9)]
 
 
-def records_in(folder: Path) -> Records:
-    return Records(folder / "cells.csv", ("cell", "step", "value"))
+def records_in(folder: Path) -> Records[NumberRow]:
+    return Records(folder / "cells.csv", NumberRow)
 
 
 def execute_in(folder: Path, seconds: float = 0) -> Callable[[Job], float]:
@@ -27,7 +36,7 @@ def execute_in(folder: Path, seconds: float = 0) -> Callable[[Job], float]:
             if mine:
                 print(job.cell, flush=True)
                 time.sleep(seconds)
-                records.append([{"cell": job.cell, "step": k, "value": value + k} for k in range(2)])
+                records.append([NumberRow(job.cell, k, value + k) for k in range(2)])
         return value
 
     return execute

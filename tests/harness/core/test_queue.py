@@ -18,7 +18,7 @@ from harness.core import queue as queue_module
 from harness.core.queue import HEARTBEAT, Job, _Queue, run_jobs, url_of
 
 from . import queue_worker
-from .queue_worker import JOBS, execute_in, records_in, work
+from .queue_worker import JOBS, NumberRow, execute_in, records_in, work
 
 CELLS = [job.cell for job in JOBS]
 COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
@@ -223,14 +223,14 @@ def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):
 @pytest.mark.parametrize("with_storage", [False, True])
 def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_here, with_storage):
     records, begun = records_in(tmp_path), []
-    records.append([{"cell": "a2", "step": 0, "value": 1.0}])
+    records.append([NumberRow("a2", 0, 1.0)])
 
     def execute(job):
         for cell in (job.cell, *job.also):
             with records.claim(cell) as mine:
                 if mine:
                     begun.append(cell)
-                    records.append([{"cell": cell, "step": 0, "value": 1.0}])
+                    records.append([NumberRow(cell, 0, 1.0)])
         return 1.0
 
     jobs = [Job("a", {"number": 1}, ("a2", "a3")), Job("b", {"number": 2})]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +15,39 @@ import torch
 from harness.core.records import Records, atomic_write, provenance
 
 ROOT = Path(__file__).resolve().parents[3]
-COLUMNS = ("cell", "step", "value")
+COLUMNS = ["cell", "step", "value"]
 ROWS = 50
 
-APPENDER = f"""
-import sys
+
+@dataclass(frozen=True)
+class StepRow:
+    cell: str
+    step: int | None
+    value: float
+
+
+SCRIPT = """
+import sys, time
+from dataclasses import dataclass
 from pathlib import Path
 from harness.core.records import Records
 
-path, name, cells = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-for number in range(cells):
-    rows = [dict(cell=f"{{name}}-{{number}}", step=k, value=number / 7 + k) for k in range({ROWS})]
-    Records(path, {COLUMNS}).append(rows)
+@dataclass(frozen=True)
+class StepRow:
+    cell: str
+    step: int | None
+    value: float
 """
 
-CLAIMER = f"""
-import sys, time
-from pathlib import Path
-from harness.core.records import Records
+APPENDER = f"""{SCRIPT}
+path, name, cells = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(cells):
+    rows = [StepRow(f"{{name}}-{{number}}", k, number / 7 + k) for k in range({ROWS})]
+    Records(path, StepRow).append(rows)
+"""
 
-with Records(Path(sys.argv[1]), {COLUMNS}).claim(sys.argv[2]) as mine:
+CLAIMER = f"""{SCRIPT}
+with Records(Path(sys.argv[1]), StepRow).claim(sys.argv[2]) as mine:
     print(mine, flush=True)
     time.sleep(60)
 """
@@ -45,12 +59,12 @@ def start(script, *arguments):
 
 
 def rows_of(cell, count=2):
-    return [{"cell": cell, "step": k, "value": k / 3} for k in range(count)]
+    return [StepRow(cell, k, k / 3) for k in range(count)]
 
 
 @pytest.fixture
 def records(tmp_path):
-    return Records(tmp_path / "out" / "scores.csv", COLUMNS)
+    return Records(tmp_path / "out" / "scores.csv", StepRow)
 
 
 def assert_cells_are_whole(frame):
@@ -61,23 +75,41 @@ def assert_cells_are_whole(frame):
 
 
 def test_what_is_appended_is_read_back(records):
-    records.append([{"cell": "12e4", "value": 0.1 + 0.2, "step": 1}])
-    records.append([{"cell": "0077", "value": np.float32(0.1), "step": 2}])
-    records.append([{"cell": "c", "value": torch.tensor(1e-300, dtype=torch.float64), "step": None}])
+    records.append([StepRow("12e4", 1, 0.1 + 0.2)])
+    records.append([StepRow("0077", np.int64(2), np.float32(0.1))])
+    records.append([StepRow("c", None, torch.tensor(1e-300, dtype=torch.float64))])
     frame = records.read()
-    assert frame.columns.tolist() == list(COLUMNS)
+    assert frame.columns.tolist() == COLUMNS
     assert frame["cell"].tolist() == ["12e4", "0077", "c"]
     assert frame["value"].tolist() == [0.1 + 0.2, float(np.float32(0.1)), 1e-300]
     assert frame["step"].tolist()[:2] == [1, 2]
     assert np.isnan(frame["step"][2])
     assert records.finished() == {"12e4", "0077", "c"}
+    assert records.rows() == [
+        StepRow("12e4", 1, 0.1 + 0.2),
+        StepRow("0077", 2, float(np.float32(0.1))),
+        *records.rows("c"),
+    ]
+    assert records.rows({"c"}) == [StepRow("c", None, 1e-300)]
+    assert records.rows({"d"}) == []
+
+
+@dataclass(frozen=True)
+class KindsRow:
+    cell: str
+    commit: str
+    trained_on_real: bool
+    step: int
+    value: float
+    config: str
+    status: str
 
 
 def test_columns_keep_their_kinds(tmp_path):
-    records = Records(tmp_path / "x.csv", ("cell", "commit", "trained_on_real", "step", "value", "config", "status"))
+    records = Records(tmp_path / "x.csv", KindsRow)
     config = '{"a": [1, "x, y"]}'
-    given = {"cell": "a", "commit": "1234567", "trained_on_real": False, "step": 3, "config": config, "status": "none"}
-    records.append([{**given, "value": float("nan")}, {**given, "value": float("-inf")}])
+    given = KindsRow("a", "1234567", False, 3, float("nan"), config, "none")
+    records.append([given, replace(given, value=float("-inf"))])
     frame = records.read()
     assert frame["commit"].tolist() == ["1234567"] * 2
     assert frame["trained_on_real"].dtype == bool
@@ -89,16 +121,21 @@ def test_columns_keep_their_kinds(tmp_path):
 
 
 def test_a_number_that_is_none_is_damage(records):
-    records.append([{"cell": f"cell{number}", "step": number, "value": number / 7} for number in range(3)])
+    records.append([StepRow(f"cell{number}", number, number / 7) for number in range(3)])
     text = records.path.read_text()
     records.path.write_text(text.replace(repr(1 / 7), "0.1l4"))
-    with pytest.raises(ValueError, match=r"at line 3: its value is '0\.1l4', which is no number"):
+    for attempt in (records.read, records.rows):
+        with pytest.raises(ValueError, match=r"at line 3: its value is '0\.1l4', which is no number"):
+            attempt()
+    records.path.write_text(text.replace("cell2,2", "cell2,2.5"))
+    with pytest.raises(ValueError, match=r"at line 4: its step is '2\.5', which is no whole number"):
         records.read()
+    assert records.finished() == {"cell0", "cell1", "cell2"}
 
 
 def test_what_others_do_to_the_file_is_seen_at_once(records):
     records.append(rows_of("a"))
-    other = Records(records.path, COLUMNS)
+    other = Records(records.path, StepRow)
     assert other.finished() == {"a"}
     records.append(rows_of("b"))
     assert other.finished() == {"a", "b"}
@@ -108,7 +145,7 @@ def test_what_others_do_to_the_file_is_seen_at_once(records):
     assert other.finished() == {"a", "c"}
     records.path.unlink()
     assert other.finished() == set()
-    assert other.read().columns.tolist() == list(COLUMNS)
+    assert other.read().columns.tolist() == COLUMNS
     records.path.write_text("")
     assert other.finished() == set()
 
@@ -122,57 +159,77 @@ def test_a_frame_that_was_read_is_its_readers(records):
 
 def test_no_file_means_no_rows(records):
     assert records.finished() == set()
-    assert records.read().columns.tolist() == list(COLUMNS)
+    assert records.read().columns.tolist() == COLUMNS
     assert not records.path.parent.exists()
 
 
 def test_a_finished_cell_is_not_written_twice(records):
     records.append(rows_of("a"))
     before = records.path.read_bytes()
-    records.append([{**row, "value": 9.0} for row in rows_of("a")])
+    records.append([replace(row, value=9.0) for row in rows_of("a")])
     assert records.path.read_bytes() == before
     records.append(rows_of("a") + rows_of("b"))
     assert records.read()["cell"].tolist() == ["a", "a", "b", "b"]
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("row", "error", "message"),
     [
-        ({"cell": "a", "step": 1}, "a row lacks the columns value;"),
-        ({"cell": "a", "step": 1, "value": 1, "vlaue": 2}, "unexpected columns vlaue;"),
-        ({"cell": "a", "step": 1, "value": "one\ntwo"}, "line break"),
+        (StepRow("one\ntwo", 1, 1.0), ValueError, "line break"),
+        (StepRow("a", 1, "one"), TypeError, "column 'value' cannot hold 'one', which is no number"),
+        ({"cell": "a", "step": 1, "value": 1.0}, TypeError, "are of type StepRow, not {"),
     ],
 )
-def test_a_bad_row_is_refused_with_all_its_cell(records, row, message):
-    with pytest.raises(ValueError, match=message):
+def test_a_bad_row_is_refused_with_all_its_cell(records, row, error, message):
+    with pytest.raises(error, match=message):
         records.append([*rows_of("a"), row])
     assert records.finished() == set()
 
 
-@pytest.mark.parametrize("value", [[1.0], {"a": 1}, Path("x"), 1j])
-def test_a_value_is_a_scalar(records, value):
-    with pytest.raises(TypeError, match="column 'value' cannot hold"):
-        records.append([{"cell": "a", "step": 1, "value": value}])
+@dataclass(frozen=True)
+class NoCellRow:
+    step: int
+    value: float
 
 
-@pytest.mark.parametrize("columns", [("step", "value"), ("cell", "value", "value")])
-def test_a_schema_has_a_cell_and_distinct_columns(tmp_path, columns):
+@dataclass(frozen=True)
+class TwiceRow:
+    value: float
+    own: StepRow
+
+
+@pytest.mark.parametrize("row_type", [NoCellRow, TwiceRow])
+def test_a_schema_has_a_cell_and_distinct_columns(tmp_path, row_type):
     with pytest.raises(ValueError, match="must be distinct and hold 'cell'"):
-        Records(tmp_path / "x.csv", columns)
+        Records(tmp_path / "x.csv", row_type)
+
+
+@dataclass(frozen=True)
+class AccuracyRow:
+    cell: str
+    step: int | None
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ReorderedRow:
+    cell: str
+    value: float
+    step: int | None
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"),
+    ("row", "message"),
     [
-        (("cell", "step", "accuracy"), "lacks the columns accuracy and has the unexpected columns value"),
-        (("cell", "value", "step"), "in another order"),
+        (AccuracyRow("a", 1, 1.0), "lacks the columns accuracy and has the unexpected columns value"),
+        (ReorderedRow("a", 1.0, 1), "in another order"),
     ],
 )
-def test_a_file_of_another_schema_is_refused(records, columns, message):
+def test_a_file_of_another_schema_is_refused(records, row, message):
     records.append(rows_of("a"))
     before = records.path.read_bytes()
-    other = Records(records.path, columns)
-    for attempt in (other.read, other.finished, lambda: other.append([dict.fromkeys(columns, 1)])):
+    other = Records(records.path, type(row))
+    for attempt in (other.read, other.rows, other.finished, lambda: other.append([row])):
         with pytest.raises(ValueError, match=rf"scores\.csv has another schema: .*{message}; move it away"):
             attempt()
     assert records.path.read_bytes() == before
@@ -204,7 +261,7 @@ def test_a_damaged_file_is_refused_and_its_line_named(records, damage, message):
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, path):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    records = Records(tmp_path / path, COLUMNS)
+    records = Records(tmp_path / path, StepRow)
     with pytest.raises(ValueError, match=r"cannot (write|read) .*; choose another --out$"):
         records.append(rows_of("a"))
     with pytest.raises(ValueError, match=r"choose another --out$"), records.claim("a"):
@@ -292,7 +349,7 @@ def test_a_finished_cell_is_nobodys_and_leaves_no_lock(records):
 
 
 def test_files_of_one_folder_do_not_share_claims(records):
-    other = Records(records.path.with_name("other.csv"), COLUMNS)
+    other = Records(records.path.with_name("other.csv"), StepRow)
     with records.claim("a") as mine, other.claim("a") as theirs:
         assert mine
         assert theirs
@@ -309,7 +366,7 @@ def test_provenance_says_what_ran():
 
 
 # All that the records need of the code.
-NEEDED = ["condensers/device/files.py", "harness/core/paths.py", "harness/core/records.py"]
+NEEDED = ["condensers/device/files.py", "harness/core/paths.py", "harness/core/records.py", "harness/core/schema.py"]
 NEEDED += [f"{package}/__init__.py" for package in ("condensers", "condensers/device", "harness", "harness/core")]
 
 

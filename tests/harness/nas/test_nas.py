@@ -19,11 +19,11 @@ from harness.core.protocols import SURVEYS
 from harness.core.records import Records
 from harness.evidence import ranking
 from harness.nas.__main__ import main
-from harness.nas.candidates import cells, new_network, proxies, run
+from harness.nas.candidates import candidates, new_network, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.proxies import steps_of
 from harness.nas.survey import DEFAULTS, Survey, prepare
-from harness.nas.tables import COLUMNS
+from harness.nas.tables import NetworkRow
 from harness.nas.verdict import format_tables, paired, report, summarise
 from search_spaces.spaces import Space
 
@@ -38,7 +38,7 @@ def surveyed(config: Nas, **changes: object) -> Survey:
 
 
 def rows_of(out: Path, name: str = "results.csv") -> pd.DataFrame:
-    return Records(out / name, COLUMNS).read()
+    return Records(out / name, NetworkRow).read()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,10 +157,11 @@ def test_the_same_command_again_trains_nothing(finished):
     assert {path: path.read_bytes() for path in finished.out.glob("*.csv")} == before
 
 
-def test_whole_set_rows_come_from_the_table(finished, tmp_path):
+def test_whole_set_rows_come_from_the_table(finished, tmp_path, capsys):
     table = rows_of(finished.out, "whole_digits.csv")
     survey = surveyed(replace(SMALL, proxy=("random",), memories=1, out=tmp_path, whole_table=finished.table.path))
     run(survey, None, 1)
+    assert f"10 whole-set networks come from {finished.table.path}" in capsys.readouterr().out
     whole = rows_of(tmp_path).query("proxy == 'whole'")
     assert sorted(whole["seconds"]) == sorted(table["seconds"]), "they were not trained again"
     assert not (tmp_path / "whole_digits.csv").exists()
@@ -183,7 +184,7 @@ def test_a_larger_subset_trains_only_what_is_new(finished, tmp_path):
 
 def keys(survey: Survey) -> dict[tuple[str, int, str], str]:
     return {
-        (cell.proxy.name, cell.replicate, cell.architecture.name): cell.key for cell in cells(survey, proxies(survey))
+        (one.proxy.name, one.replicate, one.architecture.name): one.key for one in candidates(survey, proxies(survey))
     }
 
 
@@ -200,7 +201,7 @@ def test_a_cell_is_keyed_by_all_that_decides_it_but_rounding(finished):
 
 
 def test_early_architectures_can_be_compared_first(finished):
-    order = [(cell.architecture.name, cell.proxy.name, cell.replicate) for cell in cells(finished, proxies(finished))]
+    order = [(one.architecture.name, one.proxy.name, one.replicate) for one in candidates(finished, proxies(finished))]
     names = [architecture.name for architecture in finished.space.subset(5)]
     assert [name for name, _, _ in order] == [name for name in names for _ in range(7)] + names
     assert order[0] == (names[0], "whole", 0)
@@ -257,8 +258,11 @@ def test_a_plan_counts_what_is_left_and_makes_nothing(finished, tmp_path, capsys
     said = capsys.readouterr().out
     assert "memories   2 to condense dm dm" in said
     assert "networks   30 to train" in said  # whole: 2 x 5, dm: 2 x 5, early: 2 x 5
-    images = 10 * 30 * 1052 + 10 * 3 * 20 + 10 * 3 * 64
-    assert f"images     {images:,} forward and back" in said
+    # Trainings on the whole set, on memories and stopped early, and two iterations of dm for each memory.
+    images = 10 * 30 * 1052 + 10 * 3 * 20 + 10 * 3 * 64 + 2 * 2 * 20
+    # 300 validation and 445 test images for every network; each iteration takes 64 real images per class.
+    tested = 30 * (300 + 445) + 2 * 2 * 64 * 10
+    assert f"images     {tested:,} forward, {images:,} forward and back" in said
     assert not list((tmp_path / "new").glob("*"))
 
 
@@ -281,12 +285,12 @@ def call(out: Path, table: Path) -> subprocess.Popen:
 @pytest.fixture
 def table(finished, tmp_path) -> Path:
     """What training 12 architectures on the whole set, as the command does, would leave but for the accuracies."""
-    row = rows_of(finished.out, "whole_digits.csv").iloc[0].to_dict()
+    row = finished.table.rows()[0]
     survey = prepare(replace(SMALL, subset=12, proxy=("early",), whole_replicates=1, out=tmp_path))
-    whole = [cell for cell in cells(survey, proxies(survey)) if cell.proxy.name == "whole"]
-    own = [{"cell": cell.key, "architecture": cell.architecture.name} | vars(cell.architecture) for cell in whole]
+    whole = [one for one in candidates(survey, proxies(survey)) if one.proxy.name == "whole"]
+    own = [{"cell": one.key, "architecture": one.architecture.name} | vars(one.architecture) for one in whole]
     path = tmp_path / "table.csv"
-    Records(path, COLUMNS).append([row | each | {"test_accuracy": 0.5 + k / 100} for k, each in enumerate(own)])
+    Records(path, NetworkRow).append([replace(row, **each, test_accuracy=0.5 + k / 100) for k, each in enumerate(own)])
     return path
 
 
@@ -320,7 +324,7 @@ def test_help_shows_the_command_without_importing_torch():
 
 def test_the_published_table_has_all_that_the_default_command_needs_of_the_whole_set(unpublished, tmp_path):
     survey = prepare(Nas(device="cpu", subset=405, out=tmp_path))
-    published = Records(unpublished / "whole_digits.csv", COLUMNS)
-    whole = [cell.key for cell in cells(survey, proxies(survey)) if cell.proxy.name == "whole"]
+    published = Records(unpublished / "whole_digits.csv", NetworkRow)
+    whole = [one.key for one in candidates(survey, proxies(survey)) if one.proxy.name == "whole"]
     assert len(whole) == 810
     assert published.finished() == set(whole)

@@ -14,10 +14,10 @@ from harness.core.protocols import QUICK, RECIPES, SURVEYS
 from harness.core.records import Records
 from harness.core.settings import whole_training_of
 from harness.nas.__main__ import main
-from harness.nas.candidates import cells, make_memories, proxies, run
+from harness.nas.candidates import candidates, make_memories, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.survey import Survey, prepare
-from harness.nas.tables import COLUMNS
+from harness.nas.tables import NetworkRow
 
 SMALL = Nas(proxy=("random",), subset=5, ipc=2, epochs=2, whole_replicates=1)
 
@@ -28,7 +28,7 @@ def surveyed(config: Nas) -> Survey:
 
 
 def rows_of(path: Path):
-    return Records(path, COLUMNS).read()
+    return Records(path, NetworkRow).read()
 
 
 @pytest.mark.cuda
@@ -209,8 +209,8 @@ def test_a_default_that_is_spelled_out_finds_the_networks_of_the_default(tmp_pat
     usual, spelled = prepare(short), prepare(replace(short, epochs=SURVEYS[QUICK.name].epochs))
     assert usual.protocol != spelled.protocol, "it is marked in the rows"
     make_memories(usual)
-    assert [cell.key for cell in cells(usual, proxies(usual))] == [
-        cell.key for cell in cells(spelled, proxies(spelled))
+    assert [one.key for one in candidates(usual, proxies(usual))] == [
+        one.key for one in candidates(spelled, proxies(spelled))
     ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
-from harness.nas.tables import COLUMNS
+from harness.nas.tables import NetworkRow
 
 COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "8", "--proxy", "random", "--ipc", "2", "--epochs", "3"]
 COMMAND += ["--whole-replicates", "1"]
@@ -18,7 +18,7 @@ APART = ["seconds", "commit"]
 
 
 def rows(out):
-    return Records(out / "results.csv", COLUMNS).read()
+    return Records(out / "results.csv", NetworkRow).read()
 
 
 def start(out, *flags):

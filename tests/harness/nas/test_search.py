@@ -17,14 +17,16 @@ import tyro
 from condensers.device.training import accuracy, train
 from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
-from harness.nas import tables
+from harness.core.schema import columns, parse
 from harness.nas.__main__ import main
-from harness.nas.candidates import cells, new_network, proxies
+from harness.nas.candidates import candidates, new_network, proxies
 from harness.nas.flags import Nas
 from harness.nas.proxies import of_whole
-from harness.nas.search import COLUMNS, STARTUP, UNPRUNED, _rungs, records_of, run_searches, whole_accuracies
+from harness.nas.samplers import STARTUP, UNPRUNED
+from harness.nas.search import TrialRow, _rungs, records_of, run_searches, whole_accuracies
 from harness.nas.search_report import at_minutes, over_searches, report_searches, summary, with_regret
 from harness.nas.survey import Survey, prepare
+from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture, Space
 
 SAMPLERS = ("tpe", "evolution", "random")
@@ -44,12 +46,12 @@ def table(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("table")
     survey = prepare(replace(SMALL, out=out))
     whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
-    mine = [cell for cell in cells(survey, [whole]) if cell.replicate == 0]
-    row = dict.fromkeys(tables.COLUMNS, 0) | {"dataset": "digits", "dataset_checksum": survey.dataset.checksum}
-    row |= {"validation": 30, "proxy": "whole", "recipe": survey.recipe, "status": "ok"}
-    own = [{"cell": cell.key, "architecture": cell.architecture.name} for cell in mine]
+    mine = [one for one in candidates(survey, [whole]) if one.replicate == 0]
+    said = {"dataset": "digits", "dataset_checksum": survey.dataset.checksum, "validation": 30, "proxy": "whole"}
+    row = replace(parse(NetworkRow, ["0"] * len(columns(NetworkRow))), **said, recipe=survey.recipe, status="ok")
+    own = [{"cell": one.key, "architecture": one.architecture.name} for one in mine]
     path = out / "whole.csv"
-    Records(path, tables.COLUMNS).append([row | each | {"test_accuracy": 0.5 + k / 1000} for k, each in enumerate(own)])
+    Records(path, NetworkRow).append([replace(row, **each, test_accuracy=0.5 + k / 1000) for k, each in enumerate(own)])
     return path
 
 
@@ -134,6 +136,19 @@ def test_the_same_command_again_tries_nothing(finished, capsys):
     assert len(before) == 3, "no network was trained on the whole set, nor in vain"
 
 
+def test_a_plan_counts_what_is_left_and_runs_nothing(finished, table, tmp_path, capsys):
+    plan = replace(SMALL, whole_table=table, dry_run=True)
+    main(replace(plan, out=finished.out))
+    assert "searches   0 of 15 trials" in capsys.readouterr().out
+    main(replace(plan, proxy=("random", "herding"), out=tmp_path / "new"))
+    said = capsys.readouterr().out
+    assert "memories   2 to condense random herding" in said
+    assert "searches   12 of 15 trials" in said  # two proxies, three samplers, two replicates
+    assert f"images     {12 * 15 * 300:,} forward, {12 * 15 * 10 * 20:,} forward and back" in said
+    assert "known      405 of the 405" in said
+    assert not list((tmp_path / "new").glob("*"))
+
+
 def test_what_was_tried_before_is_not_trained_again(finished, tmp_path):
     tiny = replace(finished, space=TINY, architectures=tuple(TINY.subset(6)), out=tmp_path)
     frame = searched(tiny, replace(SMALL, trials=20, searches=1))
@@ -177,7 +192,7 @@ def shown_in(storage: str, start: str) -> int:
 
 def test_killed_in_a_search_two_workers_run_it_anew(rows, table, tmp_path):
     storage, second = f"sqlite:///{tmp_path / 'queue.db'}", "search-digits-random-evolution-0"
-    records = Records(tmp_path / "search.csv", COLUMNS)
+    records = Records(tmp_path / "search.csv", TrialRow)
     process = call(tmp_path, table, "--storage", storage)
     while not (records.finished() and shown_in(storage, second)):
         assert process.poll() is None, process.stderr.read()
@@ -248,7 +263,7 @@ def test_the_report_is_of_the_table(finished, rows):
 def test_a_part_of_a_table_is_said_to_be_one(finished, table, tmp_path, capsys):
     part = tmp_path / "part.csv"
     part.write_text("".join(table.read_text().splitlines(keepends=True)[:8]))
-    survey = replace(finished, table=Records(part, tables.COLUMNS))
+    survey = replace(finished, table=Records(part, NetworkRow))
     report_searches(survey, records_of(survey).finished())
     said = capsys.readouterr().out
     assert "best: 50.6 %, of 7 of the 405 architectures of convnets-405" in said
@@ -271,7 +286,6 @@ MISTAKES = {
     "searches": (["--searches", "0"], "--searches is 0; give at least 1"),
     "whole": (["--proxy", "random", "whole"], "leave out --proxy whole"),
     "subset": (["--subset", "5"], "--subset is for surveys, not for a --search"),
-    "plan": (["--dry-run"], "--dry-run is for surveys"),
     "unjudged": (["--seed", "1"], "no table has whole-set accuracies of convnets-405 as quick-whole-1 trains it"),
 }
 

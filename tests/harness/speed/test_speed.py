@@ -137,7 +137,7 @@ def measured(tmp_path_factory):
 
 @pytest.fixture
 def frame(measured):
-    return Records(measured / "speed.csv", speed_records.COLUMNS).read()
+    return Records(measured / "speed.csv", speed_records.TurnRow).read()
 
 
 def test_every_competitor_has_a_row_for_each_turn(frame):
@@ -204,11 +204,22 @@ def test_the_same_command_measures_nothing_again_and_shows_the_table(measured, c
     assert (measured / "speed.png").stat().st_size > 1000
 
 
+def test_a_plan_counts_what_is_left_and_measures_nothing(measured, tmp_path, capsys):
+    speed.main(replace(QUICK, out=measured, dry_run=True))
+    assert "0 measurements to be made: 0 s" in capsys.readouterr().out
+    speed.main(replace(QUICK, out=tmp_path / "new", seconds=4.0, dry_run=True))
+    said = capsys.readouterr().out
+    assert "what train, dataset digits, method evaluation, IPC 2, competitors 4" in said
+    # Two repeats and a quarter to warm up, for 5, 4, 2 and 3 competitors.
+    assert f"4 measurements to be made: {(5 + 4 + 2 + 3) * 2.25 * 4 / 60:.0f} min" in said
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
     device = resolve_device("cpu")
 
     def keys(config):
-        return [cell.key(config.repeats, config.seconds) for cell in contest.cells(config, device)]
+        return [cell.key for cell in contest.cells(config, device)]
 
     assert keys(QUICK) == keys(QUICK)
     for other in ({"chunk": 32}, {"repeats": 3}, {"seconds": 1.0}, {"network": "ConvNet-W8-D1"}, {"real_batch": 9}):
@@ -221,7 +232,7 @@ def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
 def test_bfloat16_is_set_against_fp32_alone(tmp_path):
     """On a CPU, whose plain loop knows no other; the real images' branch is what bf16 means."""
     speed.main(replace(QUICK, what=("condense", "train"), precisions=("bf16",), repeats=1, networks=0, out=tmp_path))
-    frame = Records(tmp_path / "speed.csv", speed_records.COLUMNS).read()
+    frame = Records(tmp_path / "speed.csv", speed_records.TurnRow).read()
     plains = ["plain", "plain, memory kept"]
     assert frame["competitor"].tolist() == [*plains, "core", "core at 1 image", "convolutions", *plains]
     assert frame["precision"].tolist() == ["fp32"] * 2 + ["bf16"] * 3 + ["fp32"] * 2
@@ -233,7 +244,7 @@ def test_bfloat16_is_set_against_fp32_alone(tmp_path):
 
 def test_an_alias_is_measured_once():
     config = replace(QUICK, methods=("ours", "ddm"), what=("condense",))
-    assert [cell.method for cell in contest.cells(config, resolve_device("cpu"))] == ["ours"]
+    assert [each.method for each in contest.contests(config, resolve_device("cpu"))] == ["ours"]
 
 
 MISTAKES = {
@@ -279,7 +290,7 @@ def test_help_is_light():
 @pytest.mark.cuda
 def test_cuda_compares_precisions(tmp_path):
     speed.main(replace(QUICK, what=("condense", "train"), device="cuda", out=tmp_path))
-    frame = Records(tmp_path / "speed.csv", speed_records.COLUMNS).read()
+    frame = Records(tmp_path / "speed.csv", speed_records.TurnRow).read()
     assert set(frame[frame["competitor"] == "plain"]["precision"]) == {"fp32", "default"}
     core = frame[frame["competitor"] == "core"]
     assert set(core["precision"]) == {"fp32", "tf32", "bf16"}

@@ -1,0 +1,120 @@
+"""A cell is what runs as one, and every command runs its cells here: finished ones are left out, others are claimed,
+run and recorded, by as many processes as share the folder.
+
+A new command is flags, cells and a report: it makes a `Cell` for each thing to do, gives them to `run_cells`, and
+reports what is in the records.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from harness.core.progress import bar
+from harness.core.queue import Job, run_jobs
+from harness.core.records import Records
+from harness.core.schema import AnyRow, Row
+
+BACKWARD = 3  # a training pass in forward passes: forward, gradient of activations, gradient of weights
+
+
+@dataclass(frozen=True)
+class Work:
+    """Counted work, whose sum is that of several cells.
+
+    Attributes:
+        forward: images through a network without a gradient.
+        trained: images through a network and back.
+        forward_flop: floating-point operations of the former.
+        trained_flop: of the latter.
+    """
+
+    forward: int = 0
+    trained: int = 0
+    forward_flop: float = 0
+    trained_flop: float = 0
+
+    @classmethod
+    def of(cls, flop: float, forward: int = 0, trained: int = 0) -> "Work":
+        """Of images through a network that takes `flop` for the forward pass of one."""
+        return cls(forward, trained, flop * forward, BACKWARD * flop * trained)
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What runs as one: its rows appear together or not at all.
+
+    Attributes:
+        key: hash of all that decides its rows.
+        shown: what a dashboard shows of it. Neighbours that show the same are taken together, by one worker.
+        work: makes its rows; None while another live process makes something that the cell needs.
+        cost: of its work.
+    """
+
+    key: str
+    shown: Mapping[str, str | int | float]
+    work: Callable[[], Sequence[Row] | None]
+    cost: Work = Work()
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    records: Records[AnyRow],
+    study: str,
+    storage: str | None = None,
+    workers: int = 1,
+    number: Callable[[Sequence[AnyRow]], float] = lambda rows: math.nan,
+) -> None:
+    """Return when every cell is in the records, whichever process put it there. Shows progress with the time left.
+
+    Args:
+        cells: in the order in which they are taken.
+        records: where they end up.
+        study: what the cells are, for the bar and for the queue's study.
+        storage: as for `harness.core.queue.run_jobs`.
+        workers: likewise.
+        number: what a dashboard shows for a cell's rows; nan for nothing.
+
+    Raises:
+        ValueError: as `run_jobs`, or whatever a cell's work raises.
+    """
+    by_key = {cell.key: cell for cell in cells}
+    left = by_key.keys() - records.finished()
+    with bar(len(left), study, "cell") as shown:
+
+        def execute(job: Job) -> float:
+            for key in job.cells:
+                _run(by_key[key], records)
+                # Other workers' cells count too.
+                shown.update(len(left & records.finished()) - shown.n)
+            rows = records.rows({job.cells[-1]})
+            return number(rows) if rows else math.nan
+
+        run_jobs(_jobs(list(by_key.values())), execute, records, study, storage, workers)
+
+
+def unfinished(cells: Sequence[Cell], records: Records) -> list[Cell]:
+    """The cells that are not in the records."""
+    finished = records.finished()
+    return [cell for cell in cells if cell.key not in finished]
+
+
+def _jobs(cells: Sequence[Cell]) -> list[Job]:
+    jobs = []
+    for shown, together in groupby(cells, lambda cell: cell.shown):
+        first, *also = (cell.key for cell in together)
+        jobs.append(Job(first, shown, tuple(also)))
+    return jobs
+
+
+def _run(cell: Cell, records: Records) -> None:
+    """Run the cell unless it is finished, or another live process is at it or at what it needs."""
+    if cell.key in records.finished():
+        return
+    with records.claim(cell.key) as mine:
+        rows = cell.work() if mine else None
+        if rows is not None:
+            records.append(rows)

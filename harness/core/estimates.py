@@ -1,0 +1,110 @@
+"""What `--dry-run` prints: counted work, and the time that a little of it takes on this device."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from condensers import registry
+from condensers.condense import runs
+from condensers.device.networks import new_network
+from condensers.device.training import Training, train
+from harness.core.cells import BACKWARD, Work
+from harness.core.memories import Plan
+from harness.core.progress import say
+from scenarios.datasets import Dataset
+from search_spaces.costs import cost
+
+ALIVE = 3  # of a chunk's activations at once: they, their gradients, and what a layer needs beside them
+CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
+
+
+def condensing(plan: Plan, dataset: Dataset) -> Work:
+    """What it takes to make the memories of a plan that are not there yet."""
+    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0, 0
+    for groups, names in plan.lockstep(plan.missing()):
+        condensers = [registry.condenser(name) for name in names]
+        for group, recipes in ((group, run) for group in groups for run in runs(condensers, plan.schedule, group.ipc)):
+            own = recipes[0].schedule(plan.schedule, group.ipc)
+            steps = own.iterations * len(group.classes)
+            forward += steps * min(own.real_batch, smallest)
+            trained += steps * group.ipc * sum(recipe.decoded for recipe in recipes)
+    return Work.of(cost(plan.schedule.network, dataset.classes, dataset.shape).flops, forward, trained)
+
+
+def print_estimate(
+    work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device
+) -> None:
+    """Print images, FLOP, and the memory and time that work is expected to take.
+
+    Args:
+        work: of everything that is left to do.
+        networks: a few of those that do it, the largest among them. They are timed on random images.
+        dataset: the work is about.
+        training: of the networks.
+        device: to do it on.
+    """
+    flop = work.forward_flop + work.trained_flop
+    say(f"images     {work.forward:,} forward, {work.trained:,} forward and back")
+    say(f"work       {flop:.3g} FLOP")
+    say(f"memory     about {_bytes(networks, dataset, training) / 1e9:.2g} GB beside torch itself")
+    time_taken = duration(_seconds(work, networks, dataset, training, device)) if flop else "none"
+    say(f"time       about {time_taken} on {device}, by a few steps of {len(networks)} of the networks")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _bytes(networks: Sequence[str], dataset: Dataset, training: Training) -> int:
+    """The data set, and what goes through a network at once."""
+    largest = max(cost(name, dataset.classes, dataset.shape).activation_bytes for name in networks)
+    return dataset.train.images.nbytes + dataset.test.images.nbytes + ALIVE * largest * training.chunk
+
+
+def _seconds(work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device) -> float:
+    """A time per image and one per FLOP, fitted to what the networks take for a step of each direction."""
+    size = min(training.chunk, training.batch)
+    images = torch.randn(size, *dataset.shape, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.zeros(size, dtype=torch.long, device=device)
+    step, times = replace(training, epochs=1, batch=size), []
+    for name in networks:
+        network = new_network(name, dataset.classes, dataset.shape, device, key=0)
+        back = _timed(lambda network=network: train(network, images, labels, step, seed=0), len(networks), device)
+        forward = _timed(lambda network=network: _forward(network, images), len(networks), device)
+        times.append((forward / size, back / size))
+    flops = np.array([cost(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
+    forward, back = zip(*times, strict=True)
+    return _fitted(flops, forward, (work.forward, work.forward_flop)) + _fitted(
+        BACKWARD * flops, back, (work.trained, work.trained_flop)
+    )
+
+
+def _fitted(flops: np.ndarray, seconds: Sequence[float], work: tuple[float, float]) -> float:
+    """Seconds of the work: images, and their FLOP."""
+    fitted, _ = nnls(np.stack([np.ones_like(flops), flops], axis=1), np.array(seconds))
+    return float(fitted @ work)
+
+
+@torch.no_grad()
+def _forward(network: torch.nn.Module, images: torch.Tensor) -> None:
+    network.eval()(images)
+
+
+def _timed(step: Callable[[], None], share: int, device: torch.device) -> float:
+    """Seconds of a step, warmed up, over a network's share of the calibration time."""
+    wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else lambda: None
+    step()
+    wait()
+    started, done = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < CALIBRATION_SECONDS / share or not done:
+        step()
+        wait()
+        done += 1
+    return elapsed / done

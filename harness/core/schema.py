@@ -1,0 +1,191 @@
+"""What a row of a CSV is: a frozen dataclass, whose fields are the columns in file order and say of what kind each is.
+
+A field is text (`str`), a whole number (`int`), a number (`float`) or a truth value (`bool`); with `| None` it may be
+empty. A field that is itself a dataclass stands for its own columns, such as the provenance of every row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
+
+KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
+
+
+class Row(Protocol):
+    """Any row: a frozen dataclass that names the cell it belongs to."""
+
+    @property
+    def cell(self) -> str:
+        """Key of what ran as one."""
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a row comes from.
+
+    Attributes:
+        device: the work ran on, e.g. `cpu` or `cuda NVIDIA H200`.
+        precision: of the networks' arithmetic: fp32, tf32 or bf16.
+        backend: library behind the convolutions.
+        threads: of torch on the CPU.
+        chunk: images that went through a network at once.
+        commit: of this code; `-dirty` if it had changes that were not committed.
+        versions: of Python and the packages that decide values.
+    """
+
+    device: str
+    precision: str
+    backend: str
+    threads: int
+    chunk: int
+    commit: str
+    versions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One metric of one network that was trained on a memory.
+
+    Attributes:
+        cell: key of what ran as one.
+        dataset: name of the data set.
+        dataset_checksum: of its images and labels.
+        condenser: that made the memory, or the name of a memory file.
+        config: key of all that decides the value but class order and replicates.
+        ipc_stored: images per class that the memory keeps.
+        ipc_decoded: images per class that the network was trained on.
+        trained_on_real: whether networks trained on real labels made the memory.
+        steps: of the stream; 1 is all classes at once.
+        class_order: number of the order in which classes come.
+        memory_replicate: which draw of the memory.
+        network_replicate: which network trained on it.
+        step: after which it was tested, from 1.
+        classes_seen: until then.
+        metric: what `value` is.
+        value: a fraction, from 0 to 1 for accuracies.
+        seconds: of training and testing, per network.
+        protocol: set of defaults, with a `+` where a flag overrode one.
+        origin: where the row comes from.
+        memory_checksum: of the memory's pixels and labels.
+    """
+
+    cell: str
+    dataset: str
+    dataset_checksum: str
+    condenser: str
+    config: str
+    ipc_stored: int
+    ipc_decoded: int
+    trained_on_real: bool
+    steps: int
+    class_order: int
+    memory_replicate: int
+    network_replicate: int
+    step: int
+    classes_seen: int
+    metric: str
+    value: float
+    seconds: float
+    protocol: str
+    origin: Provenance
+    memory_checksum: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a file.
+
+    Attributes:
+        name: in the first line.
+        kind: a key of KINDS.
+        optional: whether a field may be empty, which stands for None.
+    """
+
+    name: str
+    kind: type
+    optional: bool
+
+    def text(self, value: object) -> str:
+        """How a value stands in the file; floats exactly. NumPy and torch scalars count as what they hold.
+
+        Raises:
+            TypeError: the column is of another kind.
+            ValueError: text with a line break.
+        """
+        value = value.item() if hasattr(value, "item") else value
+        if value is None and self.optional:
+            return ""
+        if type(value) is not self.kind and not (self.kind is float and type(value) is int):
+            raise TypeError(f"column {self.name!r} cannot hold {value!r}, which is no {KINDS[self.kind]}")
+        text = repr(float(value)) if self.kind is float else str(value)
+        # One line per row: damage can then be named by its line, and lines can be counted and compared.
+        if text.splitlines() not in ([], [text]):
+            raise ValueError(f"column {self.name!r} cannot hold a line break: {text!r}")
+        return text
+
+    def value(self, text: str) -> Any:
+        """What a field of the file stands for. Raises ValueError for what is not of the column's kind."""
+        if self.optional and not text:
+            return None
+        try:
+            # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
+            return _truth(text) if self.kind is bool else self.kind(text)
+        except ValueError as error:
+            raise ValueError(f"its {self.name} is {text!r}, which is no {KINDS[self.kind]}") from error
+
+
+@cache
+def columns(row_type: type) -> tuple[Column, ...]:
+    """The columns of a row type in file order.
+
+    Raises:
+        TypeError: a field is of a kind that no column has.
+    """
+    found: list[Column] = []
+    for name, hint in _hints(row_type).items():
+        found += columns(hint) if is_dataclass(hint) else [_column(name, hint)]
+    return tuple(found)
+
+
+def values(row: Any) -> list[object]:
+    """The values of a row in the order of its columns."""
+    found: list[object] = []
+    for name in _hints(type(row)):
+        value = getattr(row, name)
+        found += values(value) if is_dataclass(value) else [value]
+    return found
+
+
+def parse(row_type: type[AnyRow], texts: Sequence[str]) -> AnyRow:
+    """A row from the fields of a line. Raises ValueError for a field that is not of its column's kind."""
+    return _build(row_type, {own.name: own.value(text) for own, text in zip(columns(row_type), texts, strict=True)})
+
+
+def _build(row_type: type, named: Mapping[str, object]) -> Any:
+    hints = _hints(row_type).items()
+    return row_type(**{name: _build(hint, named) if is_dataclass(hint) else named[name] for name, hint in hints})
+
+
+@cache
+def _hints(row_type: type) -> dict[str, Any]:
+    """The annotations of the fields, in their order."""
+    hints = get_type_hints(row_type)
+    return {field.name: hints[field.name] for field in fields(row_type)}
+
+
+def _column(name: str, hint: Any) -> Column:
+    kinds = set(get_args(hint)) if isinstance(hint, UnionType) else {hint}
+    optional = NoneType in kinds
+    kinds -= {NoneType}
+    if len(kinds) != 1 or not kinds <= KINDS.keys():
+        raise TypeError(f"column {name!r} is of no kind that a file holds: {hint}")
+    return Column(name, kinds.pop(), optional)
+
+
+def _truth(text: str) -> bool:
+    return bool(("False", "True").index(text))
