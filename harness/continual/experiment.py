@@ -11,7 +11,7 @@ from condensers.condense import Group
 from condensers.core.matching import Schedule
 from condensers.device.training import Training
 from harness.continual.flags import Continual
-from harness.core import memories
+from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
@@ -101,6 +101,7 @@ def prepare(config: Continual) -> Experiment:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     experiment = _resolve(config, protocol, device)
     _check(experiment)
+    queue.check(experiment.storage, experiment.workers)
     say(
         f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
     )

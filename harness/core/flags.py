@@ -50,7 +50,7 @@ def check(flags: object) -> None:
             continue
         # Asked this way round, a NaN is out of every bound.
         if least is not None and not size >= least:
-            said = f"is {value}; give at least {least}" if size == value else "is empty: give at least one"
+            said = "is empty: give at least one" if isinstance(value, tuple) else f"is {value}; give at least {least}"
             raise ValueError(f"{spelling(one)} {said}")
         if most is not None and not size <= most:
             raise ValueError(f"{spelling(one)} is {value}; give at most {most}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import Field, field, fields, make_dataclass
 from inspect import get_annotations
-from itertools import pairwise, takewhile
+from itertools import dropwhile, pairwise, takewhile
 from typing import Annotated, TypeVar, get_type_hints
 
 import tyro
@@ -16,7 +16,7 @@ from search_spaces.names import unknown
 
 Config = TypeVar("Config")
 
-# What surrounds tyro's words: frames, in both of its alphabets, and colours.
+# What surrounds tyro's words: frames (rules alone where stdout is not UTF-8), and colours.
 FRAME = re.compile(r"^[\W_]*?[│|╭+]|[│|╮+]\s*$|[─-]{3,}|\x1b\[[\d;]*m")
 PLAINER = (
     (
@@ -75,12 +75,12 @@ def _unknown(config_type: type, argument: str) -> ValueError:
 
 
 def _one_line(said: str) -> str:
-    """What tyro says in a box: the first paragraph, which comes after the title."""
+    """What tyro says in a box: the first paragraph under the title."""
     lines = [FRAME.sub("", line).strip() for line in said.splitlines()[1:]]
-    text = " ".join(takewhile(bool, lines))
+    text = " ".join(takewhile(bool, dropwhile(lambda line: not line, lines)))
     for pattern, plainer in PLAINER:
         text = pattern.sub(plainer, text)
-    return text.removeprefix("Error parsing ")
+    return text.removeprefix("Error parsing ") or "the command line does not fit its flags: see --help"
 
 
 def _boxed(config_type: type) -> type:
