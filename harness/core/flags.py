@@ -1,7 +1,7 @@
-"""Flags in groups: a group is a dataclass that commands inherit, and a box of `--help`. Needs no torch.
+"""Flags in groups: a group is a dataclass that commands inherit, and in `--help` the box that its `box` names.
 
 A flag is written down once: its default, what `--help` says of it, and its bounds. None stands for a default that
-the protocol or the data set decides; then the text says which.
+the protocol or the data set decides; then the text says which. This is read for `--help`, so it does without torch.
 """
 
 from dataclasses import Field, dataclass, field, fields

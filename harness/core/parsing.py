@@ -84,7 +84,7 @@ def _one_line(said: str) -> str:
 
 
 def _boxed(config_type: type) -> type:
-    """The same flags as one dataclass for each box of `--help`, for tyro draws one around each nested dataclass."""
+    """The same flags as a dataclass of dataclasses: around each of those tyro draws a box."""
     hints, boxes = get_type_hints(config_type, include_extras=True), {}
     for owner in config_type.__mro__:
         for one in fields(config_type):
@@ -104,9 +104,7 @@ def _described(one: Field, hint: type) -> type:
         hint,
         tyro.conf.arg(
             help=one.metadata["text"],
-            help_behavior_hint=(
-                "" if one.default is None or one.default == () or one.default is False else "(default: {})".format
-            ),
+            help_behavior_hint="" if one.default in (None, ()) or one.default is False else "(default: {})".format,
         ),
     ]
 

@@ -37,7 +37,7 @@ class Lines:
 
     def _line(self, elapsed: float) -> str:
         left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n) if self.n else "unknown"
-        share = f"{self.n / self._total:.0%} ({self.n} of {self._total} {self._unit})"
+        share = f"{self.n / max(self._total, 1):.0%} ({self.n} of {self._total} {self._unit})"
         return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {left} left{self._now}"
 
     def __enter__(self) -> Self:

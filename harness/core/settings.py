@@ -31,7 +31,7 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
     check(flags)
     known = [own, *({one.name: getattr(source, one.name) for one in fields(source)} for source in defaults)]
     absent = [one.name for one in fields(flags) if getattr(flags, one.name) is None]
-    return replace(flags, **{name: next((d[name] for d in known if name in d), None) for name in absent})
+    return replace(flags, **{name: next((source[name] for source in known if name in source), None) for name in absent})
 
 
 def label_of(flags: Common, protocol: Protocol) -> str:
