@@ -2,6 +2,7 @@
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 
@@ -11,12 +12,13 @@ from condensers.device.files import require_writable
 from condensers.sharding import Ranks
 from harness.condense.flags import Condense
 from harness.core import memories
-from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.devices import name_of, resolve_device
+from harness.core.flags import check
 from harness.core.progress import bar, say
-from harness.core.protocols import Protocol, protocol_for
+from harness.core.protocols import Protocol
 from harness.core.records import provenance
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, schedule_of
+from harness.core.settings import label_of, place_of, schedule_of, settle
 from harness.evidence.figures import memory_grid
 from scenarios.datasets import Dataset, load
 
@@ -41,9 +43,8 @@ def _make(config: Condense, ranks: Ranks) -> None:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     if config.store == "indices" and any(registry.condenser(name).makes_pixels for name in names):
         raise ValueError("only memories of real images (random, herding) can be stored as indices")
-    device = _device(config.device, ranks)
-    set_precision(config.precision, device)
-    protocol = protocol_for(config.protocol, device.type)
+    device, protocol = place_of(replace(config, device=_device(config.device, ranks)))
+    check(config)
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
     require_writable(config.out)
@@ -60,34 +61,34 @@ def _make(config: Condense, ranks: Ranks) -> None:
         _show(plan, name, dataset)
 
 
-def _device(name: str, ranks: Ranks) -> torch.device:
+def _device(name: str, ranks: Ranks) -> str:
     """The device asked for, or each rank's own GPU."""
     device = resolve_device(name)
     if ranks.count == 1 or device.type == "cpu":
-        return device
+        return name
     if device.index is not None:
         raise ValueError(f"{name} is one device for {ranks.count} ranks: give cuda, and CUDA_VISIBLE_DEVICES to choose")
     device = resolve_device(f"cuda:{ranks.local}")
     torch.cuda.set_device(device)
-    return device
+    return str(device)
 
 
 def _plan(
     config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device
 ) -> memories.Plan:
-    ipc = protocol.memory_per_class if config.ipc is None else config.ipc
+    settled = settle(config, protocol, ipc=protocol.memory_per_class)
     return memories.Plan(
         names=names,
         dataset=dataset.name,
         checksum=dataset.checksum,
-        groups=_groups(dataset, config, ipc),
+        groups=_groups(dataset, settled),
         schedule=schedule_of(config, protocol, dataset, device),
         seed=seed_of(dataset.name, config.seed, "memory", config.replicate),
         precision=config.precision,
         store=config.store,
         store_selections=config.store,
         folder=config.out,
-        label=f"{dataset.name.replace('/', '_')}-ipc{ipc}-replicate{config.replicate}",
+        label=f"{dataset.name.replace('/', '_')}-ipc{settled.ipc}-replicate{config.replicate}",
     )
 
 
@@ -102,14 +103,14 @@ def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
     return f", {sum(map(bool, shares))} of {ranks.count} ranks at work"
 
 
-def _groups(dataset: Dataset, config: Condense, ipc: int) -> tuple[Group, ...]:
+def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:
     if config.steps == 1:
-        return (Group(tuple(range(dataset.classes)), ipc),)
+        return (Group(tuple(range(dataset.classes)), config.ipc),)
     # Avalanche, which streams need, takes seconds to import.
     from scenarios.streams import step_classes
 
     steps = step_classes(dataset.classes, config.steps, config.order)
-    return tuple(Group(tuple(sorted(classes)), ipc) for classes in steps)
+    return tuple(Group(tuple(sorted(classes)), config.ipc) for classes in steps)
 
 
 def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:

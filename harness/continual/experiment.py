@@ -11,14 +11,14 @@ from condensers.condense import Group
 from condensers.core.recipe import Schedule
 from condensers.device.training import Training
 from harness.continual.flags import Continual
-from harness.core import memories
-from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core import memories, queue
+from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import Protocol, protocol_for
+from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, schedule_of, training_of
+from harness.core.settings import label_of, place_of, schedule_of, settle, training_of
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
@@ -97,36 +97,36 @@ class Experiment:
 
 def prepare(config: Continual) -> Experiment:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
-    device = resolve_device(config.device)
-    set_precision(config.precision, device)
-    protocol = protocol_for(config.protocol, device.type)
+    device, protocol = place_of(config)
     if config.memory_size is not None and config.memory_per_class is not None:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
-    for name in config.condensers:
-        registry.condenser(name)  # a wrong name is said before data are loaded
-    dataset = load(config.dataset, config.data_root, config.resolution)
-    experiment = _resolve(config, protocol, dataset, device)
+    experiment = _resolve(config, protocol, device)
     _check(experiment)
+    queue.check(experiment.storage, experiment.workers)
     say(
         f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
     )
     return experiment
 
 
-def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: torch.device) -> Experiment:
-    training = training_of(config, protocol, dataset, device)
-    # An alias and its condenser are one thing, compared once.
+def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Experiment:
+    settled = settle(config, protocol)
+    # An alias and its condenser are one thing, compared once. A wrong name is said before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
+    dataset = load(config.dataset, config.data_root, config.resolution)
     files = tuple(memories.read(path, dataset) for path in config.memory)
+    if files and config.memory_per_class is None:
+        settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
+    training = training_of(settled, protocol, dataset, device)
     return Experiment(
         dataset=dataset,
         steps=config.steps,
         names=(*(() if files else names), *((WHOLE,) if config.upper_bound else ())),
         files=files,
-        per_class=None if config.memory_size else _per_class(config, protocol, files),
+        per_class=None if config.memory_size else settled.memory_per_class,
         max_size=config.memory_size,
-        orders=_or(config.orders, protocol.orders),
-        networks=_or(config.networks, protocol.networks),
+        orders=settled.orders,
+        networks=settled.networks,
         schedule=schedule_of(config, protocol, dataset, device),
         training=training,
         whole=replace(training, epochs=protocol.whole_epochs),
@@ -141,16 +141,6 @@ def _resolve(config: Continual, protocol: Protocol, dataset: Dataset, device: to
     )
 
 
-def _or(flag: int | None, default: int) -> int:
-    return default if flag is None else flag
-
-
-def _per_class(config: Continual, protocol: Protocol, files: tuple[memories.Stored, ...]) -> int:
-    if files and config.memory_per_class is None:
-        return min(file.memory.per_class for file in files)
-    return _or(config.memory_per_class, protocol.memory_per_class)
-
-
 def _advice(experiment: Experiment) -> str:
     lacking = [
         flag
@@ -162,9 +152,6 @@ def _advice(experiment: Experiment) -> str:
 
 def _check(experiment: Experiment) -> None:
     """Raise ValueError for what would only fail after hours."""
-    for name in ("orders", "networks"):
-        if getattr(experiment, name) < 1:
-            raise ValueError(f"--{name} is {getattr(experiment, name)}; give at least 1")
     if not experiment.names and not experiment.files:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-import tyro
-
 from harness.core.devices import keep_freed_memory
+from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
 
 
@@ -25,6 +24,7 @@ class Flags(Protocol):
 
 Config = TypeVar("Config", bound=Flags)
 TRACEBACK = "HARNESS_TRACEBACK"
+LONGEST = 2000  # characters of an error: a list of all names fits, a file's worth of bytes does not
 
 
 def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
@@ -34,9 +34,9 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     whole traceback of an error.
     """
     prog = f"python -m harness.{config_type.__name__.lower()}"
-    config = tyro.cli(config_type, prog=prog, description=description)
-    keep_freed_memory()
     try:
+        config = parse(config_type, sys.argv[1:], prog, description)
+        keep_freed_memory()
         load_plugins(config.plugin)
         if config.list_names:
             from harness.core.listing import print_names
@@ -47,7 +47,7 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     except ValueError as error:
         if os.environ.get(TRACEBACK):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -55,3 +55,9 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     except BrokenPipeError:
         # Whoever read our output (`| head`) has gone; closing quietly is what a filter does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def one_line(text: str) -> str:
+    """A text that a terminal shows and does not obey: names and files may hold line ends, control bytes, megabytes."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:LONGEST])
+    return shown + " ..." * (len(text) > LONGEST)

@@ -22,6 +22,8 @@ def resolve_device(name: str) -> "torch.device":
         raise ValueError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:N")
+    if device.type == "cpu" and device.index:
+        raise ValueError(f"device {name!r} is not there: a CPU is one device, cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device {name!r} asked for, but there are {torch.cuda.device_count()} CUDA devices: use cpu")
     return device

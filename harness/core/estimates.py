@@ -27,7 +27,7 @@ def condensing(plan: Plan, dataset: Dataset) -> Work:
     smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0, 0
     for groups, names in plan.lockstep(plan.missing()):
         condensers = [registry.condenser(name) for name in names]
-        for group, recipes in ((group, run) for group in groups for run in runs(condensers, plan.schedule, group.ipc)):
+        for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
             own = recipes[0].schedule(plan.schedule, group.ipc)
             steps = own.iterations * len(group.classes)
             forward += steps * min(own.real_batch, smallest)

@@ -1,37 +1,159 @@
-"""Flags that every command has. Light to import: `--help` needs no torch."""
+"""Flags in groups: a group is a dataclass that commands inherit, and in `--help` the box that its `box` names.
 
-from dataclasses import dataclass
+A flag is written down once: its default, what `--help` says of it, and its bounds. None stands for a default that
+the protocol or the data set decides; then the text says which. This is read for `--help`, so it does without torch.
+"""
+
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from harness.core.devices import Precision
+from harness.core.protocols import PAPER, QUICK
+
+MOST_WORKERS, MOST_PIXELS = 1024, 1024
+
+
+def flag(
+    default: object, text: str, *, least: float | None = None, most: float | None = None, marks: bool = False
+) -> Any:
+    """A field of a group of flags.
+
+    Args:
+        default: what holds if the flag is not given.
+        text: for `--help`.
+        least: the smallest value, or the smallest number of values of a flag that takes several.
+        most: the largest.
+        marks: the flag overrides what a protocol says of a single cell; rows then name the protocol with a `+`.
+    """
+    return field(default=default, metadata={"text": text, "least": least, "most": most, "marks": marks})
+
+
+def spelling(one: Field) -> str:
+    """A flag as it is typed, such as `--real-batch`."""
+    return "--list" if one.name == "list_names" else f"--{one.name.replace('_', '-')}"
+
+
+def by_protocol(name: str) -> str:
+    """What both protocols say, for a flag's text."""
+    return f"default: {getattr(PAPER, name)} under paper, {getattr(QUICK, name)} under quick"
+
+
+def check(flags: object) -> None:
+    """Raise ValueError for the first flag that is out of its bounds, with the flag, its value and the bound."""
+    for one in fields(flags):
+        value, least, most = getattr(flags, one.name), one.metadata.get("least"), one.metadata.get("most")
+        size = len(value) if isinstance(value, tuple) else value
+        if size is None:
+            continue
+        # Asked this way round, a NaN is out of every bound.
+        if least is not None and not size >= least:
+            said = "is empty: give at least one" if isinstance(value, tuple) else f"is {value}; give at least {least}"
+            raise ValueError(f"{spelling(one)} {said}")
+        if most is not None and not size <= most:
+            raise ValueError(f"{spelling(one)} is {value}; give at most {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Common:
-    """What a command works on and with; None stands for the protocol's default."""
+class OutputFlags:
+    """Where results go, and what is only printed."""
 
-    dataset: str = "digits"
-    """Data set by name (--list), or folder:PATH."""
-    protocol: Literal["paper", "quick"] | None = None
-    """Set of defaults. Without it: paper on CUDA, quick on a CPU."""
-    network: str | None = None
-    """Network by name (--list); default: the protocol's ConvNet."""
-    resolution: int | None = None
-    """Side of the images in pixels, if not the data set's own."""
-    seed: int = 0
-    """Names all draws, together with data set and replicates."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    precision: Precision = "fp32"
-    """Arithmetic of the networks; tf32 on CUDA only; bf16: the real images of matching condensers in bfloat16."""
-    chunk: int | None = None
-    """Images that go through a network at once; bounds memory. Default: at 32 px 16 on a CPU, 8192 on CUDA."""
-    data_root: Path = Path("data")
-    """Folder of the data sets."""
-    plugin: tuple[str, ...] = ()
-    """Files (.py) or modules with condensers, terms, networks, search spaces or data sets of your own."""
-    list_names: Annotated[bool, tyro.conf.arg(name="list")] = False
-    """Print condensers, data sets, networks and protocols."""
+    box: ClassVar[str] = "output"
+    out: Path | None = flag(None, "Output folder.")
+    plugin: tuple[str, ...] = flag(
+        (), "Files (.py) or modules with condensers, terms, networks, search spaces or data sets of your own."
+    )
+    list_names: Annotated[bool, tyro.conf.arg(name="list")] = flag(
+        False, "Print the names of condensers, data sets, networks and protocols, and end."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceFlags:
+    """What the work is done on."""
+
+    box: ClassVar[str] = "computing"
+    device: str = flag("auto", "auto, cpu, cuda or cuda:N. auto is CUDA where there is one.")
+    chunk: int | None = flag(
+        None,
+        "Images that go through a network at once, which bounds memory; default at 32 px: 16 on a CPU, 2048 on CUDA or "
+        "what fits into its free memory.",
+        least=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeFlags(DeviceFlags):
+    """What the work is done on, and by which arithmetic."""
+
+    precision: Precision = flag(
+        "fp32", "Arithmetic of networks: tf32 is for CUDA only; bf16 is for the real images of matching condensers."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolFlags:
+    """What stands for all defaults, and the two choices that every command makes beside it."""
+
+    box: ClassVar[str] = "protocol"
+    protocol: Literal["paper", "quick"] | None = flag(None, "Set of defaults; default: paper on CUDA, quick on a CPU.")
+    network: str | None = flag(
+        None, "Network by name (--list); default: the protocol's ConvNet, as deep as suits the images.", marks=True
+    )
+    seed: int = flag(0, "Names all draws, together with data set and replicates.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFlags:
+    """The images."""
+
+    box: ClassVar[str] = "data"
+    dataset: str | None = flag("digits", "Data set by name (--list), or folder:PATH.")
+    data_root: Path = flag(Path("data"), "Folder of the data sets, and of downloads.")
+    resolution: int | None = flag(
+        None, "Side of the images in pixels; default: the data set's own.", least=1, most=MOST_PIXELS
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common(DataFlags, ProtocolFlags, ComputeFlags, OutputFlags):
+    """Flags of all commands that work on a data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CondensingFlags:
+    """How memories are made."""
+
+    box: ClassVar[str] = "condensing"
+    iterations: int | None = flag(
+        None, f"Iterations of matching condensers; {by_protocol('iterations')}.", least=0, marks=True
+    )
+    real_batch: int | None = flag(
+        None, f"Real images per class and iteration; {by_protocol('real_batch')}.", least=1, marks=True
+    )
+    store: Literal["float32", "float16", "uint8"] = flag(
+        "float32", "How synthetic pixels are kept, and scored; memories of real images keep indices."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFlags:
+    """How networks are trained on a memory."""
+
+    box: ClassVar[str] = "training"
+    epochs: int | None = flag(None, f"Epochs of training on a memory; {by_protocol('epochs')}.", least=1, marks=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharingFlags:
+    """Who does the work."""
+
+    box: ClassVar[str] = "sharing work"
+    workers: int = flag(1, "Processes on this machine that share the work.", least=1, most=MOST_WORKERS)
+    storage: str | None = flag(
+        None,
+        "Database that the workers of all machines share, such as postgresql+psycopg://USER@HOST/NAME; they also share "
+        "--out. Default with --workers: SQLite in --out.",
+    )

@@ -1,7 +1,7 @@
-"""Flags over protocol: where a command's flags and a protocol become the settings of the core."""
+"""Flags over protocol: where a command's flags and the defaults become the settings of the core."""
 
-from dataclasses import replace
-from typing import Protocol as Shape
+from dataclasses import fields, replace
+from typing import TypeVar
 
 import torch
 
@@ -9,85 +9,98 @@ from condensers.core.recipe import Schedule
 from condensers.device.augmentation import STANDARD
 from condensers.device.chunks import chunk_of
 from condensers.device.training import Training
-from harness.core.devices import Precision
-from harness.core.protocols import SURVEYS, Protocol, WholeRecipe
+from harness.core.devices import resolve_device, set_precision
+from harness.core.flags import Common, CondensingFlags, TrainingFlags, check
+from harness.core.protocols import Protocol, WholeRecipe, protocol_for
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth
 
-
-class Flags(Shape):
-    """Flags that any command may have; None stands for the protocol's default."""
-
-    network: str | None
-    chunk: int | None
-    precision: Precision
+Flags = TypeVar("Flags", bound=Common)
 
 
-class CondensingFlags(Flags, Shape):
-    """Flags of commands that condense."""
-
-    iterations: int | None
-    real_batch: int | None
+OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
 
 
-class TrainingFlags(Flags, Shape):
-    """Flags of commands that train on memories."""
+def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
+    """The flags, with every None replaced by the first default of its name.
 
-    epochs: int | None
+    Args:
+        defaults: protocols, whose attributes are named like flags.
+        own: defaults by name that go before the protocols'.
+
+    Raises:
+        ValueError: a flag that is out of its bounds.
+    """
+    check(flags)
+    known = [own, *({one.name: getattr(source, one.name) for one in fields(source)} for source in defaults)]
+    absent = [one.name for one in fields(flags) if getattr(flags, one.name) is None]
+    return replace(flags, **{name: next((source[name] for source in known if name in source), None) for name in absent})
 
 
-OVERRIDES = ("memory_per_class", "memory_size", "ipc", "network", "iterations", "real_batch", "epochs")
+def label_of(flags: Common, protocol: Protocol) -> str:
+    """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell.
 
-
-def label_of(flags: Flags, protocol: Protocol) -> str:
-    """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell."""
-    overridden = any(getattr(flags, name, None) is not None for name in OVERRIDES)
+    Args:
+        flags: as they were given, not settled.
+    """
+    overridden = any(one.metadata["marks"] and getattr(flags, one.name) is not None for one in fields(flags))
     return protocol.name + ("+" if overridden else "")
 
 
-def network_of(flags: Flags, protocol: Protocol, dataset: Dataset) -> str:
+def place_of(flags: Common) -> tuple[torch.device, Protocol]:
+    """The device that the work is done on, set to the arithmetic asked for, and the protocol.
+
+    Raises:
+        ValueError: no such device, or an arithmetic that it does not have.
+    """
+    device = resolve_device(flags.device)
+    set_precision(flags.precision, device)
+    return device, protocol_for(flags.protocol, device.type)
+
+
+def network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
     """The network asked for, or the protocol's ConvNet at the depth that suits the images."""
     return flags.network or f"ConvNet-W{protocol.width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
 
 
 def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Schedule:
-    """How matching condensers run. Raises ValueError for a flag below 1."""
+    """How matching condensers run.
+
+    Args:
+        flags: as they were given, not settled: what a user asks for is not scaled to a paper's own schedule.
+    """
+    network, settled = network_of(flags, protocol, dataset), settle(flags, protocol)
     return Schedule(
-        iterations=_pick("iterations", flags.iterations, protocol.iterations, least=0),
-        real_batch=_pick("real-batch", flags.real_batch, protocol.real_batch),
-        network=network_of(flags, protocol, dataset),
+        iterations=settled.iterations,
+        real_batch=settled.real_batch,
+        network=network,
         augmentation=dataset.augmentation,
-        chunk=_chunk(flags, network_of(flags, protocol, dataset), dataset, device),
+        chunk=_chunk(flags, network, dataset, device),
         real_dtype="bfloat16" if flags.precision == "bf16" else "float32",
+        given=frozenset(name for name in OWN_SCHEDULE if getattr(flags, name) is not None),
     )
 
 
-def training_of(flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Training:
-    """How networks are trained on a memory. Raises ValueError for a flag below 1."""
+def training_of(
+    flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device, network: str | None = None
+) -> Training:
+    """How networks are trained on a memory, by settled flags.
+
+    Args:
+        network: the largest that is trained; None for the one that `network_of` names.
+    """
     return Training(
-        epochs=_pick("epochs", flags.epochs, protocol.epochs),
+        epochs=flags.epochs,
         batch=protocol.batch,
         augmentation=dataset.augmentation,
-        chunk=_chunk(flags, network_of(flags, protocol, dataset), dataset, device),
+        chunk=_chunk(flags, network or network_of(flags, protocol, dataset), dataset, device),
     )
-
-
-def proxy_training_of(
-    flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device, largest: str
-) -> Training:
-    """How the networks of a search space, up to the `largest`, are trained on a proxy.
-
-    Raises ValueError for a flag below 1.
-    """
-    epochs = _pick("epochs", flags.epochs, SURVEYS[protocol.name].epochs)
-    chunk = _chunk(flags, largest, dataset, device)
-    return replace(training_of(flags, protocol, dataset, device), epochs=epochs, chunk=chunk)
 
 
 def whole_training_of(
-    flags: Flags, recipe: WholeRecipe, dataset: Dataset, device: torch.device, largest: str
+    flags: Common, recipe: WholeRecipe, dataset: Dataset, device: torch.device, largest: str
 ) -> Training:
-    """How they are trained on the whole set: no flag changes a recipe. Raises ValueError for a chunk below 1."""
+    """How networks, up to the `largest`, are trained on the whole set: no flag changes a recipe."""
     return Training(
         epochs=recipe.epochs,
         batch=recipe.batch,
@@ -96,11 +109,5 @@ def whole_training_of(
     )
 
 
-def _chunk(flags: Flags, network: str, dataset: Dataset, device: torch.device) -> int:
-    return _pick("chunk", flags.chunk, chunk_of(device, network, dataset.classes, dataset.shape))
-
-
-def _pick(name: str, flag: int | None, default: int, least: int = 1) -> int:
-    if flag is not None and flag < least:
-        raise ValueError(f"--{name} is {flag}; give at least {least}")
-    return default if flag is None else flag
+def _chunk(flags: Common, network: str, dataset: Dataset, device: torch.device) -> int:
+    return flags.chunk or chunk_of(device, network, dataset.classes, dataset.shape)

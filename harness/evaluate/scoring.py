@@ -15,14 +15,13 @@ from condensers.device.training import Training, accuracy, train_all
 from condensers.memory import Memory, read_metadata
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
-from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.devices import name_of
 from harness.core.estimates import print_estimate
 from harness.core.progress import bar, say
-from harness.core.protocols import protocol_for
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import key_of, seed_of
-from harness.core.settings import label_of, network_of, training_of
+from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.evaluate.comparison import Scored, check, format_table, making, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import Dataset, load
@@ -48,8 +47,6 @@ def score(config: Evaluate) -> None:
     """Score every memory and print one line each. Raises ValueError for whatever a user can get wrong."""
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
-    if config.networks < 1:
-        raise ValueError(f"--networks is {config.networks}; give at least 1")
     setting = _setting(config)
     records = Records(config.out / "results.csv", ScoreRow)
     # All are read before the first is trained on: a bad file is said at once.
@@ -82,9 +79,8 @@ def cell_of(setting: Setting, stored: memories.Stored) -> Cell:
 
 
 def _setting(config: Evaluate) -> Setting:
-    device = resolve_device(config.device)
-    set_precision(config.precision, device)
-    protocol = protocol_for(config.protocol, device.type)
+    device, protocol = place_of(config)
+    settled = settle(config, protocol)
     dataset = load(config.dataset or _made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
@@ -92,7 +88,7 @@ def _setting(config: Evaluate) -> Setting:
         dataset,
         label_of(config, protocol),
         network_of(config, protocol, dataset),
-        training_of(config, protocol, dataset, device),
+        training_of(settled, protocol, dataset, device),
         config.networks,
         config.seed,
         config.precision,

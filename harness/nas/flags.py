@@ -2,59 +2,75 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from harness.core.flags import Common
+from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, flag
+from harness.core.protocols import PAPER, QUICK, SURVEYS
+
+
+def by_survey(name: str) -> str:
+    """What both protocols say of a survey, for a flag's text."""
+    paper, quick = (getattr(SURVEYS[protocol.name], name) for protocol in (PAPER, QUICK))
+    return f"default: {'all' if paper is None else paper} under paper, {quick} under quick"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nas(Common):
+class WholeFlags:
+    """What proxies are compared with."""
+
+    box: ClassVar[str] = "whole set"
+    recipe: str | None = flag(
+        None, f"How networks are trained on the whole set, by name (--list); {by_survey('recipe')}."
+    )
+    whole_replicates: int = flag(
+        2,
+        "Whole-set networks per architecture: the first is what proxies are compared with, the second the ceiling.",
+        least=1,
+    )
+    whole_table: Path | None = flag(
+        None, "Whole-set accuracies to use and to add to; default: OUT/whole_DATASET.csv and the published table."
+    )
+    merge: tuple[Path, ...] = flag((), "Rows of the same command from other machines, to be added first.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """Samplers instead of all architectures."""
+
+    box: ClassVar[str] = "search"
+    search: tuple[Literal["tpe", "evolution", "random"], ...] = flag(
+        (), "Search the whole space by these samplers instead of training every architecture, on proxies alone."
+    )
+    trials: int = flag(40, "Architectures that a search tries.", least=1)
+    searches: int = flag(5, "Searches per proxy and sampler, each with networks and draws of its own.", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nas(WholeFlags, SearchFlags, CondensingFlags, TrainingFlags, SharingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
-    dataset: str | None = None
-    """Data set by name (--list), or folder:PATH. Default: cifar10 under paper, digits under quick."""
-    proxy: tuple[str, ...] = ("ours",)
-    """What to train on: condensers, memory files, whole (the whole set once more), early (stopped early), or the whole
-    set by another recipe (--list)."""
-    space: str | None = None
-    """Search space by name (--list); default: the largest whose poolings the images allow."""
-    subset: int | None = None
-    """Architectures: the first of one stratified sequence (paper: all of the space)."""
-    ipc: int | None = None
-    """Stored images per class of the memories; default: that of memory files, else the protocol's (paper: 50)."""
-    epochs: int | None = None
-    """Epochs of training on a proxy (paper: 200)."""
-    replicates: int = 1
-    """Networks per architecture and memory, averaged before architectures are ranked."""
-    memories: int = 1
-    """Memories per condenser, each with draws of its own."""
-    whole_replicates: int = 2
-    """Whole-set networks per architecture: the first is what proxies are compared with, the second the ceiling."""
-    recipe: str | None = None
-    """How networks are trained on the whole set, by name (--list; paper: short-1)."""
-    validation: int | None = None
-    """Training images per class to choose an architecture on; no proxy sees them (paper: 500)."""
-    iterations: int | None = None
-    """Iterations of matching condensers."""
-    real_batch: int | None = None
-    """Real images per class and iteration."""
-    store: Literal["float32", "float16", "uint8"] = "float32"
-    """How synthetic pixels are kept, and trained on; memories of real images keep indices."""
-    whole_table: Path | None = None
-    """Whole-set accuracies to use and to add to; default: OUT/whole_DATASET.csv and the published table."""
-    merge: tuple[Path, ...] = ()
-    """Rows of the same command from other machines, to be added first."""
-    storage: str | None = None
-    """URL of the database that workers on several machines share; default with --workers: SQLite in OUT."""
-    workers: int = 1
-    """Processes on this machine."""
-    out: Path | None = None
-    """Output folder; default: out/nas/DATASET."""
-    search: tuple[Literal["tpe", "evolution", "random"], ...] = ()
-    """Search the whole space by these samplers, instead of training every architecture; none trains the whole set."""
-    trials: int = 40
-    """Architectures that a search tries."""
-    searches: int = 5
-    """Searches per proxy and sampler, each with networks and draws of its own."""
-    dry_run: bool = False
-    """Print the plan: trainings, images, FLOPs and time on this device."""
+    box: ClassVar[str] = "survey"
+    proxy: tuple[str, ...] = flag(
+        ("ours",),
+        "What to train on: condensers, memory files, whole (the whole set once more), early (stopped early), or the "
+        "whole set by another recipe (--list).",
+    )
+    space: str | None = flag(
+        None, "Search space by name (--list); default: the largest whose poolings the images allow."
+    )
+    subset: int | None = flag(None, f"Architectures, the first of one stratified sequence; {by_survey('subset')}.")
+    ipc: int | None = flag(
+        None, f"Stored images per class of the memories; {by_survey('ipc')}, or what memory files have.", marks=True
+    )
+    replicates: int = flag(
+        1, "Networks per architecture and memory, averaged before architectures are ranked.", least=1
+    )
+    memories: int = flag(1, "Memories per condenser, each with draws of its own.", least=1)
+    validation: int | None = flag(
+        None,
+        f"Training images per class to choose an architecture on, which no proxy sees; {by_survey('validation')}.",
+    )
+    dataset: str | None = flag(None, f"Data set by name (--list), or folder:PATH; {by_survey('dataset')}.")
+    epochs: int | None = flag(None, f"Epochs of training on a proxy; {by_survey('epochs')}.", least=1, marks=True)
+    out: Path | None = flag(None, "Output folder; default: out/nas/DATASET.")
+    dry_run: bool = flag(False, "Print the plan: trainings, images, FLOPs and time on this device.")

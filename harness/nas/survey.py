@@ -1,6 +1,6 @@
 """A survey of a search space: its flags resolved into numbers, checked before hours are spent on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
 from harness.core import memories, queue
-from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import BASELINES, EARLY, RECIPES, SURVEYS, WHOLE, Protocol, WholeRecipe, protocol_for
+from harness.core.protocols import BASELINES, EARLY, RECIPES, SURVEYS, WHOLE, Protocol, WholeRecipe
 from harness.core.records import Records
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, proxy_training_of, schedule_of, whole_training_of
+from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
 from harness.evidence.ranking import FEWEST
 from harness.nas import tables
 from harness.nas.flags import Nas
@@ -110,9 +110,7 @@ class Survey:
 
 def prepare(config: Nas) -> Survey:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
-    device = resolve_device(config.device)
-    set_precision(config.precision, device)
-    protocol = protocol_for(config.protocol, device.type)
+    device, protocol = place_of(config)
     if config.search:
         _check_search(config)
     survey = _resolve(config, protocol, device)
@@ -129,9 +127,6 @@ def prepare(config: Nas) -> Survey:
 
 def _check_search(config: Nas) -> None:
     """Raise ValueError for flags that a search cannot have."""
-    for name in ("trials", "searches"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"--{name} is {getattr(config, name)}; give at least 1")
     if name := next((name for name in config.proxy if name in (WHOLE, *RECIPES)), None):
         raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
     for name in SURVEYS_ONLY:
@@ -140,34 +135,34 @@ def _check_search(config: Nas) -> None:
 
 
 def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
-    defaults = SURVEYS[protocol.name]
+    settled = settle(config, SURVEYS[protocol.name], protocol)
     # Wrong names are said before data are loaded.
-    named, recipe = _named(config.proxy), _recipe(config.recipe or defaults.recipe)
+    named, recipe = _named(config.proxy), _recipe(settled.recipe)
     asked = space(config.space) if config.space else None
-    full = load(config.dataset or defaults.dataset, config.data_root, config.resolution)
-    validation = _or(config.validation, defaults.validation)
-    split, surveyed = full.hold_out(validation), asked or largest_space(full.shape[1])
-    files = tuple(read_file(Path(source), split, validation) for source in named.values() if is_file(source))
+    full = load(settled.dataset, config.data_root, config.resolution)
+    split, surveyed = full.hold_out(settled.validation), asked or largest_space(full.shape[1])
+    files = tuple(read_file(Path(source), split, settled.validation) for source in named.values() if is_file(source))
+    if files and config.ipc is None:
+        settled = replace(settled, ipc=min(file.memory.per_class for file in files))
     out = config.out or Path("out", "nas", full.name.replace("/", "_"))
-    usual = None if config.search else defaults.subset
     _check_side(split.shape[1], surveyed)
-    architectures = tuple(surveyed.subset(_size(config.subset, usual, len(surveyed))))
+    architectures = _architectures(config, settled, surveyed)
     largest = max(architectures, key=lambda architecture: architecture.activations(split.shape)).name
     return Survey(
         dataset=split,
         test=full.test,
         checksum=full.checksum,
-        validation=validation,
+        validation=settled.validation,
         space=surveyed,
         architectures=architectures,
         proxies=tuple(named),
         files=files,
-        ipc=_or(config.ipc, min((file.memory.per_class for file in files), default=defaults.ipc)),
+        ipc=settled.ipc,
         replicates=config.replicates,
         memory_replicates=config.memories,
         whole_replicates=config.whole_replicates,
         schedule=schedule_of(config, protocol, split, device),
-        training=proxy_training_of(config, protocol, split, device, largest),
+        training=training_of(settled, protocol, split, device, largest),
         whole=whole_training_of(config, recipe, split, device, largest),
         recipe=recipe.name,
         seed=config.seed,
@@ -211,19 +206,15 @@ def _recipe(name: str) -> WholeRecipe:
     return RECIPES[name]
 
 
-def _size(flag: int | None, default: int | None, most: int) -> int:
-    return min(default or most, most) if flag is None else flag
-
-
-def _or(flag: int | None, default: int) -> int:
-    return default if flag is None else flag
+def _architectures(config: Nas, settled: Nas, surveyed: Space) -> tuple[Architecture, ...]:
+    """As many as asked for; a default takes what a small space has, and a search all of it."""
+    every = len(surveyed)
+    usual = every if config.search else min(settled.subset or every, every)
+    return tuple(surveyed.subset(usual if config.subset is None else config.subset))
 
 
 def _check(survey: Survey) -> None:
     """Raise ValueError for what would only fail after hours."""
-    for flag in ("replicates", "memory_replicates", "whole_replicates"):
-        if getattr(survey, flag) < 1:
-            raise ValueError(f"--{FLAGS.get(flag, flag)} is {getattr(survey, flag)}; give at least 1")
     if WHOLE in survey.proxies and survey.whole_replicates < 2:
         raise ValueError("--proxy whole is the whole set's second replicate: give --whole-replicates 2")
     if survey.recipe in survey.proxies:

@@ -13,6 +13,7 @@ from condensers.device.training import Training
 from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.devices import name_of, resolve_device, set_precision
 from harness.core.estimates import duration
+from harness.core.flags import check
 from harness.core.progress import bar, say
 from harness.core.records import Records
 from harness.speed import plain
@@ -185,13 +186,7 @@ def _networks(config: Speed, device: torch.device) -> int:
 
 def _check(config: Speed, device: torch.device) -> None:
     """Raise ValueError for what would only fail after the first measurements."""
-    for name in ("what", "methods", "datasets", "ipc"):
-        if not getattr(config, name):
-            raise ValueError(f"--{name} is empty: give at least one")
-    for name, least in {"repeats": 1, "real_batch": 1, "chunk": 1, "networks": 0, "seconds": 0}.items():
-        value = getattr(config, name)
-        if value is not None and not value >= least:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}; give at least {least}")
+    check(config)
     for precision in config.precisions:
         set_precision(precision, device)
     for method in config.methods:

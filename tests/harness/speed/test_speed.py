@@ -231,7 +231,7 @@ def test_a_cell_belongs_to_its_settings_and_to_the_code(monkeypatch):
 
 def test_bfloat16_is_set_against_fp32_alone(tmp_path):
     """On a CPU, whose plain loop knows no other; the real images' branch is what bf16 means."""
-    speed.main(replace(QUICK, what=("condense", "train"), precisions=("bf16",), repeats=1, networks=0, out=tmp_path))
+    speed.main(replace(QUICK, what=("condense", "train"), precisions=("bf16",), repeats=1, networks=None, out=tmp_path))
     frame = Records(tmp_path / "speed.csv", speed_records.TurnRow).read()
     plains = ["plain", "plain, memory kept"]
     assert frame["competitor"].tolist() == [*plains, "core", "core at 1 image", "convolutions", *plains]

@@ -1,0 +1,177 @@
+"""Command lines that cannot be meant: each is refused in one line that says what is wrong, before anything is done."""
+
+import importlib
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.core.command import LONGEST, command, one_line
+
+NO_VALUE = "give one, or leave it out"
+
+BAD = {
+    # No value, as an empty shell variable leaves it.
+    "condense --condensers": f"no value after --condensers: {NO_VALUE}",
+    "condense --condensers --ipc 3": "no value after --condensers",
+    "condense --condensers ''": "no value after --condensers",
+    "condense --condensers dm ''": "no value after dm",
+    "condense --dataset ''": "no value after --dataset",
+    "condense --dataset=": "no value after --dataset",
+    "condense --out ''": "no value after --out",
+    "condense --data_root": "no value after --data_root",
+    "condense --network ''": "no value after --network",
+    "condense --list --ipc": "no value after --ipc",
+    "continual --memory": "no value after --memory",
+    "continual --storage ''": "no value after --storage",
+    "continual --device": "no value after --device",
+    "evaluate": "no memories given",
+    "evaluate ''": "no value after python -m harness.evaluate",
+    "evaluate x.pt --dataset ''": "no value after --dataset",
+    "nas --proxy": "no value after --proxy",
+    "nas --search": "no value after --search",
+    "nas --merge": "no value after --merge",
+    "nas --whole-table=": "no value after --whole-table",
+    "speed --what": "no value after --what",
+    "speed --ipc": "no value after --ipc",
+    "speed --precisions": "no value after --precisions",
+    "speed --out ''": "no value after --out",
+    # No such flag, or one value too many.
+    "condense --oot x": "unknown flag '--oot'. Did you mean '--out'?",
+    "condense --iteration=3": "unknown flag '--iteration'. Did you mean '--iterations'?",
+    "condense -x": "unknown flag '-x'. Choices: --chunk",
+    "condense stray": "'stray' belongs to no flag",
+    "continual --nettworks 3": "Did you mean '--networks'?",
+    "continual --orders 1 2": "'2' belongs to no flag",
+    "continual --upper-bound yes": "'yes' belongs to no flag",
+    "evaluate x.pt --epoch 3": "unknown flag '--epoch'. Did you mean '--epochs'?",
+    "nas --prox ours": "unknown flag '--prox'. Did you mean '--proxy'?",
+    "speed --seed 1": "unknown flag '--seed'. Did you mean '--seconds'?",
+    # Not a number, or not one of the choices.
+    "condense --ipc 1.5": "--ipc: '1.5' is no whole number",
+    "condense --iterations many": "--iterations: 'many' is no whole number",
+    "condense --seed 1e3": "--seed: '1e3' is no whole number",
+    "condense --store uint4": "'uint4' for argument '--store'. Expected one of ('float32', 'float16', 'uint8',",
+    "condense --protocol papr": "'papr' for argument '--protocol'. Expected one of (",
+    "condense --precision fp64": "'fp64' for argument '--precision'",
+    "condense --network None": "unknown network 'None'",
+    "continual --epochs None": "--epochs: 'None' is no whole number",
+    "evaluate x.pt --networks five": "--networks: 'five' is no whole number",
+    "nas --epochs 1e3": "--epochs: '1e3' is no whole number",
+    "nas --search grid": "'grid' for argument '--search'. Expected one of ('tpe', 'evolution', 'random')",
+    "speed --seconds soon": "--seconds: 'soon' is no number",
+    "speed --ipc 1 x": "--ipc: Could not find valid parse for arguments: ['1', 'x']",
+    "speed --what everything": "'everything' for argument '--what'",
+    "speed --precisions fp16": "'fp16' for argument '--precisions'",
+    # Out of bounds.
+    "condense --ipc 0": "--ipc is 0; give at least 1",
+    "condense --ipc 100000": "100000 images per class asked for",
+    "condense --iterations -1": "--iterations is -1; give at least 0",
+    "condense --real-batch 0": "--real-batch is 0; give at least 1",
+    "condense --steps 0": "--steps is 0; give at least 1",
+    "condense --steps 3": "choose one of 1, 2, 5, 10 steps",
+    "condense --steps 5 --order -1": "--order is -1; give at least 0",
+    "condense --validation -1": "--validation is -1; give at least 0",
+    "condense --validation 1000": "cannot hold out 1000",
+    "condense --resolution 0": "--resolution is 0; give at least 1",
+    "condense --resolution 100000": "--resolution is 100000; give at most 1024",
+    "condense --chunk 0": "--chunk is 0; give at least 1",
+    "condense --network ConvNet-W8-D9": "pools a 8 px image away",
+    "condense --network ConvNet-W0-D3": "give at least 1",
+    "continual --memory-per-class -1": "-1 images per class",
+    "continual --memory-size 0": "0 holds no image",
+    "continual --orders 0": "--orders is 0; give at least 1",
+    "continual --networks 0": "--networks is 0; give at least 1",
+    "continual --workers 0": "--workers is 0; give at least 1",
+    "continual --workers 100000": "--workers is 100000; give at most 1024",
+    "continual --steps -5": "choose one of 1, 2, 5, 10 steps",
+    "evaluate x.pt --networks 0": "--networks is 0; give at least 1",
+    "evaluate x.pt --dataset digits --epochs 0": "--epochs is 0; give at least 1",
+    "evaluate x.pt --validation -1": "--validation is -1; give at least 0",
+    "nas --whole-replicates 0": "--whole-replicates is 0; give at least 1",
+    "nas --subset -1": "a subset of -1",
+    "nas --search tpe --trials 0": "--trials is 0; give at least 1",
+    "nas --search tpe --searches 0": "--searches is 0; give at least 1",
+    "speed --seconds 0": "--seconds is 0.0; give at least 0.001",
+    "speed --seconds nan": "--seconds is nan; give at least 0.001",
+    "speed --seconds inf": "--seconds is inf; give at most 3600",
+    "speed --networks 0": "--networks is 0; give at least 1",
+    "speed --repeats 0": "--repeats is 0; give at least 1",
+    "speed --ipc 0": "0 images per class",
+    # Nothing of that name is there.
+    "condense --condensers herdin": "Did you mean 'herding'?",
+    "condense --condensers dm+": "unknown term ''",
+    "condense --condensers dm+sm:nan": "is not finite",
+    "condense --dataset folder:": "unknown data set 'folder:'",
+    "condense --dataset folder:/nowhere": "there is no folder /nowhere",
+    r"condense --dataset 'two\nlines'": r"unknown data set 'two\nlines'",
+    "condense --device gpu": "unknown device 'gpu'",
+    "condense --device cpu:5": "device 'cpu:5' is not there",
+    "condense --device cuda:-1": "unknown device 'cuda:-1'",
+    "condense --device mps": "is not supported",
+    "condense --out /dev/null": "cannot write to /dev/null",
+    "continual --memory nowhere.safetensors": "nowhere.safetensors",
+    r"continual --memory 'two\nlines.safetensors'": r"two\nlines.safetensors",
+    "continual --storage nonsense": "give sqlite:///PATH on one machine",
+    "evaluate nowhere.safetensors": "nowhere.safetensors",
+    "nas --proxy ourz": "Did you mean 'ours'?",
+    "nas --storage sqlite:////nowhere/x.db": "unable to open database file",
+    "nas --merge nowhere.csv": "there is no such file",
+    "speed --device cpu:5": "device 'cpu:5' is not there",
+    "speed --datasets svhn2": "unknown shape 'svhn2'",
+}
+
+
+def words_of(line: str) -> list[str]:
+    return [word.replace(r"\n", "\n") for word in shlex.split(line)]
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_a_bad_command_line_is_refused_in_one_line(line, capsys, monkeypatch, tmp_path):
+    name, *arguments = words_of(line)
+    module = importlib.import_module(f"harness.{name}.__main__")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"python -m harness.{name}", *arguments])
+    with pytest.raises(SystemExit) as end:
+        command(getattr(module, name.capitalize()), module.main, module.__doc__)
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.endswith("\n")
+    assert len(said.splitlines()) == 1
+    assert BAD[line] in said
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        ("harness.condense --ipc x", {}),
+        ("harness nas --epochs x", {}),
+        ("harness.nas --epochs x", {"PYTHONIOENCODING": "ascii"}),
+        ("harness.nas --epochs x", {"FORCE_COLOR": "1", "COLUMNS": "30"}),
+        ("harness.speed --seconds 0", {}),
+        ("harness nass", {}),
+    ],
+)
+def test_a_process_ends_in_one_line_and_exit_code_2(arguments, environment, tmp_path):
+    answer = run("-m", *arguments.split(), cwd=tmp_path, **environment)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("error: ")
+    assert answer.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_file_holds_neither_moves_the_cursor_nor_fills_the_screen():
+    assert one_line("a\x1b[2J\nb") == r"a\x1b[2J\nb"
+    assert one_line("\udcff\u00e9") == "\\udcff\u00e9"
+    assert len(one_line("x" * 10**6)) < LONGEST + 10

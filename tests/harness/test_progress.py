@@ -1,0 +1,58 @@
+"""Progress: a bar on a terminal, a line a minute in a log."""
+
+import os
+import pty
+import subprocess
+import sys
+import termios
+
+from tqdm import tqdm
+
+from harness.core.progress import MINUTE, Lines, bar
+
+WORK = """
+from harness.core.progress import bar
+with bar(4, "work") as shown:
+    shown.update()
+    print(type(shown).__name__)
+"""
+
+
+def test_a_log_gets_a_line_with_share_and_time_left(capsys):
+    with Lines(200, "condensing", every=0.0) as shown:
+        shown.update(50)
+        shown.set_postfix_str("dm")
+        shown.update(100)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "condensing: 25% (50 of 200 it), 00:00 gone, 00:00 left"
+    assert second == "condensing: 75% (150 of 200 it), 00:00 gone, 00:00 left, dm"
+    assert shown.n == 150
+
+
+def test_the_time_left_is_that_of_the_rest_at_the_same_speed():
+    shown = Lines(200, "condensing")
+    shown.n = 50
+    assert shown._line(elapsed=600.0) == "condensing: 25% (50 of 200 it), 10:00 gone, 30:00 left"
+    shown.n = 0
+    assert shown._line(elapsed=60.0) == "condensing: 0% (0 of 200 it), 01:00 gone, unknown left"
+
+
+def test_a_line_a_minute_is_of_the_process_not_of_each_piece_of_work(capsys, monkeypatch):
+    monkeypatch.setattr(Lines, "_said", Lines._said - MINUTE)
+    for piece in range(5):
+        with bar(10, f"piece {piece}") as shown:
+            shown.update(10)
+    assert capsys.readouterr().err == "piece 0: 100% (10 of 10 it), 00:00 gone, 00:00 left\n"
+
+
+def test_without_a_terminal_nothing_is_drawn_and_with_one_a_bar(tmp_path):
+    quiet = subprocess.run([sys.executable, "-c", WORK], capture_output=True, text=True, check=True)
+    assert (quiet.stdout, quiet.stderr) == ("Lines\n", "")
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    shown = subprocess.run([sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=end, text=True, check=True)
+    drawn = os.read(terminal, 10_000)
+    os.close(end)
+    os.close(terminal)
+    assert shown.stdout == f"{tqdm.__name__}\n"
+    assert b"work" in drawn
