@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.seeds import key_of
@@ -28,6 +29,7 @@ def add_history(records: Records, cells: Sequence[str]) -> None:
         return
     frame = records.read()
     rows = frame[frame["cell"].isin(cells)]
+    check_cells(rows, rows["network_replicate"].max() + 1, ["accuracy"], records.path)
     records.append([row for _, network in rows.groupby("network_replicate") for row in _history(network, key)])
 
 
@@ -51,6 +53,13 @@ def _accuracies(network: "pd.DataFrame", prefix: str) -> list[list[float]]:
     return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
 
 
+def _check(frame: "pd.DataFrame", experiment: "Experiment") -> None:
+    """Raise ValueError unless every cell is whole, those of a step and those of a history."""
+    history = frame["cell"].isin(frame.loc[frame["metric"] == "forgetting", "cell"])
+    for rows, metric in ((frame[~history], "accuracy"), (frame[history], "average_incremental_accuracy")):
+        check_cells(rows, experiment.networks, [metric], experiment.records.path)
+
+
 def report(experiment: "Experiment", configs: set[str]) -> None:
     """Write the figure and print the table of the experiment's own rows.
 
@@ -62,6 +71,7 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
     frame = experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
+    _check(frame, experiment)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
         continual_curve(compared, experiment.out / "accuracy.png")
