@@ -14,6 +14,10 @@ class Evaluate(Common):
 
     memories: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Memory files: .safetensors of this project, or published .pt."""
+    mean: tuple[float, ...] = ()
+    """Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."""
+    std: tuple[float, ...] = ()
+    """Of published files: the deviation that their pixels were divided by; one number, or one a channel."""
     dataset: str | None = None
     """Data set; default: the one the first memory was made from."""
     networks: int = 5

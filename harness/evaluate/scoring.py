@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -11,16 +10,18 @@ from torch import nn
 
 from condensers.device import draws
 from condensers.device.training import Training, accuracy, train_all
-from condensers.memory import Memory, read_metadata
+from condensers.memory import Memory
 from harness.core import memories
+from harness.core.checks import check_cells
 from harness.core.devices import name_of, resolve_device, set_precision
 from harness.core.progress import bar, say
 from harness.core.protocols import protocol_for
 from harness.core.records import COLUMNS, PAUSE, Records, provenance
 from harness.core.seeds import key_of, seed_of
 from harness.core.settings import label_of, network_of, training_of
-from harness.evaluate.comparison import Scored, check, format_table, making, table
+from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, making, table
 from harness.evaluate.flags import Evaluate
+from harness.evaluate.reading import made_from, read_all
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build
 
@@ -47,11 +48,10 @@ def score(config: Evaluate) -> None:
         raise ValueError(f"--networks is {config.networks}; give at least 1")
     setting = _setting(config)
     records = Records(config.out / "results.csv", COLUMNS)
-    # All are read before the first is trained on: a bad file is said at once.
-    stored = [memories.read(path, setting.dataset) for path in dict.fromkeys(config.memories)]
+    stored = read_all(config, setting.dataset)
     check(stored)
     scored = [Scored(memory, _scored(setting, memory, records)) for memory in stored]
-    say(format_table(table(scored), setting.networks))
+    say(format_table(table(scored), setting.networks, any(map(is_unseeded, stored))))
     say(f"rows: {records.path}")
 
 
@@ -64,7 +64,8 @@ def _scored(setting: Setting, stored: memories.Stored, records: Records) -> list
                 records.append(_rows(setting, stored, key))
             else:
                 time.sleep(PAUSE)
-    values = records.read().query("cell == @key")["value"].tolist()
+    rows = records.read().query("cell == @key")
+    values = check_cells(rows, setting.networks, [_metric(setting)], records.path)["value"].tolist()
     say(f"{stored.name}: {100 * fmean(values):.1f} % ({', '.join(f'{100 * value:.1f}' for value in values)})")
     return values
 
@@ -73,7 +74,7 @@ def _setting(config: Evaluate) -> Setting:
     device = resolve_device(config.device)
     set_precision(config.precision, device)
     protocol = protocol_for(config.protocol, device.type)
-    dataset = load(config.dataset or _made_from(config.memories[0]), config.data_root, config.resolution)
+    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return Setting(
@@ -86,15 +87,6 @@ def _setting(config: Evaluate) -> Setting:
         config.precision,
         device,
     )
-
-
-def _made_from(path: Path) -> str:
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path} does not say what it was made from: give --dataset")
-    dataset = read_metadata(path).get("dataset")
-    if not isinstance(dataset, str):
-        raise ValueError(f"{path} does not say what it was made from: give --dataset")
-    return dataset
 
 
 def _key(setting: Setting, stored: memories.Stored) -> str:
@@ -123,6 +115,10 @@ def network_seeds(setting: Setting, memory: Memory) -> list[int]:
     return [seed_of(setting.dataset.name, setting.seed, *own, "network", number) for number in range(setting.networks)]
 
 
+def _metric(setting: Setting) -> str:
+    return f"accuracy of {setting.network}"
+
+
 def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str, object]]:
     started = time.perf_counter()
     with bar(setting.networks * setting.training.epochs, stored.name) as shown:
@@ -142,7 +138,7 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
         "memory_replicate": metadata.get("memory_replicate", 0),
         "step": 1,
         "classes_seen": setting.dataset.classes,
-        "metric": f"accuracy of {setting.network}",
+        "metric": _metric(setting),
         "seconds": (time.perf_counter() - started) / setting.networks,
         "protocol": setting.protocol,
         "chunk": setting.training.chunk,
@@ -155,10 +151,10 @@ def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[dict[str,
 def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], object]) -> list[float]:
     """Test accuracy of every network, on data that are moved to the device once."""
     test = setting.dataset.test.to(setting.device)
-    images, labels = memory.images.to(setting.device), memory.labels.to(setting.device)
+    images, targets = memory.images.to(setting.device), memory.targets.to(setting.device)
     seeds = network_seeds(setting, memory)
     networks = [_network(setting, seed) for seed in seeds]
-    train_all(networks, images, labels, setting.training, seeds, progress)
+    train_all(networks, images, targets, setting.training, seeds, progress)
     return [accuracy(network, test, setting.training.chunk) for network in networks]
 
 
