@@ -112,7 +112,9 @@ def network_seeds(setting: Setting, memory: Memory) -> list[int]:
     Others for other seeds: an interval over memories is to hold the luck of networks too.
     """
     own = ("evaluate", "memory", memory.metadata.get("seed", "published"))
-    return [seed_of(setting.dataset.name, setting.seed, *own, "network", number) for number in range(setting.networks)]
+    return [
+        seed_of(setting.dataset.identity, setting.seed, *own, "network", number) for number in range(setting.networks)
+    ]
 
 
 def _metric(setting: Setting) -> str:

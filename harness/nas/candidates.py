@@ -57,7 +57,7 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
     by_key = {cell.key: cell for cell in every}
     for path in merged:
         tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, by_key)
-    tables.adopt(survey.records, survey.table, survey.dataset.name, by_key)
+    tables.adopt(survey.records, survey.table, survey.dataset.identity, by_key)
     say(f"{len(every)} networks, {len(by_key.keys() - survey.records.finished())} of them to be trained")
     with bar(len(every), "training", unit="network") as shown:
 
@@ -70,7 +70,7 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
                     shown.update(len(by_key.keys() & survey.records.finished()) - shown.n)
             return values[-1]
 
-        run_jobs(_jobs(every), execute, survey.records, f"nas-{survey.dataset.name}", storage, workers)
+        run_jobs(_jobs(every), execute, survey.records, f"nas-{survey.dataset.identity}", storage, workers)
     return set(by_key)
 
 
@@ -97,7 +97,6 @@ def memory_plans(survey: Survey) -> list[memories.Plan]:
 
 
 def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
-    name = survey.dataset.name.replace("/", "_")
     return memories.Plan(
         names=survey.condensers,
         dataset=survey.dataset.name,
@@ -109,7 +108,7 @@ def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
         store=survey.store,
         store_selections="indices",  # exact, and tiny
         folder=survey.out / "memories",
-        label=f"{name}-ipc{survey.ipc}-replicate{replicate}",
+        label=f"{survey.dataset.identity}-ipc{survey.ipc}-replicate{replicate}",
     )
 
 

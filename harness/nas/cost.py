@@ -39,7 +39,7 @@ def print_plan(survey: Survey) -> None:
 
 def unfinished(survey: Survey) -> list[Work]:
     """What is in no table yet, of the whole set and of the memories that are there."""
-    known = (survey.records, survey.table, tables.published(survey.dataset.name))
+    known = (survey.records, survey.table, tables.published(survey.dataset.identity))
     finished = set().union(*(records.finished() for records in known))
     left = [cell for cell in cells(survey, proxies(survey)) if cell.key not in finished]
     return [(cell.architecture, cell.proxy.training.epochs * cell.proxy.images) for cell in left]

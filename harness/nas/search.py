@@ -163,7 +163,7 @@ def run_searches(
             return value
 
         jobs = [Job(search.key, _params(search)) for search in every.values()]
-        run_jobs(jobs, execute, records, f"searches-{survey.dataset.name}", storage, workers)
+        run_jobs(jobs, execute, records, f"searches-{survey.dataset.identity}", storage, workers)
     return set(every)
 
 
@@ -182,7 +182,7 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     """
     whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
     names = {cell.key: cell.architecture.name for cell in cells(survey, [whole]) if cell.replicate == 0}
-    sources = [source.read() for source in (survey.table, tables.published(survey.dataset.name), survey.records)]
+    sources = [source.read() for source in (survey.table, tables.published(survey.dataset.identity), survey.records)]
     rows = pd.concat([source[source["cell"].isin(names)] for source in sources if len(source)] or sources[:1])
     if rows.empty:
         raise ValueError(
@@ -228,13 +228,15 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
     """The rows of a search. It runs in memory, where no database takes its time; the storage gets finished trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     method, trials = METHODS[search.sampler], _Trials(survey, search)
-    seed = seed_of(survey.dataset.name, survey.seed, "nas", "search", search.replicate) % 2**32  # as NumPy takes them
+    seed = (
+        seed_of(survey.dataset.identity, survey.seed, "nas", "search", search.replicate) % 2**32
+    )  # as NumPy takes them
     study = optuna.create_study(
         direction="maximize",
         sampler=method.sampler(survey.space.axes, seed),
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
-    name = "-".join(map(str, ("search", survey.dataset.name, *_params(search).values(), search.key)))
+    name = "-".join(map(str, ("search", survey.dataset.identity, *_params(search).values(), search.key)))
     shows = [] if storage is None else [_show_in(storage, name)]
     trials.warm_up()
     study.optimize(trials, n_trials=search.trials, callbacks=shows)

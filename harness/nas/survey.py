@@ -100,12 +100,12 @@ class Survey:
 
     def memory_seed(self, replicate: int) -> int:
         """Names all draws of one memory replicate, as `harness.condense` does."""
-        return seed_of(self.dataset.name, self.seed, "memory", replicate)
+        return seed_of(self.dataset.identity, self.seed, "memory", replicate)
 
     def network_seed(self, architecture: Architecture, source: str, memory: int, replicate: int) -> int:
         """Names all draws of one network: the same for all proxies, others for the whole set."""
         own = ("nas", source, memory, architecture.name, "network", replicate)
-        return seed_of(self.dataset.name, self.seed, *own)
+        return seed_of(self.dataset.identity, self.seed, *own)
 
 
 def prepare(config: Nas) -> Survey:
@@ -148,7 +148,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     validation = _or(config.validation, defaults.validation)
     split, surveyed = full.hold_out(validation), asked or largest_space(full.shape[1])
     files = tuple(read_file(Path(source), split, validation) for source in named.values() if is_file(source))
-    out = config.out or Path("out", "nas", full.name.replace("/", "_"))
+    out = config.out or Path("out", "nas", full.identity)
     usual = None if config.search else defaults.subset
     _check_side(split.shape[1], surveyed)
     architectures = tuple(surveyed.subset(_size(config.subset, usual, len(surveyed))))
@@ -175,7 +175,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         precision=config.precision,
         store=config.store,
         device=device,
-        table=tables.open_table(config.whole_table, out, full.name),
+        table=tables.open_table(config.whole_table, out, full.identity),
         out=out,
     )
 

@@ -137,4 +137,4 @@ def _append(records: Records, rows: "pd.DataFrame") -> None:
 
 
 def _file_name(dataset: str) -> str:
-    return f"whole_{dataset.replace('/', '_')}.csv"
+    return f"whole_{dataset}.csv"
