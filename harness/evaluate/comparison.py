@@ -84,7 +84,7 @@ def format_table(frame: pd.DataFrame, networks: int, unseeded: bool = False) -> 
     note = f"percent, 95 % intervals over memories; averaged over {networks} networks within each memory"
     paired = "; differences are paired by seed" if ABOVE in frame else ""
     if paired and unseeded:
-        paired += ", but to or from a set without a seed they are over the memories on the other side"
+        paired += ", what has no seed is compared as it is"
     return f"{shown.to_string(index=False)}\n{note}{paired}"
 
 

@@ -1,6 +1,7 @@
 """The digest of a memory file and the schema of its metadata: whatever was changed is told in one line."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,3 +191,24 @@ def test_what_a_condenser_says_keeps_to_the_schema(digits):
         assert {"condenser", "seed", "separable", "decoded_per_class", "config"} <= set(schema.FIELDS) & set(
             memory.metadata
         )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_five_hundred_mutations_end_in_one_line_or_change_nothing(memory, digits, path, store):
+    save_memory(memory, path, store)
+    whole, before = path.read_bytes(), load_memory(path, digits.train)
+    generator, refused = random.Random(store), []
+    for _ in range(500):
+        content = bytearray(whole)
+        for _ in range(generator.choice((1, 1, 1, 8))):
+            content[generator.randrange(len(content))] = generator.randrange(256)
+        path.write_bytes(content)
+        try:
+            after = load_memory(path, digits.train)
+        except ValueError as error:
+            refused.append(str(error))
+        else:
+            assert (after.checksum, after.metadata) == (before.checksum, before.metadata)
+            assert torch.equal(after.indices, before.indices)
+    assert len(refused) > 450
+    assert all(len(text.splitlines()) == 1 for text in refused)

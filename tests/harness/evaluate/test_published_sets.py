@@ -45,7 +45,7 @@ def test_published_sets_count_and_are_compared_with_the_first_and_with_our_own(o
     assert second.count("(n=1, no interval)") == 2
     assert ours.count("n=2") == 2
     assert not any("n=0" in line for line in lines)
-    assert any("to or from a set without a seed" in line for line in lines)
+    assert any("what has no seed is compared as it is" in line for line in lines)
 
 
 def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(memory, tmp_path):
