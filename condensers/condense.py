@@ -113,7 +113,7 @@ def metadata(
 ) -> dict[str, object]:
     """What a memory says of itself, apart from where its data came from."""
     own, stored = condenser.schedule(schedule, groups[0].ipc), min(group.ipc for group in groups)
-    made = {"iterations": own.iterations, "pixels": identity(condenser.pixels)} if condenser.makes_pixels else {}
+    made = {"iterations": own.iterations, "decoding": identity(condenser.pixels)} if condenser.makes_pixels else {}
     return {
         "condenser": condenser.name,
         "config": config(condenser, groups, schedule, seed),

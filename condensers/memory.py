@@ -3,6 +3,9 @@
 The file is safetensors, so nothing in it can run code. Pixels are floats in normalised space and never clamped;
 `float32` is exact, `float16` and `uint8` (affine, one scale and offset per image) are smaller and are scored as
 stored; `indices` keeps nothing but where in the training set the images are.
+
+A file carries one digest over all that is read from it: metadata, and name, type, shape and bytes of every tensor.
+With `indices` the metadata, and so the digest, also hold a digest of the pixels that the indices stand for.
 """
 
 import hashlib
@@ -18,11 +21,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from condensers import schema
 from condensers.core.pixels import Pixels, pixels_of
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 
-SCHEMA = "condensed-memory-1"
+SCHEMA = "condensed-memory-2"
+UNDIGESTED = "condensed-memory-1"  # older files: only pixels and labels are held to a checksum
 STORES = ("float32", "float16", "uint8", "indices")
 
 
@@ -35,12 +40,14 @@ class Memory:
         labels: class of each image in the data set's numbering, `[n]`.
         metadata: what made it: data set and checksum, condenser and config, seeds, versions; JSON values only.
         indices: position of each image in the training set, `[n]`, where the images are real ones.
+        soft_labels: the probability of each class for each image, `[n, classes]`, where it is not all on the label.
     """
 
     images: Float[Tensor, "n ch h w"]
     labels: Int64[Tensor, "n"]
     metadata: dict[str, Any]
     indices: Int64[Tensor, "n"] | None = None
+    soft_labels: Float[Tensor, "n classes"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -56,22 +63,29 @@ class Memory:
         return int(self.labels.unique(return_counts=True)[1].min())
 
     @property
+    def targets(self) -> Tensor:
+        """What networks are trained towards: the soft labels, `[n, classes]`, or where there are none the labels."""
+        return self.labels if self.soft_labels is None else self.soft_labels
+
+    @property
     def checksum(self) -> str:
-        """16 hex digits over pixels and labels as they are trained on."""
-        pixels = self.images.detach().cpu().contiguous().numpy().tobytes()
-        return hashlib.sha256(pixels + self.labels.cpu().numpy().tobytes()).hexdigest()[:16]
+        """16 hex digits over pixels and labels as they are trained on; results quote it, a file has its own digest."""
+        trained_on = [self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])]
+        return hashlib.sha256(b"".join(map(_bytes, trained_on))).hexdigest()[:16]
 
     @property
     def pixels(self) -> Pixels:
         """How its stored images are decoded. Raises ValueError if its metadata names no such way."""
-        return pixels_of(self.metadata.get("pixels"))
+        return pixels_of(self.metadata.get("decoding"))
 
     def decoded(self) -> "Memory":
         """The images that networks are trained on, those of one stored image one after another."""
         if self.pixels.decoded == 1:
             return self
         images = self.pixels.decode(self.images[None])[0]
-        return Memory(images, self.labels.repeat_interleave(self.pixels.decoded), self.metadata | {"pixels": None})
+        targets = {name: tensor for name, tensor in self._per_image().items() if name in ("labels", "soft_labels")}
+        repeated = {name: tensor.repeat_interleave(self.pixels.decoded, 0) for name, tensor in targets.items()}
+        return Memory(images=images, metadata=self.metadata | {"decoding": None}, **repeated)
 
     def of_classes(self, classes: Sequence[int]) -> "Memory":
         """Only the given classes. Raises ValueError if one of them is not in the memory."""
@@ -89,34 +103,40 @@ class Memory:
         return replace(self, images=_decode(_encode(self, store), source))
 
     def _take(self, keep: Tensor) -> "Memory":
-        indices = None if self.indices is None else self.indices[keep]
-        return replace(self, images=self.images[keep], labels=self.labels[keep], indices=indices)
+        return replace(self, **{name: tensor[keep] for name, tensor in self._per_image().items()})
+
+    def _per_image(self) -> dict[str, Tensor]:
+        """Its tensors by name, a first dimension of `n` each."""
+        names = ("images", "labels", "indices", "soft_labels")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def join(parts: Sequence[Memory], metadata: dict[str, Any]) -> Memory:
     """Memories of different classes as one."""
-    indices = [part.indices for part in parts if part.indices is not None]
-    return Memory(
-        torch.cat([part.images for part in parts]),
-        torch.cat([part.labels for part in parts]),
-        metadata,
-        torch.cat(indices) if len(indices) == len(parts) else None,
-    )
+    if len({part.soft_labels is None for part in parts}) > 1:
+        raise ValueError("memories with soft labels cannot be joined with others")
+    tensors = [part._per_image() for part in parts]
+    shared = [name for name in tensors[0] if all(name in own for own in tensors)]
+    return Memory(metadata=metadata, **{name: torch.cat([own[name] for own in tensors]) for name in shared})
 
 
 def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """Write a memory atomically.
 
     Raises:
-        ValueError: unknown `store`, `indices` for a memory that is not made of real images, or an unwritable folder.
+        ValueError: unknown `store`, `indices` for a memory that is not made of real images, metadata that
+            `condensers.schema` refuses, or an unwritable folder.
     """
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     # Of the pixels as they will be read; those behind indices may round otherwise on another device.
     checksum = (memory if store == "indices" else memory.stored_as(store)).checksum
     metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": checksum}
-    header = {"schema": SCHEMA, "memory": json.dumps(metadata, sort_keys=True)}
-    atomic_write(path, save(tensors, header))
+    if store == "indices":
+        metadata |= {"pixels": _pixels(memory)}
+    schema.check(metadata)
+    header = {"schema": SCHEMA, "memory": json.dumps(metadata, sort_keys=True, allow_nan=False)}
+    atomic_write(path, save(tensors, header | {"digest": _digest(header, tensors)}))
 
 
 def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
@@ -125,17 +145,12 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
     Raises:
         ValueError: the file is missing, truncated, altered, not a memory, or holds anything but finite images.
     """
-    header, tensors = _open(path)
+    header, metadata, tensors = _open(path)
     try:
-        memory = Memory(
-            _decode(tensors, source),
-            tensors["labels"].long(),
-            header,
-            tensors["indices"].long() if "indices" in tensors else None,
-        )
+        images = _decode(tensors, source)
+        memory = Memory(images, tensors["labels"], metadata, tensors.get("indices"), tensors.get("soft_labels"))
         check(memory)
-        if "images" in tensors and memory.checksum != header["checksum"]:
-            raise ValueError("pixels or labels are not those that were written: the checksum does not fit")
+        _verify(memory, header, tensors)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     except ValueError as error:
@@ -145,7 +160,7 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What a memory file says of itself. Raises ValueError as `load_memory`."""
-    return _open(path)[0]
+    return _open(path)[1]
 
 
 def check(memory: Memory) -> None:
@@ -161,6 +176,8 @@ def check(memory: Memory) -> None:
         raise ValueError("the memory holds pixels that are NaN or infinite")
     if memory.labels.min() < 0:
         raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
+    if memory.soft_labels is not None:
+        _check_soft(memory.soft_labels, memory.labels)
     labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))
     groups = memory.metadata.get("config", {}).get("groups") or []
     wanted = {label: ipc for classes, ipc in groups for label in classes}
@@ -169,10 +186,19 @@ def check(memory: Memory) -> None:
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
 
+def _check_soft(soft: Tensor, labels: Tensor) -> None:
+    if soft.dim() != 2 or len(soft) != len(labels):
+        raise ValueError(f"soft labels {list(soft.shape)} and labels {list(labels.shape)} do not fit")
+    if not (soft.min() >= 0 and ((soft.sum(1) - 1).abs() < 1e-3).all()):
+        raise ValueError("the soft labels are no probabilities: they must be at least 0 and sum to 1 for each image")
+    if not torch.equal(soft.argmax(1), labels):
+        raise ValueError("a label is not the most probable class of its soft labels")
+
+
 def check_origin(metadata: dict[str, Any], dataset: str, checksum: str) -> None:
     """Raise ValueError if a memory says that it was made from other data than these."""
     made_from, of = metadata.get("dataset"), metadata.get("dataset_checksum")
-    if made_from is not None and (made_from, of) != (dataset, checksum):
+    if made_from is not None and of != checksum:  # names are for people: one folder has many
         part = ", of another resolution or validation split" if made_from == dataset else ""
         raise ValueError(f"the memory was condensed from {made_from} ({of}{part}), not from {dataset} ({checksum})")
 
@@ -181,6 +207,10 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
     """Raise ValueError unless the memory has images of that shape, of every class and no other."""
     if tuple(memory.images.shape[1:]) != shape:
         raise ValueError(f"the memory holds images of {list(memory.images.shape[1:])}, {dataset} {list(shape)}")
+    if memory.soft_labels is not None and memory.soft_labels.shape[1] != classes:
+        raise ValueError(
+            f"the memory has soft labels of {memory.soft_labels.shape[1]} classes; {dataset} has {classes}"
+        )
     held = memory.classes
     if held[-1] >= classes:
         raise ValueError(f"the memory holds class {held[-1]}; {dataset} has {classes} classes")
@@ -188,26 +218,55 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
         raise ValueError(f"the memory holds {len(held)} of the {classes} classes of {dataset}")
 
 
-def _open(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a file, before anything is made of them."""
+def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
+    """Header, metadata and tensors of a file, before anything is made of them."""
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if header.get("schema") != SCHEMA or "labels" not in tensors:
+        if header.get("schema") not in (SCHEMA, UNDIGESTED) or "labels" not in tensors:
             raise ValueError(f"it is not a condensed memory (schema {header.get('schema')!r}, not {SCHEMA!r})")
-        metadata = json.loads(header["memory"])
+        schema.check_tensors(tensors)
+        return header, schema.parse(header["memory"]), tensors
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ValueError(f"cannot read the memory {path}: {error}") from error
-    if not isinstance(metadata, dict):
-        raise ValueError(f"cannot read the memory {path}: its metadata is not a table")
-    return metadata, tensors
+
+
+def _verify(memory: Memory, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError unless all that was read is what was written."""
+    if "images" in tensors and memory.checksum != memory.metadata["checksum"]:
+        raise ValueError("pixels or labels are not those that were written: the checksum does not fit")
+    if header["schema"] == UNDIGESTED and "digest" not in header:
+        return
+    if header.get("digest") != _digest(header, tensors):
+        raise ValueError("metadata or tensors are not those that were written: the digest does not fit")
+    if "images" not in tensors and memory.metadata.get("pixels") != _pixels(memory):
+        raise ValueError("the images that the memory points at are not those it was made of")
+
+
+def _digest(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over all that is read from a file."""
+    described = [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in sorted(tensors.items())]
+    digest = hashlib.sha256(json.dumps([header["schema"], header["memory"], described]).encode())
+    for _, tensor in sorted(tensors.items()):
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _pixels(memory: Memory) -> str:
+    """SHA-256 over the raw 8-bit pixels of real images: normalised ones may round otherwise on another device."""
+    mean, std = (torch.tensor(memory.metadata.get(name, [default])) for name, default in (("mean", 0.0), ("std", 1.0)))
+    raw = memory.images.detach().cpu() * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
+    return hashlib.sha256(_bytes((255 * raw).round().to(torch.int32))).hexdigest()
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def _encode(memory: Memory, store: str) -> dict[str, Tensor]:
-    images, tensors = memory.images.detach().cpu().contiguous(), {"labels": memory.labels.cpu().contiguous()}
-    if memory.indices is not None:
-        tensors["indices"] = memory.indices.cpu().contiguous()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in memory._per_image().items()}
+    images = tensors.pop("images")
     if store == "indices":
         if memory.indices is None:
             raise ValueError("only memories of real images (random, herding) can be stored as indices")

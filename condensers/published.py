@@ -1,13 +1,28 @@
-"""Condensed sets as other projects publish them: `.pt` files, read without running what they carry."""
+"""Condensed sets as other projects publish them: `.pt` files, read without running what they carry.
 
+| layout | used by |
+|---|---|
+| `{"data": [[images, labels], ...]}` | DC, DSA, DM |
+| `[[images, labels], ...]`, `(images, labels)`, `{"images": images, "labels": labels}` | many |
+| images alone in `images*.pt`, with `labels*.pt` beside | MTT and what was built on it |
+
+Labels are classes, or a matrix of probabilities (soft labels). Pixels are normalised floats; such a file does not say
+how they were normalised, which `doubt` looks at and `renormalise` mends.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from condensers.device.images import LabelledImages
 from condensers.memory import Memory, check
 
+SUFFIXES = (".pt", ".pth")
 # DC, DSA and DM write accuracies of numpy beside their tensors; these types hold numbers only.
 _HARMLESS = [
     np.dtype,
@@ -16,39 +31,148 @@ _HARMLESS = [
     np._core.multiarray._reconstruct,
     *{type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")},
 ]
+_FAR = 3  # Condensed pixels may leave the range of real ones; by more than this factor something else is meant.
 
 
 def import_published(path: Path, replicate: int = 0) -> Memory:
-    """Read a published set: `{"data": [[images, labels], ...]}` (DC, DSA, DM), `{"images", "labels"}`, or a pair.
+    """Read a published set in one of the layouts above.
 
-    Such files do not say what made them, so the metadata holds the file name only.
+    Such files do not say what made them, so the metadata holds the file name, and for soft labels that they come from
+    training on real data.
 
     Args:
         path: a file written by `torch.save`.
         replicate: which of several sets in the file.
 
     Raises:
-        ValueError: unreadable, more than tensors and numbers in it, no such replicate, or not a memory.
+        ValueError: unreadable, more than tensors and numbers in it, no such replicate, or not a memory; one line.
     """
+    content = _load(path)
     try:
-        with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        images, labels = _pair(content, replicate)
-        memory = Memory(images.detach().float(), labels.detach().long(), {"imported_from": path.name})
+        images, labels = _pair(content, path, replicate)
+        memory = Memory(_pixels(images), **_labels(labels), metadata={"imported_from": path.name})
         check(memory)
-    except (OSError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        layouts = "{'data': [[images, labels], ...]}, [[images, labels], ...], {'images', 'labels'} or a pair"
+        raise ValueError(f"{path} has no set {replicate} in a layout that is read: {layouts}") from error
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is not read: {_first_line(error)}") from error
+    soft = {} if memory.soft_labels is None else {"trained_on_real": True}
+    return replace(memory, metadata=memory.metadata | soft)
+
+
+def renormalise(memory: Memory, mean: Sequence[float], std: Sequence[float], like: LabelledImages) -> Memory:
+    """A memory whose pixels were normalised by `mean` and `std`, normalised as `like` is.
+
+    Args:
+        memory: with pixels (raw - mean) / std, raw from 0 to 1.
+        mean: one number, or one for each channel.
+        std: likewise; above 0.
+        like: whose statistics it is to have.
+
+    Raises:
+        ValueError: not one number or one for each channel, or a `std` that is not above 0.
+    """
+    channels = memory.images.shape[1]
+    if not (len(mean) in (1, channels) and len(std) in (1, channels)):
+        raise ValueError(f"{len(mean)} means and {len(std)} deviations: give one of each, or {channels}, one a channel")
+    if not all(np.isfinite([*mean, *std])) or min(std) <= 0:
+        raise ValueError(f"means {list(mean)} and deviations {list(std)}: must be finite, deviations above 0")
+    old_mean, old_std, new_mean, new_std = (torch.tensor(x).view(-1, 1, 1) for x in (mean, std, like.mean, like.std))
+    images = (memory.images * old_std + old_mean - new_mean) / new_std
+    return replace(memory, images=images, metadata=memory.metadata | {"mean": list(like.mean), "std": list(like.std)})
+
+
+def doubt(memory: Memory, like: LabelledImages) -> str | None:
+    """What is odd about the pixels of a memory that should be normalised as `like` is; None if nothing is."""
+    black, white = (
+        like.normalise(torch.full((len(like.mean), 1, 1), level, dtype=torch.uint8, device=like.images.device))
+        for level in (0, 255)
+    )
+    least, most = black.min().item(), white.max().item()
+    low, high = (x.item() for x in memory.images.aminmax())
+    if low >= 0 > least or low < _FAR * least or high > _FAR * most:
+        return (
+            f"its pixels go from {low:.4g} to {high:.4g}, normalised ones here from {least:.4g} to {most:.4g}: "
+            "say how they were normalised with --mean and --std (0 and 1 for pixels from 0 to 1)"
+        )
+    return None
+
+
+def _load(path: Path) -> object:
+    try:
+        _check_size(path)
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
         raise ValueError(f"cannot read {path} as a published condensed set: {error}") from error
     except Exception as error:  # torch names a refused or damaged pickle by half a dozen types
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} is damaged or holds more than tensors, and is not read: {first}") from error
-    return memory
+        reason = _first_line(error)
+        raise ValueError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
 
 
-def _pair(content: object, replicate: int) -> tuple[Tensor, Tensor]:
-    if isinstance(content, dict) and "data" in content:
-        images, labels = content["data"][replicate][:2]
-    elif isinstance(content, dict):
-        images, labels = content["images"], content["labels"]
-    else:
-        images, labels = content[:2]
-    return images, labels
+def _check_size(path: Path) -> None:
+    """`torch.save` does not compress: a file that unpacks to more than it is was made to fill the memory."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"it unpacks to {unpacked} bytes, more than it has")
+
+
+def _pair(content: object, path: Path, replicate: int) -> tuple[object, object]:
+    """Images and labels as the file has them."""
+    if isinstance(content, Tensor):
+        return content, _load(_labels_beside(path))
+    if isinstance(content, dict) and "data" not in content:
+        return content["images"], content["labels"]
+    sets = content["data"] if isinstance(content, dict) else content
+    one = sets if isinstance(sets[0], Tensor) else sets[replicate]
+    return one[0], one[1]
+
+
+def _labels_beside(path: Path) -> Path:
+    labels = path.with_name(path.name.replace("images", "labels"))
+    if labels == path or not labels.is_file():
+        raise ValueError(f"it holds images alone: there must be labels beside, images*{path.suffix} and labels*")
+    return labels
+
+
+def _pixels(images: Tensor) -> Tensor:
+    _require_plain("images", images)
+    if images.dim() != 4:
+        raise ValueError(f"its images are of shape {list(images.shape)}: must be [n, channels, height, width]")
+    return images.detach().float()
+
+
+def _labels(given: object) -> dict[str, Tensor]:
+    """`labels`, and `soft_labels` if they are more than classes."""
+    labels = given if isinstance(given, Tensor) else torch.as_tensor(given)
+    _require_plain("labels", labels)
+    labels = labels.detach()
+    if labels.dim() not in (1, 2):
+        raise ValueError(f"its labels are of shape {list(labels.shape)}: must be [n], or [n, classes]")
+    if labels.dim() == 2:
+        classes, soft = labels.argmax(1), labels.float()
+        one_hot = torch.equal(soft, torch.nn.functional.one_hot(classes, soft.shape[1]).float())
+        return {"labels": classes} if one_hot else {"labels": classes, "soft_labels": soft}
+    if labels.is_floating_point() and not torch.equal(labels, labels.round()):
+        raise ValueError("its labels are fractions, no classes")
+    return {"labels": labels.long()}
+
+
+def _require_plain(name: str, tensor: Tensor) -> None:
+    """Raise ValueError for what is no plain tensor of numbers, or stands for more of them than are in the file."""
+    if tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool:
+        raise ValueError(f"its {name} are {str(tensor.dtype).removeprefix('torch.')}: must be real numbers")
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        raise ValueError(f"its {name} are {tensor.layout} on {tensor.device}: must be a dense tensor")
+    needed, held = tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes()
+    if needed > held:
+        raise ValueError(f"its {name} are an expanded view, {needed} bytes out of {held}: save them with .contiguous()")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,5 +1,6 @@
-"""A rehearsal buffer of condensed images, for Avalanche's replay strategies and for our own."""
+"""Rehearsal buffers of condensed images, for Avalanche's replay strategies and for our own."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from avalanche.benchmarks import CLExperience
@@ -15,10 +16,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.memory import Memory, join
+from scenarios.experiences import check_numbers
 from scenarios.streams import TensorImages
 
 
-class CondensedBuffer(ExemplarsBuffer):
+class ClassBuffer(ExemplarsBuffer):
     """Holds the condensed images of the classes seen so far, and nothing of the stream's own images.
 
     The size rule: with `per_class`, every class keeps its first `per_class` images. With `max_size`, every
@@ -27,22 +29,19 @@ class CondensedBuffer(ExemplarsBuffer):
     share counts; with neither, every image stays. Under `max_size`, a class condensed to fewer images than
     its share keeps them all.
 
-    In Avalanche: `ReplayPlugin(mem_size=buffer.max_size, storage_policy=buffer)`, or the `storage_policy`
-    attribute of a `GDumbPlugin`.
+    In Avalanche: `scenarios.plugins.replay(buffer)` and `scenarios.plugins.gdumb(buffer)`.
 
     Attributes:
+        numbered_by_data_set: whether its classes have the numbers of the data set, or those of the benchmark.
         classes: the classes seen, in order of arrival.
         per_class: most images of one class, or None.
         max_size: most images in total, or None.
     """
 
-    def __init__(
-        self,
-        source: Memory | Callable[[list[int]], Memory],
-        per_class: int | None = None,
-        max_size: int | None = None,
-    ) -> None:
-        """A buffer filled from a memory of all classes, or by condensing the classes that have just arrived.
+    numbered_by_data_set: bool
+
+    def __init__(self, per_class: int | None = None, max_size: int | None = None) -> None:
+        """An empty buffer.
 
         Raises:
             ValueError: a size below 1.
@@ -53,7 +52,6 @@ class CondensedBuffer(ExemplarsBuffer):
         super().__init__(max_size)
         self.per_class = per_class
         self.classes: list[int] = []
-        self._condense = source.of_classes if isinstance(source, Memory) else source
         self._memory: Memory | None = None
 
     def post_adapt(self, agent_state: object, exp: CLExperience) -> None:
@@ -61,14 +59,15 @@ class CondensedBuffer(ExemplarsBuffer):
 
         Raises:
             ValueError: the memory lacks one of the classes, holds too few images of it, or holds classes that
-                have not arrived; or `max_size` leaves no image per class.
+                have not arrived; `max_size` leaves no image per class; or the benchmark numbers classes anew.
         """
+        check_numbers(exp, self.numbered_by_data_set)
         new = sorted(set(exp.dataset.targets.uniques) - set(self.classes))
         if not new:
             return
         # Before condensing, which can take hours.
         share = class_share(len(self.classes) + len(new), self.per_class, self.max_size)
-        arrived = self._condense(new)
+        arrived = self._arriving(exp, new, share)
         _check(arrived, new, self.per_class)
         self.classes += new
         held = [] if self._memory is None else [self._memory]
@@ -96,9 +95,38 @@ class CondensedBuffer(ExemplarsBuffer):
         decoded = self._memory.decoded()
         return decoded.images, decoded.labels
 
+    @abstractmethod
+    def _arriving(self, exp: CLExperience, classes: list[int], share: int | None) -> Memory:
+        """The condensed images of the classes that arrive with an experience, `share` of each or more."""
+
     def _hold(self, memory: Memory, share: int | None) -> None:
         self._memory = memory if share is None else memory.first_per_class(share)
         self.buffer = _as_avalanche(*self.tensors())
+
+
+class CondensedBuffer(ClassBuffer):
+    """Filled from a memory of all classes, or by a function that condenses the classes that have just arrived."""
+
+    numbered_by_data_set = True
+
+    def __init__(
+        self,
+        source: Memory | Callable[[list[int]], Memory],
+        per_class: int | None = None,
+        max_size: int | None = None,
+    ) -> None:
+        """An empty buffer that will be filled from `source`.
+
+        Raises:
+            ValueError: a size below 1, or a memory with soft labels.
+        """
+        if isinstance(source, Memory) and source.soft_labels is not None:
+            raise ValueError("the memory has soft labels; a rehearsal buffer holds one class for each image")
+        super().__init__(per_class, max_size)
+        self._condense = source.of_classes if isinstance(source, Memory) else source
+
+    def _arriving(self, exp: CLExperience, classes: list[int], share: int | None) -> Memory:
+        return self._condense(classes)
 
 
 def class_share(classes: int, per_class: int | None, max_size: int | None) -> int | None:

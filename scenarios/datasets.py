@@ -31,7 +31,8 @@ class Dataset:
     """A labelled data set with its fixed test split.
 
     Attributes:
-        name: what `load` was asked for, such as `cifar100` or `folder:PATH`.
+        name: what `load` was asked for, such as `cifar100` or `folder:PATH`; for people.
+        identity: what names draws and files: the name, or for a folder its checksum, however its path is spelled.
         train: training images, with the statistics that normalise both splits.
         test: test images, or the validation images that `hold_out` set aside.
         class_names: the name of each label, in label order.
@@ -40,6 +41,7 @@ class Dataset:
     """
 
     name: str
+    identity: str
     train: LabelledImages
     test: LabelledImages
     class_names: tuple[str, ...]
@@ -63,8 +65,8 @@ class Dataset:
     def hold_out(self, per_class: int) -> "Dataset":
         """A validation split: `per_class` training images of each class become the test set and leave train.
 
-        The old test set is not in the result, so nothing can be selected on it. Name, statistics and
-        augmentation stay; the checksum is the split's own. `hold_out_index` gives every image's source index.
+        The old test set is not in the result, so nothing can be selected on it. Name, identity, statistics
+        and augmentation stay; the checksum is the split's own. `hold_out_index` gives every image's source index.
 
         Raises:
             ValueError: `per_class` is below 1, or would leave some class without a training image.
@@ -190,11 +192,22 @@ def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
     side = source.resolution if resolution is None else resolution
     if side < 1:
         raise ValueError(f"resolution is {side}: give a side of at least 1 pixel")
-    raw = source.read(Path(own_folder[1] if own_folder else root).expanduser(), side)
+    raw = _read(name, source, own_folder[1] if own_folder else root, side)
     _require_every_class(name, raw)
     mean, std = source.statistics or _statistics(raw.train[0])
     train, test = (LabelledImages(images, labels, mean, std) for images, labels in (raw.train, raw.test))
-    return Dataset(name, train, test, raw.class_names, source.augmentation, _checksum(train, test))
+    checksum = _checksum(train, test)
+    identity = f"folder-{checksum}" if own_folder else name
+    return Dataset(name, identity, train, test, raw.class_names, source.augmentation, checksum)
+
+
+def _read(name: str, source: Source, folder: str | Path, side: int) -> files.Raw:
+    if not name.isprintable():  # before hours of work end where the name is written down
+        raise ValueError(f"the data set {name!a} has a path that cannot be written down: rename the folder")
+    try:
+        return source.read(Path(folder).expanduser(), side)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user as in ~USER
+        raise ValueError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _require_every_class(name: str, raw: files.Raw) -> None:

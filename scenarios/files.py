@@ -4,6 +4,7 @@ Every reader takes the folder to look in and the side in pixels of the images to
 for files that are missing or damaged. Heavy libraries are imported where they are used: importing this is cheap.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -20,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 _PROBE_SECONDS = 3  # a machine without a network should say so in seconds
+_MOST_PIXELS = 2**26  # of one picture; in colour that is 0.2 GB, and each thread holds one
 _TINYIMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 Pixels = tuple[UInt8[Tensor, "n ch h w"], Int64[Tensor, "n"]]
@@ -49,10 +51,21 @@ def _split(images: Tensor, labels: Tensor, every: int) -> tuple[tuple[Tensor, Te
     return (images[~held], labels[~held]), (images[held], labels[held])
 
 
+def _require_room(images: int, channels: int, side: int) -> None:
+    """Raise ValueError, before anything is decoded, for images that would fill half of this machine's memory."""
+    needed, there = images * channels * side**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there / 2:
+        raise ValueError(
+            f"{images} images of {side} x {side} pixels take {needed / 1e9:,.0f} GB, more than half of this machine's "
+            f"{there / 1e9:,.0f} GB: give a smaller --resolution"
+        )
+
+
 def _resized(raw: Raw, side: int) -> Raw:
     def resize(images: Tensor) -> Tensor:
         if images.shape[-1] == side:
             return images
+        _require_room(*images.shape[:2], side)
         return interpolate(images, size=(side, side), mode="bilinear", antialias=True)
 
     return raw._replace(train=(resize(raw.train[0]), raw.train[1]), test=(resize(raw.test[0]), raw.test[1]))
@@ -355,12 +368,17 @@ def _decode(paths: list[Path], labels: Int64[Tensor, "n"], side: int) -> Pixels:
 
     def read(path: Path) -> Tensor:
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError("it is no file")
             with Image.open(path) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise ValueError(f"{image.width} x {image.height} pixels, at most {_MOST_PIXELS:,} in all are read")
                 square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BILINEAR)
         except Exception as error:  # PIL's decoders raise nearly anything, SyntaxError included
             raise ValueError(f"{path} is no readable image ({_one_line(error)}): replace or remove it") from error
         return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
+    _require_room(len(paths), 3, side)
     images = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
     with ThreadPoolExecutor() as pool:
         for slot, image in zip(images, pool.map(read, paths), strict=True):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from condensers.device import training as trainer
 from condensers.device.training import Training
-from scenarios.buffers import CondensedBuffer
+from scenarios.buffers import ClassBuffer
 
 
 class Scores(TypedDict):
@@ -61,7 +61,7 @@ class RetrainFromMemory(SupervisedTemplate):
     def __init__(
         self,
         *,
-        buffer: CondensedBuffer,
+        buffer: ClassBuffer,
         make_network: Callable[[int, int], nn.Module],
         make_seed: Callable[[int, int], int],
         replicates: int = 1,
@@ -111,7 +111,7 @@ class RetrainFromMemory(SupervisedTemplate):
         """Grow the memory without training, as a resumed run does at a step whose cells are finished.
 
         Raises:
-            ValueError: the memory does not hold what arrives (see `CondensedBuffer.post_adapt`).
+            ValueError: the memory does not hold what arrives (see `ClassBuffer.post_adapt`).
         """
         self.buffer.post_adapt(self, experience)
         self.networks = []

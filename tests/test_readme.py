@@ -36,6 +36,8 @@ def test_the_library_example_runs(tmp_path, monkeypatch):
     exec(BLOCKS[0], names)
     assert len(names["buffer"].buffer) == 50
     assert (tmp_path / "ours.safetensors").exists()
+    assert names["from_condensed"] > 0.9
+    assert names["with_replay"] > 0.85
 
 
 def test_the_contract_suite_runs_over_the_new_condenser(plugin):

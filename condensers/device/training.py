@@ -19,6 +19,9 @@ from condensers.device.ensemble import join, joinable, separate
 from condensers.device.images import LabelledImages
 from condensers.device.threads import Lanes
 
+# What networks are trained towards: a class for each image, or the probability of each class.
+Targets = Int64[Tensor, "n"] | Float[Tensor, "n classes"]
+
 
 @dataclass(frozen=True)
 class Training:
@@ -43,14 +46,14 @@ class Training:
 def train(
     network: nn.Module,
     images: Float[Tensor, "n ch h w"],
-    labels: Int64[Tensor, "n"],
+    labels: Targets,
     training: Training,
     seed: int,
     progress: Callable[[int], object] = lambda epochs: None,
 ) -> None:
     """Train `network` in place on normalised `images`; order and augmentation are drawn from `seed`.
 
-    `progress` is called with 1 after every epoch.
+    `labels` are classes, or a probability for each class (soft labels). `progress` is called with 1 after every epoch.
     """
     train_all([network], images, labels, training, [seed], progress)
 
@@ -58,7 +61,7 @@ def train(
 def train_all(
     networks: Sequence[nn.Module],
     images: Float[Tensor, "n ch h w"],
-    labels: Int64[Tensor, "n"],
+    labels: Targets,
     training: Training,
     seeds: Sequence[int],
     progress: Callable[[int], object] = lambda epochs: None,
@@ -148,13 +151,13 @@ def _train(
 
 def _minibatches(
     images: Tensor, labels: Tensor, training: Training, seeds: Sequence[int], epoch: int
-) -> Iterator[tuple[Float[Tensor, "n channels h w"], Int64[Tensor, "n k"]]]:
+) -> Iterator[tuple[Float[Tensor, "n channels h w"], Int64[Tensor, "n k"] | Float[Tensor, "n k classes"]]]:
     """An epoch's minibatches of the k networks side by side; each network has the order and the draws of its seed."""
     keys = _on(labels.device, [draws.key_of(seed, "order", epoch) for seed in seeds])
     orders = draws.uniform(keys, len(labels)).argsort(dim=1, stable=True)  # of each key, draws.permutation
     for step, chosen in enumerate(orders.split(training.batch, dim=1)):
         named = [draws.key_of(seed, "augment", epoch, step) for seed in seeds]
-        yield augmented_all(images[chosen], training.augmentation, named), labels[chosen].T
+        yield augmented_all(images[chosen], training.augmentation, named), labels[chosen].transpose(0, 1)
 
 
 def _alike(strategy: str, keys: Sequence[int]) -> list[list[int]]:
@@ -171,7 +174,7 @@ def _on(device: torch.device, keys: Sequence[int]) -> Int64[Tensor, "k"]:
     return torch.tensor(keys, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
-def _leave_gradients(network: nn.Module, batch: Tensor, labels: Int64[Tensor, "n k"], chunk: int, lanes: Lanes) -> None:
+def _leave_gradients(network: nn.Module, batch: Tensor, labels: Tensor, chunk: int, lanes: Lanes) -> None:
     """Gradients of the batch's mean loss, summed over the k networks, in the parameters' `.grad`; in chunks."""
     networks, parameters = labels.shape[1], list(network.parameters())
     mixes = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
@@ -179,7 +182,7 @@ def _leave_gradients(network: nn.Module, batch: Tensor, labels: Int64[Tensor, "n
 
     def back(part: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
         logits = network(part[0]).unflatten(1, (networks, -1)).flatten(0, 1)
-        loss = F.cross_entropy(logits, part[1].flatten(), reduction="sum") / len(batch)
+        loss = F.cross_entropy(logits, part[1].flatten(0, 1), reduction="sum") / len(batch)
         return torch.autograd.grad(loss, parameters)
 
     parts = lanes.map(back, zip(batch.split(chunk), labels.split(chunk), strict=True))

@@ -83,12 +83,12 @@ def _plan(
         checksum=dataset.checksum,
         groups=_groups(dataset, settled),
         schedule=schedule_of(config, protocol, dataset, device),
-        seed=seed_of(dataset.name, config.seed, "memory", config.replicate),
+        seed=seed_of(dataset.identity, config.seed, "memory", config.replicate),
         precision=config.precision,
         store=config.store,
         store_selections=config.store,
         folder=config.out,
-        label=f"{dataset.name.replace('/', '_')}-ipc{settled.ipc}-replicate{config.replicate}",
+        label=f"{dataset.identity}-ipc{settled.ipc}-replicate{config.replicate}",
     )
 
 

@@ -88,11 +88,13 @@ class Experiment:
 
     def memory_seed(self, order: int) -> int:
         """Names all draws of an order's memories; the condenser is left out, so that comparisons are paired."""
-        return seed_of(self.dataset.name, self.seed, "order", order, "memory", 0)
+        return seed_of(self.dataset.identity, self.seed, "order", order, "memory", 0)
 
     def network_seed(self, order: int, step: int, replicate: int) -> int:
         """Names all draws of one trained network."""
-        return seed_of(self.dataset.name, self.seed, "order", order, "memory", 0, "step", step, "network", replicate)
+        return seed_of(
+            self.dataset.identity, self.seed, "order", order, "memory", 0, "step", step, "network", replicate
+        )
 
 
 def prepare(config: Continual) -> Experiment:
@@ -135,7 +137,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         precision=config.precision,
         store=config.store,
         device=device,
-        out=config.out or Path("out", "continual", f"{config.dataset.replace('/', '_')}-{config.steps}steps"),
+        out=config.out or Path("out", "continual", f"{dataset.identity}-{config.steps}steps"),
         storage=config.storage,
         workers=config.workers,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -28,6 +29,9 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
     key = key_of({"history": list(cells)})
     if key in records.finished():
         return
+    frame = records.read()
+    own = frame[frame["cell"].isin(cells)]
+    check_cells(own, own["network_replicate"].max() + 1, ["accuracy"], records.path)
     rows = records.rows(cells)
     replicates = sorted({row.network_replicate for row in rows})
     records.append([row for replicate in replicates for row in _history(rows, replicate, key)])
@@ -53,6 +57,13 @@ def _accuracies(network: Sequence[ScoreRow], prefix: str) -> list[list[float]]:
     return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
 
 
+def _check(frame: "pd.DataFrame", experiment: "Experiment") -> None:
+    """Raise ValueError unless every cell is whole, those of a step and those of a history."""
+    history = frame["cell"].isin(frame.loc[frame["metric"] == "forgetting", "cell"])
+    for rows, metric in ((frame[~history], "accuracy"), (frame[history], "average_incremental_accuracy")):
+        check_cells(rows, experiment.networks, [metric], experiment.records.path)
+
+
 def report(experiment: "Experiment", configs: set[str]) -> None:
     """Write the figure and print the table of the experiment's own rows.
 
@@ -64,6 +75,7 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
     frame = experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
+    _check(frame, experiment)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
         continual_curve(compared, experiment.out / "accuracy.png")

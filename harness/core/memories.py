@@ -11,7 +11,7 @@ from condensers import registry, sharding
 from condensers.condense import Group, condense, config, iterations
 from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
-from condensers.published import import_published
+from condensers.published import SUFFIXES, import_published
 from condensers.sharding import ALONE, Ranks
 from harness.core.seeds import key_of
 from scenarios.datasets import Dataset
@@ -33,19 +33,23 @@ class Stored:
         return self.path.stem
 
 
-def read(path: Path, dataset: Dataset) -> Stored:
+def read(path: Path, dataset: Dataset, soft: bool = False) -> Stored:
     """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`.
 
+    `soft` says that the caller can train on soft labels.
+
     Raises:
-        ValueError: unreadable, of another data set, or without some class.
+        ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
     """
-    published = path.suffix in (".pt", ".pth")
+    published = path.suffix in SUFFIXES
     metadata = {} if published else read_metadata(path)
     try:
         # Before anything is looked up: indices into another data set would be other images.
         check_origin(metadata, dataset.name, dataset.checksum)
         memory = import_published(path) if published else load_memory(path, dataset.train)
         check_fits(memory, dataset.name, dataset.shape, dataset.classes)
+        if memory.soft_labels is not None and not soft:
+            raise ValueError("it has soft labels, which only python -m harness.evaluate trains on")
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     return Stored(path, memory)

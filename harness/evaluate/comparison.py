@@ -1,7 +1,8 @@
 """Memories that were scored together: which of them repeat each other, and how the others stand to the first.
 
 Memories are replicates of one *making* if all that made them is the same but the seed. The first memory's making is
-what the others are compared with, paired by seed: memories of one seed share their draws.
+what the others are compared with, paired by seed: memories of one seed share their draws. What others published has
+no seed: it is one set, and all memories of another making are compared with that one.
 """
 
 import json
@@ -15,6 +16,7 @@ from harness.core.memories import Stored
 from harness.evidence.statistics import MEMORY, Interval, interval
 
 Settings = dict[str, object]
+UNSEEDED = "no seed"
 PER_CLASS, ABOVE = "images per class", "above the first"
 
 
@@ -57,7 +59,7 @@ def table(scored: Sequence[Scored]) -> pd.DataFrame:
     """A row for each making: `memories` (their name), `accuracy`, and `above the first` if there are others.
 
     Accuracies and differences are an `Interval` over memories; networks are averaged within each memory. A difference
-    over no common seed is None.
+    over no common seed is None, one to or from a memory without a seed is over the memories of the other making.
     """
     by_name: dict[str, list[Scored]] = {}
     for name, one in zip(_names([making(one.stored) for one in scored]), scored, strict=True):
@@ -73,11 +75,16 @@ def table(scored: Sequence[Scored]) -> pd.DataFrame:
     return frame if len(rows) > 1 else frame.drop(columns=ABOVE)
 
 
-def format_table(frame: pd.DataFrame, networks: int) -> str:
-    """The table for the terminal, with a line that says what its intervals are."""
+def format_table(frame: pd.DataFrame, networks: int, unseeded: bool = False) -> str:
+    """The table for the terminal, with a line that says what its intervals are.
+
+    `unseeded` says that there are memories without a seed among them.
+    """
     shown = frame.map(lambda value: "-" if value is None else str(value))
     note = f"percent, 95 % intervals over memories; averaged over {networks} networks within each memory"
     paired = "; differences are paired by seed" if ABOVE in frame else ""
+    if paired and unseeded:
+        paired += ", what has no seed is compared as it is"
     return f"{shown.to_string(index=False)}\n{note}{paired}"
 
 
@@ -116,10 +123,10 @@ def _series(members: Sequence[Scored]) -> pd.Series:
     return pd.Series([value for values in accuracies.values() for value in values], index=index, dtype=float)
 
 
-def _identity(memory: Memory) -> tuple[str, object]:
-    """The classes of its groups, whatever their images are, and its seed."""
+def _identity(memory: Memory) -> tuple[str, str]:
+    """The classes of its groups, whatever their images are, and its seed; as text, for pandas drops what is None."""
     classes = [classes for classes, _ in _groups(memory)]
-    return json.dumps(classes), memory.metadata.get("seed")
+    return json.dumps(classes), str(memory.metadata.get("seed", UNSEEDED))
 
 
 def _groups(memory: Memory) -> list[list]:
@@ -128,5 +135,18 @@ def _groups(memory: Memory) -> list[list]:
 
 def _difference(values: pd.Series, first: pd.Series) -> Interval | None:
     one, other = (side.groupby(level=MEMORY).mean() for side in (values, first))
+    if _unseeded(other):
+        return interval(one - other.iloc[0])
+    if _unseeded(one):
+        return interval(one.iloc[0] - other)
     one, other = one.align(other, join="inner")
     return interval(one - other) if len(one) else None
+
+
+def is_unseeded(stored: Stored) -> bool:
+    """Whether no seed pairs a memory with others."""
+    return "seed" not in stored.memory.metadata
+
+
+def _unseeded(means: pd.Series) -> bool:
+    return len(means) == 1 and means.index[0][1] == UNSEEDED

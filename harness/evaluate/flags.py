@@ -17,6 +17,12 @@ class Evaluate(TrainingFlags, Common):
     memories: tyro.conf.Positional[tuple[Path, ...]] = flag(
         (), "Memory files: .safetensors of this project, or published .pt."
     )
+    mean: tuple[float, ...] = flag(
+        (), "Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."
+    )
+    std: tuple[float, ...] = flag(
+        (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
+    )
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )

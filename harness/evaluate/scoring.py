@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -12,9 +11,10 @@ import torch
 from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train_all
-from condensers.memory import Memory, read_metadata
+from condensers.memory import Memory
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.checks import check_cells
 from harness.core.devices import name_of
 from harness.core.estimates import print_estimate
 from harness.core.progress import bar, say
@@ -22,8 +22,9 @@ from harness.core.records import Records, provenance
 from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import key_of, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.evaluate.comparison import Scored, check, format_table, making, table
+from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, making, table
 from harness.evaluate.flags import Evaluate
+from harness.evaluate.reading import made_from, read_all
 from scenarios.datasets import Dataset, load
 from search_spaces.costs import cost
 from search_spaces.registry import identity_of
@@ -49,16 +50,22 @@ def score(config: Evaluate) -> None:
         raise ValueError("no memories given: name at least one file")
     setting = _setting(config)
     records = Records(config.out / "results.csv", ScoreRow)
-    # All are read before the first is trained on: a bad file is said at once.
-    stored = [memories.read(path, setting.dataset) for path in dict.fromkeys(config.memories)]
+    stored = read_all(config, setting.dataset)
     check(stored)
     cells = [cell_of(setting, memory) for memory in stored]
     if config.dry_run:
         return _print_plan(setting, unfinished(cells, records))
     run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))
-    values = [[row.value for row in records.rows({cell.key})] for cell in cells]
-    say(format_table(table([Scored(*one) for one in zip(stored, values, strict=True)]), setting.networks))
+    scored = [Scored(memory, _values(setting, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
+    say(format_table(table(scored), setting.networks, any(map(is_unseeded, stored))))
     return say(f"rows: {records.path}")
+
+
+def _values(setting: Setting, key: str, records: Records[ScoreRow]) -> list[float]:
+    """The accuracies of a cell's networks. Raises ValueError unless the cell is whole."""
+    frame = records.read()
+    own = frame[frame["cell"] == key]
+    return check_cells(own, setting.networks, [_metric(setting)], records.path)["value"].tolist()
 
 
 def _print_plan(setting: Setting, left: Sequence[Cell]) -> None:
@@ -73,7 +80,7 @@ def cell_of(setting: Setting, stored: memories.Stored) -> Cell:
     work = Work.of(
         cost(setting.network, dataset.classes, dataset.shape).flops,
         forward=setting.networks * len(dataset.test),
-        trained=setting.networks * setting.training.epochs * len(stored.memory),
+        trained=setting.networks * setting.training.epochs * len(stored.memory.decoded()),
     )
     return Cell(key, {"memory": stored.name}, partial(_rows, setting, stored, key), work)
 
@@ -81,7 +88,7 @@ def cell_of(setting: Setting, stored: memories.Stored) -> Cell:
 def _setting(config: Evaluate) -> Setting:
     device, protocol = place_of(config)
     settled = settle(config, protocol)
-    dataset = load(config.dataset or _made_from(config.memories[0]), config.data_root, config.resolution)
+    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return Setting(
@@ -94,15 +101,6 @@ def _setting(config: Evaluate) -> Setting:
         config.precision,
         device,
     )
-
-
-def _made_from(path: Path) -> str:
-    if path.suffix != ".safetensors":
-        raise ValueError(f"{path} does not say what it was made from: give --dataset")
-    dataset = read_metadata(path).get("dataset")
-    if not isinstance(dataset, str):
-        raise ValueError(f"{path} does not say what it was made from: give --dataset")
-    return dataset
 
 
 def _key(setting: Setting, stored: memories.Stored) -> str:
@@ -128,7 +126,13 @@ def network_seeds(setting: Setting, memory: Memory) -> list[int]:
     Others for other seeds: an interval over memories is to hold the luck of networks too.
     """
     own = ("evaluate", "memory", memory.metadata.get("seed", "published"))
-    return [seed_of(setting.dataset.name, setting.seed, *own, "network", number) for number in range(setting.networks)]
+    return [
+        seed_of(setting.dataset.identity, setting.seed, *own, "network", number) for number in range(setting.networks)
+    ]
+
+
+def _metric(setting: Setting) -> str:
+    return f"accuracy of {setting.network}"
 
 
 def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[ScoreRow]:
@@ -160,7 +164,7 @@ def _row_maker(setting: Setting, stored: memories.Stored, key: str, seconds: flo
         memory_replicate=metadata.get("memory_replicate", 0),
         step=1,
         classes_seen=setting.dataset.classes,
-        metric=f"accuracy of {setting.network}",
+        metric=_metric(setting),
         seconds=seconds,
         protocol=setting.protocol,
         origin=Provenance(chunk=setting.training.chunk, **provenance(name_of(setting.device), setting.precision)),
@@ -172,11 +176,11 @@ def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], obje
     """Test accuracy of every network, on data that are moved to the device once."""
     test = setting.dataset.test.to(setting.device)
     decoded = memory.decoded()
-    images, labels = decoded.images.to(setting.device), decoded.labels.to(setting.device)
+    images, targets = decoded.images.to(setting.device), decoded.targets.to(setting.device)
     seeds, dataset = network_seeds(setting, memory), setting.dataset
     networks = [
         new_network(setting.network, dataset.classes, dataset.shape, setting.device, draws.key_of(seed, "weights"))
         for seed in seeds
     ]
-    train_all(networks, images, labels, setting.training, seeds, progress)
+    train_all(networks, images, targets, setting.training, seeds, progress)
     return [accuracy(network, test, setting.training.chunk) for network in networks]

@@ -20,7 +20,7 @@ from harness.core.seeds import seed_of
 Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
-SAME = ["dataset", "dataset_checksum", "steps", "protocol"]
+SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 HEADINGS = {

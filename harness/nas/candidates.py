@@ -57,9 +57,9 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
     keys = {cell.key for cell in every}
     for path in merged:
         tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, keys)
-    tables.adopt(survey.records, survey.table, survey.dataset.name, keys)
+    tables.adopt(survey.records, survey.table, survey.dataset.identity, keys)
     say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
-    study = f"nas-{survey.dataset.name}"
+    study = f"nas-{survey.dataset.identity}"
     run_cells(every, survey.records, study, storage, workers, lambda rows: rows[0].validation_accuracy)
     return keys
 
@@ -87,7 +87,6 @@ def memory_plans(survey: Survey) -> list[memories.Plan]:
 
 
 def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
-    name = survey.dataset.name.replace("/", "_")
     return memories.Plan(
         names=survey.condensers,
         dataset=survey.dataset.name,
@@ -99,7 +98,7 @@ def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
         store=survey.store,
         store_selections="indices",  # exact, and tiny
         folder=survey.out / "memories",
-        label=f"{name}-ipc{survey.ipc}-replicate{replicate}",
+        label=f"{survey.dataset.identity}-ipc{survey.ipc}-replicate{replicate}",
     )
 
 

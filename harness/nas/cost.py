@@ -17,7 +17,7 @@ def print_plan(survey: Survey) -> None:
     """Print memories and networks that are in no table yet, and what they are expected to take."""
     missing, images = _missing(survey), survey.training.epochs * survey.ipc * survey.dataset.classes
     left = cells(survey, candidates(survey, proxies(survey)))
-    for records in (survey.records, survey.table, tables.published(survey.dataset.name)):
+    for records in (survey.records, survey.table, tables.published(survey.dataset.identity)):
         left = unfinished(left, records)
     # What will be trained on a memory that is not there has no key yet.
     later = [cost_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates

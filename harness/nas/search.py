@@ -119,7 +119,7 @@ def run_searches(
     every = cells(survey, searches(survey, samplers, trials, replicates), url)
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
     say(f"whole-set accuracies of {len(known)} of the {len(survey.space)} architectures are known")
-    run_cells(every, records, f"searches-{survey.dataset.name}", storage, workers, _best_accuracy)
+    run_cells(every, records, f"searches-{survey.dataset.identity}", storage, workers, _best_accuracy)
     return {cell.key for cell in every}
 
 
@@ -138,7 +138,7 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     """
     whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
     keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
-    sources = (survey.table, tables.published(survey.dataset.name), survey.records)
+    sources = (survey.table, tables.published(survey.dataset.identity), survey.records)
     # Tables may hold the same network; should they not agree, the first has its way.
     rows = [row for source in sources for row in source.rows(keys)]
     known = {row.architecture: row.test_accuracy for row in reversed(rows)}
@@ -198,13 +198,15 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
     """The rows of a search. It runs in memory, where no database takes its time; the storage gets finished trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     method, trials = METHODS[search.sampler], _Trials(survey, search)
-    seed = seed_of(survey.dataset.name, survey.seed, "nas", "search", search.replicate) % 2**32  # as NumPy takes them
+    seed = (
+        seed_of(survey.dataset.identity, survey.seed, "nas", "search", search.replicate) % 2**32
+    )  # as NumPy takes them
     study = optuna.create_study(
         direction="maximize",
         sampler=method.sampler(survey.space.axes, seed),
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
-    name = "-".join(map(str, ("search", survey.dataset.name, *_params(search).values(), search.key)))
+    name = "-".join(map(str, ("search", survey.dataset.identity, *_params(search).values(), search.key)))
     shows = [] if storage is None else [_show_in(storage, name)]
     trials.warm_up()
     study.optimize(trials, n_trials=search.trials, callbacks=shows)

@@ -100,12 +100,12 @@ class Survey:
 
     def memory_seed(self, replicate: int) -> int:
         """Names all draws of one memory replicate, as `harness.condense` does."""
-        return seed_of(self.dataset.name, self.seed, "memory", replicate)
+        return seed_of(self.dataset.identity, self.seed, "memory", replicate)
 
     def network_seed(self, architecture: Architecture, source: str, memory: int, replicate: int) -> int:
         """Names all draws of one network: the same for all proxies, others for the whole set."""
         own = ("nas", source, memory, architecture.name, "network", replicate)
-        return seed_of(self.dataset.name, self.seed, *own)
+        return seed_of(self.dataset.identity, self.seed, *own)
 
 
 def prepare(config: Nas) -> Survey:
@@ -144,7 +144,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     files = tuple(read_file(Path(source), split, settled.validation) for source in named.values() if is_file(source))
     if files and config.ipc is None:
         settled = replace(settled, ipc=min(file.memory.per_class for file in files))
-    out = config.out or Path("out", "nas", full.name.replace("/", "_"))
+    out = config.out or Path("out", "nas", full.identity)
     _check_side(split.shape[1], surveyed)
     architectures = _architectures(config, settled, surveyed)
     largest = max(architectures, key=lambda architecture: architecture.activations(split.shape)).name
@@ -170,7 +170,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         precision=config.precision,
         store=config.store,
         device=device,
-        table=tables.open_table(config.whole_table, out, full.name),
+        table=tables.open_table(config.whole_table, out, full.identity),
         out=out,
     )
 

@@ -172,4 +172,4 @@ def _append(records: Table, rows: Sequence[NetworkRow]) -> None:
 
 
 def _file_name(dataset: str) -> str:
-    return f"whole_{dataset.replace('/', '_')}.csv"
+    return f"whole_{dataset}.csv"

@@ -1,5 +1,6 @@
 """SVHN, Tiny ImageNet and folders of images: what is read is what was written, and damage is one line."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,45 @@ def test_missing_or_classless_folder_is_named(tmp_path):
     assert f"{tmp_path} holds 0 class folders" in complaint(f"folder:{tmp_path}", tmp_path)
     (tmp_path / "only").mkdir()
     assert f"{tmp_path} holds 1 class folders" in complaint(f"folder:{tmp_path}", tmp_path)
+
+
+def test_a_folder_is_the_same_data_set_however_it_is_spelled(split_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(split_folder)
+    (tmp_path / "link").symlink_to(split_folder)
+    names = [f"folder:{split_folder}", "folder:.", f"folder:{split_folder}/../{split_folder.name}/", "folder:link"]
+    sets = [load(name, Path("unused"), 8) for name in names]
+    assert [each.name for each in sets] == names
+    assert {each.identity for each in sets} == {f"folder-{sets[0].checksum}"}
+    assert load("folder:.", Path("unused"), 16).identity != sets[0].identity
+    assert load("digits", Path("unused")).hold_out(5).identity == "digits"
+
+
+# --- what is not read, and what would eat the machine
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/images", "x" * 300, "images\n", "images\udcff", "images\0"])
+def test_a_path_that_cannot_be_is_one_line(tmp_path, path):
+    assert complaint(f"folder:{path}", tmp_path).isprintable()
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(split_folder):
+    path = split_folder / "train" / "bee" / "0.png"
+    path.unlink()
+    os.mkfifo(path)
+    assert f"{path} is no readable image (it is no file)" in complaint(f"folder:{split_folder}", split_folder)
+
+
+def test_a_small_file_of_many_pixels_is_not_decoded(split_folder):
+    path = split_folder / "train" / "bee" / "0.png"
+    Image.new("1", (13_000, 13_000)).save(path)
+    assert path.stat().st_size < 100_000
+    message = complaint(f"folder:{split_folder}", split_folder)
+    assert f"{path} is no readable image (13000 x 13000 pixels, at most 67,108,864" in message
+
+
+@pytest.mark.parametrize("name", ["digits", "folder:"])
+def test_a_resolution_beyond_the_memory_is_told_before_the_work(split_folder, name):
+    name += str(split_folder) if name == "folder:" else ""
+    message = complaint(name, split_folder, 1_000_000)
+    assert "images of 1000000 x 1000000 pixels take " in message
+    assert message.endswith("give a smaller --resolution")

@@ -103,6 +103,6 @@ def test_pixels_of_m3d_stay_between_black_and_white(mosaic, digits):
 
 
 def test_tiles_that_do_not_fit_are_said():
-    memory = Memory(noise(2, 1, 7, 7), torch.tensor([0, 1]), {"pixels": {"name": "Factor"}})
+    memory = Memory(noise(2, 1, 7, 7), torch.tensor([0, 1]), {"decoding": {"name": "Factor"}})
     with pytest.raises(ValueError, match="images of 7 px do not hold 4 tiles each"):
         check(memory)

@@ -267,3 +267,22 @@ def test_cuda_trains_alike(digits, memory):
     torch.testing.assert_close(weights(there).cpu(), weights(trained(memory, training)), rtol=1e-2, atol=1e-3)
     device = LabelledImages(digits.test.images.cuda(), digits.test.labels.cuda(), digits.test.mean, digits.test.std)
     assert predict(there, device).device.type == "cuda"
+
+
+def test_certain_soft_labels_train_as_classes_and_others_as_their_cross_entropy(memory):
+    training = Training(epochs=2, batch=30, augmentation=UPRIGHT)
+    certain = F.one_hot(memory.labels, 10).float()
+    drawn = network()
+    train(drawn, memory.images, certain, training, 0)
+    assert torch.allclose(weights(drawn), weights(trained(memory, training)), atol=1e-6)
+    # Two networks side by side, one step: each as by hand.
+    soft, training = certain * 0.8 + 0.02, Training(epochs=1, batch=100, augmentation="")
+    networks = [network(seed=seed) for seed in (1, 2)]
+    train_all(networks, memory.images, soft, training, [3, 4])
+    for seed, drawn in zip((1, 2), networks, strict=True):
+        plain = network(seed=seed).train()
+        loss = -(soft * plain(memory.images).log_softmax(1)).sum() / len(memory)
+        optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+        loss.backward()
+        optimizer.step()
+        assert torch.allclose(weights(drawn), weights(plain), atol=1e-6)

@@ -117,8 +117,8 @@ def test_a_curve_of_nothing_is_refused(tmp_path):
 
 
 def test_a_curve_of_two_experiments_is_refused(tmp_path):
-    mixed = pd.concat([frame_of(), frame_of().assign(dataset="cifar10")])
-    with pytest.raises(ValueError, match="several dataset values"):
+    mixed = pd.concat([frame_of(), frame_of().assign(dataset="cifar10", dataset_checksum="cd")])
+    with pytest.raises(ValueError, match="several dataset_checksum values"):
         continual_curve(mixed, tmp_path / "curve.png")
 
 

@@ -8,6 +8,7 @@ import torch
 import tyro
 
 from condensers.device.chunks import within
+from condensers.memory import read_metadata
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.core.protocols import QUICK, RECIPES, SURVEYS
@@ -132,6 +133,7 @@ def test_a_memory_of_another_resolution_or_data_set_is_refused(tmp_path):
     refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "at 8 px")
     other = memory(tmp_path / "other", validation=30)
     content = other.read_bytes().replace(b'dataset\\": \\"digits', b'dataset\\": \\"svhnss')
+    content = content.replace(read_metadata(other)["dataset_checksum"].encode(), b"0" * 16)
     other.write_bytes(content)
     refused(replace(SMALL, proxy=(str(other),), out=tmp_path), "condensed from svhnss")
 

@@ -1,0 +1,48 @@
+"""The memories that are to be scored, those that others published brought to this data set's normalisation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from condensers.memory import read_metadata
+from condensers.published import SUFFIXES, doubt, renormalise
+from harness.core import memories
+from harness.core.memories import Stored
+from harness.core.progress import say
+from harness.evaluate.flags import Evaluate
+from scenarios.datasets import Dataset
+
+
+def read_all(config: Evaluate, dataset: Dataset) -> list[Stored]:
+    """Every memory file once, so that a bad one is said before the first is trained on.
+
+    Raises:
+        ValueError: as `harness.core.memories.read`, or `--mean` and `--std` that do not go with the files.
+    """
+    if bool(config.mean) != bool(config.std):
+        raise ValueError("--mean and --std go together: give both")
+    if config.mean and not any(_published(path) for path in config.memories):
+        raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
+    return [_read(config, path, dataset) for path in dict.fromkeys(config.memories)]
+
+
+def made_from(path: Path) -> str:
+    """The data set that a memory file names. Raises ValueError if it names none."""
+    dataset = None if _published(path) else read_metadata(path).get("dataset")
+    if dataset is None:
+        raise ValueError(f"{path} does not say what it was made from: give --dataset")
+    return dataset
+
+
+def _read(config: Evaluate, path: Path, dataset: Dataset) -> Stored:
+    stored = memories.read(path, dataset, soft=True)
+    if not _published(path):
+        return stored
+    if config.mean:
+        stored = replace(stored, memory=renormalise(stored.memory, config.mean, config.std, dataset.train))
+    if doubtful := doubt(stored.memory, dataset.train):
+        say(f"warning: {path}: {doubtful}")
+    return stored
+
+
+def _published(path: Path) -> bool:
+    return path.suffix in SUFFIXES
