@@ -70,40 +70,46 @@ def _bytes(networks: Sequence[str], dataset: Dataset, training: Training) -> int
 
 def _seconds(work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device) -> float:
     """A time per image and one per FLOP, fitted to what the networks take for a step of each direction."""
+    flops = np.array([cost(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
+    share = CALIBRATION_SECONDS / len(networks)
+    forward, back = np.array([_per_image(name, dataset, training, device, share) for name in networks]).T
+    seconds = _fitted(flops, forward) @ (work.forward, work.forward_flop)
+    return float(seconds + _fitted(BACKWARD * flops, back) @ (work.trained, work.trained_flop))
+
+
+def _fitted(flops: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """Seconds per image and per FLOP, neither below zero."""
+    fitted, _ = nnls(np.stack([np.ones_like(flops), flops], axis=1), seconds)
+    return fitted
+
+
+def _per_image(
+    name: str, dataset: Dataset, training: Training, device: torch.device, seconds: float
+) -> tuple[float, float]:
+    """Seconds of an image forward, and forward and back, by a chunk of random images."""
+    network = new_network(name, dataset.classes, dataset.shape, device, key=0)
     size = min(training.chunk, training.batch)
     images = torch.randn(size, *dataset.shape, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(size, dtype=torch.long, device=device)
-    step, times = replace(training, epochs=1, batch=size), []
-    for name in networks:
-        network = new_network(name, dataset.classes, dataset.shape, device, key=0)
-        back = _timed(lambda network=network: train(network, images, labels, step, seed=0), len(networks), device)
-        forward = _timed(lambda network=network: _forward(network, images), len(networks), device)
-        times.append((forward / size, back / size))
-    flops = np.array([cost(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
-    forward, back = zip(*times, strict=True)
-    return _fitted(flops, forward, (work.forward, work.forward_flop)) + _fitted(
-        BACKWARD * flops, back, (work.trained, work.trained_flop)
-    )
+    step = replace(training, epochs=1, batch=size)
+
+    @torch.no_grad()
+    def forward() -> None:
+        network.eval()(images)
+
+    def back() -> None:
+        train(network, images, labels, step, seed=0)
+
+    return _timed(forward, seconds, device) / size, _timed(back, seconds, device) / size
 
 
-def _fitted(flops: np.ndarray, seconds: Sequence[float], work: tuple[float, float]) -> float:
-    """Seconds of the work: images, and their FLOP."""
-    fitted, _ = nnls(np.stack([np.ones_like(flops), flops], axis=1), np.array(seconds))
-    return float(fitted @ work)
-
-
-@torch.no_grad()
-def _forward(network: torch.nn.Module, images: torch.Tensor) -> None:
-    network.eval()(images)
-
-
-def _timed(step: Callable[[], None], share: int, device: torch.device) -> float:
-    """Seconds of a step, warmed up, over a network's share of the calibration time."""
+def _timed(step: Callable[[], None], seconds: float, device: torch.device) -> float:
+    """Seconds of a step, warmed up, over about so many."""
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else lambda: None
     step()
     wait()
     started, done = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - started) < CALIBRATION_SECONDS / share or not done:
+    while (elapsed := time.perf_counter() - started) < seconds or not done:
         step()
         wait()
         done += 1
