@@ -24,10 +24,10 @@ class Lines:
         self._started, self._now = time.monotonic(), ""
 
     def update(self, n: int = 1) -> None:
-        """So much more is done; says so if the last line is old."""
+        """So much more is done; says so if the last line is old. Of nothing done no time left can be told."""
         self.n += n
         now = time.monotonic()
-        if now - Lines._said >= self._every:
+        if self.n and now - Lines._said >= self._every:
             Lines._said = now
             print(self._line(now - self._started), file=sys.stderr, flush=True)
 
@@ -36,7 +36,7 @@ class Lines:
         self._now = f", {text}"
 
     def _line(self, elapsed: float) -> str:
-        left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n) if self.n else "unknown"
+        left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n)
         share = f"{self.n / max(self._total, 1):.0%} ({self.n} of {self._total} {self._unit})"
         return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {left} left{self._now}"
 

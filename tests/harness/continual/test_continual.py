@@ -23,7 +23,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.evidence.statistics import paired_difference
 
-PROGRESS = re.compile(r"\w+, order \d+, step \d+: \d+% \(\d+ of \d+ it\), [\d:]+ gone, [\d:]+ left")
+PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, [\d:]+ left")
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
 TIMES = ["seconds"]
 FLAGS = [
