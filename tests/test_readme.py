@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from condensers import registry
 from condensers.condense import Group, condense
 from condensers.core.matching import Schedule
@@ -11,6 +13,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_library_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
