@@ -7,6 +7,7 @@ import os
 # torch reads it, and inherited by the processes that tests start, whose results are compared to the bit.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -35,6 +36,17 @@ def pytest_runtest_setup(item):
         # cuDNN's default, TF32, is a thousand times coarser than what such tests compare with.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
+
+
+@pytest.fixture(scope="module")
+def unchecked():
+    """From here to the end of the module shapes are not checked, as for users.
+
+    For long runs of code whose shapes shorter tests check: checking takes more than two thirds of their time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        yield
 
 
 @pytest.fixture(scope="session")

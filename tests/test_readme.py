@@ -7,6 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+<<<<<<< HEAD
+=======
+
+from condensers import registry
+from condensers.condense import Group, condense
+from condensers.core.matching import Schedule
+>>>>>>> tests
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,6 +37,7 @@ def plugin(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_library_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

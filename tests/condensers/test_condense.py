@@ -1,6 +1,7 @@
 """Long runs: killed and resumed, in groups, beside other runs in the same folder."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from condensers.memory import check, load_memory, save_memory
 
 from .long_run import CONDENSERS, GROUPS, SCHEDULE, SEED
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 ROOT = Path(__file__).parents[2]
 
 
@@ -77,22 +79,36 @@ class Stopped(Exception):
     """As a user's interrupt would, between two iterations."""
 
 
-def leave_checkpoint(source, folder, monkeypatch, after=6, **settings):
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
-    done = []
+SHORT = replace(SCHEDULE, iterations=12)
+
+
+@pytest.fixture(scope="module")
+def short(digits):
+    return run(digits.train, None, SHORT)[0]
+
+
+@pytest.fixture(scope="module")
+def stopped(digits, tmp_path_factory):
+    """The checkpoint of a short run that was stopped in its first group."""
+    folder, done = tmp_path_factory.mktemp("stopped"), []
 
     def stop(iterations):
         done.append(iterations)
-        if len(done) > after:
+        if len(done) > 6:
             raise Stopped
 
-    with pytest.raises(Stopped):
-        condense(CONDENSERS, source, GROUPS, settings.get("schedule", SCHEDULE), SEED, folder, stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHECKPOINT_SECONDS", 0)
+        with pytest.raises(Stopped):
+            condense(CONDENSERS, digits.train, GROUPS, SHORT, SEED, folder, stop)
     (path,) = folder.iterdir()
     return path
 
 
-SHORT = replace(SCHEDULE, iterations=12)
+@pytest.fixture
+def left(stopped, tmp_path):
+    """That checkpoint in a folder of the test's own."""
+    return Path(shutil.copy(stopped, tmp_path))
 
 
 def _drop(name):
@@ -116,24 +132,24 @@ def _reshape(name):
         _reshape("momentum/dm+ridge"),
     ],
 )
-def test_a_damaged_checkpoint_counts_as_none(digits, tmp_path, monkeypatch, damage):
-    damage(leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT))
+def test_a_damaged_checkpoint_counts_as_none(digits, short, left, tmp_path, damage):
+    damage(left)
     made, done = run(digits.train, tmp_path, SHORT)
     assert done[0] == 0
-    assert_same(made, run(digits.train, None, SHORT)[0])
+    assert_same(made, short)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_undamaged_checkpoint_is_used(digits, tmp_path, monkeypatch):
-    leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT)
+@pytest.mark.usefixtures("left")
+def test_an_undamaged_checkpoint_is_used(digits, short, tmp_path):
     made, done = run(digits.train, tmp_path, SHORT)
     assert done[0] == 5
-    assert_same(made, run(digits.train, None, SHORT)[0])
+    assert_same(made, short)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["schedule", "split", "recipes"])
-def test_another_run_in_the_same_folder_starts_afresh(digits, tmp_path, monkeypatch, what):
-    left = leave_checkpoint(digits.train, tmp_path, monkeypatch, schedule=SHORT)
+def test_another_run_in_the_same_folder_starts_afresh(digits, left, tmp_path, what):
     # The split has as many classes of the same shape under the same seed: only its images tell.
     source = digits.hold_out(20).train if what == "split" else digits.train
     schedule = replace(SHORT, iterations=13) if what == "schedule" else SHORT
@@ -151,11 +167,10 @@ def test_nothing_is_written_within_the_first_minute_of_a_group(digits, tmp_path,
     assert written == []
 
 
-def test_groups_differ_in_size_and_do_not_see_each_other(digits, tmp_path):
-    made, done = run(digits.train, None, SHORT)
-    assert sum(done) == 24
-    alone, _ = run(digits.train, None, SHORT, groups=GROUPS[1:])
-    for name, memory in made.items():
+def test_groups_differ_in_size_and_do_not_see_each_other(digits, short, tmp_path):
+    alone, done = run(digits.train, None, SHORT, groups=GROUPS[1:])
+    assert sum(done) == 12
+    for name, memory in short.items():
         assert memory.labels.tolist() == [4, 4, 4, 1, 1, 1, 7, 7, 7, 0, 0, 9, 9]
         assert torch.equal(memory.of_classes([0, 9]).images, alone[name].images), name
         check(memory)
@@ -164,11 +179,10 @@ def test_groups_differ_in_size_and_do_not_see_each_other(digits, tmp_path):
         assert memory.metadata["config"]["groups"] == [[[4, 1, 7], 3], [[0, 9], 2]]
 
 
-def test_the_order_of_condensers_and_their_company_change_nothing(digits):
-    made, _ = run(digits.train, None, SHORT)
+def test_the_order_of_condensers_and_their_company_change_nothing(digits, short):
     for chosen in (CONDENSERS[::-1], CONDENSERS[:1]):
         for name, memory in run(digits.train, None, SHORT, chosen)[0].items():
-            assert torch.equal(memory.images, made[name].images)
+            assert torch.equal(memory.images, short[name].images)
 
 
 def test_no_iterations_leave_the_first_images(digits):

@@ -10,7 +10,8 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.core.records import COLUMNS, Records
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 
@@ -38,7 +39,7 @@ def test_two_spellings_make_one_memory_and_one_score(here):
     assert not [name for name in here.rglob("*") if ":" in name.name]
     for name in spellings:
         evaluate.main(Evaluate(memories=(path,), dataset=name, networks=2, epochs=1, out=Path("scores"), **flags))
-    rows = Records(here / "scores" / "results.csv", COLUMNS).read()
+    rows = Records(here / "scores" / "results.csv", ScoreRow).read()
     assert rows["network_replicate"].tolist() == [0, 1]
     assert rows["dataset"].unique().tolist() == spellings[:1]
 

@@ -11,7 +11,8 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.core.records import COLUMNS, Records
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 
@@ -54,7 +55,7 @@ def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(mem
     torch.save((memory.images, memory.labels), tmp_path / "hard.pt")
     paths = tmp_path / "soft.pt", tmp_path / "hard.pt"
     evaluate.main(Evaluate(memories=paths, out=tmp_path, **FLAGS | {"epochs": 15}))
-    rows = Records(tmp_path / "results.csv", COLUMNS).read().groupby("condenser")
+    rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("condenser")
     assert rows["trained_on_real"].all().to_dict() == {"hard": False, "soft": True}
     assert rows["value"].mean().min() > 0.2
     assert rows["memory_checksum"].first().nunique() == 2
@@ -71,7 +72,7 @@ def test_pixels_that_look_wrong_are_told_and_mended_on_request(memory, digits, t
     assert "raw.pt: its pixels go from 0 to 1, normalised ones here from -0.81" in capsys.readouterr().out
     evaluate.main(replace(config, mean=(0.0,), std=(1.0,)))
     assert "warning" not in capsys.readouterr().out
-    assert Records(tmp_path / "results.csv", COLUMNS).read()["memory_checksum"].nunique() == 2
+    assert Records(tmp_path / "results.csv", ScoreRow).read()["memory_checksum"].nunique() == 2
     for flags, words in (({"mean": (0.0,)}, "go together"), ({"mean": (0.0, 1.0), "std": (1.0,)}, "2 means")):
         with pytest.raises(ValueError, match=words):
             evaluate.main(replace(config, **flags))
