@@ -7,18 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-<<<<<<< HEAD
-=======
-
-from condensers import registry
-from condensers.condense import Group, condense
-from condensers.core.matching import Schedule
->>>>>>> tests
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-QUICK = ["--epochs", "2", "--device", "cpu"]
 
 
 def run(*arguments: str, cwd: Path) -> str:
@@ -56,45 +48,15 @@ def test_the_contract_suite_runs_over_the_new_condenser(plugin):
 
 
 def test_every_command_knows_the_new_condenser(plugin, tmp_path):
-    own = ["--plugin", plugin.name]
-    made = [
-        "--condensers",
-        "dm",
-        "coral",
-        "ours+cov",
-        "--ipc",
-        "2",
-        "--iterations",
-        "2",
-        "--out",
-        str(tmp_path / "made"),
-    ]
-    run("harness.condense", *own, *made, cwd=plugin.parent)
+    def call(command: str, flags: str, *files: str) -> str:
+        own = ["--plugin", plugin.name, *flags.split()]
+        return run(f"harness.{command}", *files, *own, cwd=plugin.parent)
+
+    call("condense", f"--condensers dm coral ours+cov --ipc 2 --iterations 2 --out {tmp_path}/made")
     files = sorted(map(str, (tmp_path / "made").glob("*.safetensors")))
     assert len(files) == 3
-    said = run(
-        "harness.evaluate",
-        *files,
-        *own,
-        *QUICK,
-        "--networks",
-        "1",
-        "--out",
-        str(tmp_path / "scores"),
-        cwd=plugin.parent,
-    )
-    assert "coral" in said
-    stream = [
-        "--condensers",
-        "coral",
-        "--memory-per-class",
-        "2",
-        "--iterations",
-        "2",
-        "--out",
-        str(tmp_path / "stream"),
-    ]
-    assert "coral" in run("harness.continual", *own, *QUICK, *stream, cwd=plugin.parent)
-    survey = ["--proxy", "ours+cov", "--subset", "5", "--ipc", "2", "--iterations", "2", "--out", str(tmp_path / "nas")]
-    assert "ours+cov" in run("harness.nas", *own, *QUICK, *survey, cwd=plugin.parent)
-    assert "covariance of features" in run("harness.speed", *own, "--list", cwd=plugin.parent)
+    assert "coral" in call("evaluate", f"--epochs 2 --networks 1 --out {tmp_path}/scores", *files)
+    quick = "--epochs 2 --iterations 2"
+    assert "coral" in call("continual", f"--condensers coral --memory-per-class 2 {quick} --out {tmp_path}/stream")
+    assert "ours+cov" in call("nas", f"--proxy ours+cov --subset 5 --ipc 2 {quick} --out {tmp_path}/nas")
+    assert "covariance of features" in call("speed", "--list")

@@ -1,10 +1,7 @@
 """What a user meets: help at once, lists, and one line for every mistake."""
 
-<<<<<<< HEAD
-import json
-=======
 import importlib.util
->>>>>>> tests
+import json
 import os
 import runpy
 import subprocess
