@@ -27,7 +27,7 @@ from harness.core.devices import name_of
 from harness.core.progress import bar
 from harness.core.records import provenance
 from harness.core.schema import Provenance, ScoreRow
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
@@ -75,9 +75,9 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "precision": experiment.precision,
         "protocol": experiment.protocol,
     }
-    keys = [key_of(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
+    keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
     # Without the order, so that one condenser has one config over all of them.
-    config = key_of({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
+    config = config_key({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
     return [Score(name, order, step, config, key) for step, key in enumerate(keys, 1)]
 
 

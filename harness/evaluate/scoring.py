@@ -20,7 +20,7 @@ from harness.core.estimates import print_estimate
 from harness.core.progress import bar, say
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance, ScoreRow
-from harness.core.seeds import key_of, seed_of
+from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, making, table
 from harness.evaluate.flags import Evaluate
@@ -105,7 +105,7 @@ def _setting(config: Evaluate) -> Setting:
 
 def _key(setting: Setting, stored: memories.Stored) -> str:
     seeds = network_seeds(setting, stored.memory)
-    return key_of({"memory": stored.memory.checksum, "network seeds": seeds, **_described(setting)})
+    return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **_described(setting)})
 
 
 def _described(setting: Setting) -> dict[str, object]:
@@ -155,7 +155,7 @@ def _row_maker(setting: Setting, stored: memories.Stored, key: str, seconds: flo
         dataset=setting.dataset.name,
         dataset_checksum=setting.dataset.checksum,
         condenser=metadata.get("condenser", stored.name),
-        config=key_of({"making": making(stored), **_described(setting)}),
+        config=config_key({"making": making(stored), **_described(setting)}),
         ipc_stored=per_class,
         ipc_decoded=metadata.get("decoded_per_class", per_class),
         trained_on_real=bool(metadata.get("trained_on_real")),

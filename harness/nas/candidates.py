@@ -21,7 +21,7 @@ from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, RECIPES, WHOLE
 from harness.core.records import PAUSE, provenance
 from harness.core.schema import Provenance
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from harness.nas import tables
 from harness.nas.proxies import Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
 from harness.nas.survey import Survey
@@ -130,7 +130,7 @@ def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:
     Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
     """
     whole, *others = sources
-    configs = {id(source): key_of(config_of(survey, source)) for source in sources}
+    configs = {id(source): config_key(config_of(survey, source)) for source in sources}
     order = [
         (architecture, source, replicate)
         for architecture in survey.architectures
@@ -164,7 +164,7 @@ def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
 
 
 def _key(config: str, architecture: Architecture, replicate: int) -> str:
-    return key_of({"config": config, "architecture": architecture.name, "network": replicate})
+    return config_key({"config": config, "architecture": architecture.name, "network": replicate})
 
 
 def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:

@@ -27,7 +27,7 @@ from harness.core.progress import say
 from harness.core.queue import open_study, url_of
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance
-from harness.core.seeds import key_of, seed_of
+from harness.core.seeds import config_key, seed_of
 from harness.nas import tables
 from harness.nas.candidates import candidates, config_of, has_converged, make_memories, new_network, proxies
 from harness.nas.proxies import Proxy, of_whole
@@ -175,7 +175,7 @@ def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: i
     return [
         Search(sources[name], sampler, replicate, trials, config, _key(survey, config, sampler, replicate, trials))
         for name in survey.proxies
-        for config in (key_of(config_of(survey, sources[name])),)
+        for config in (config_key(config_of(survey, sources[name])),)
         for replicate in range(replicates)
         for sampler in dict.fromkeys(samplers)
     ]
@@ -183,7 +183,7 @@ def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: i
 
 def _key(survey: Survey, config: str, sampler: str, replicate: int, trials: int) -> str:
     own = {"space": survey.space.name, "sampler": sampler, "method": METHODS[sampler].says}
-    return key_of(own | {"config": config, "search": replicate, "trials": trials})
+    return config_key(own | {"config": config, "search": replicate, "trials": trials})
 
 
 def _params(search: Search) -> dict[str, str | int]:
