@@ -221,6 +221,8 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
     """Header, metadata and tensors of a file, before anything is made of them."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError("there is no such file")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from condensers import published
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
@@ -18,7 +19,6 @@ from harness.core.protocols import EARLY, WHOLE, WholeRecipe
 from scenarios.datasets import Dataset
 
 SUFFIX = ".safetensors"
-PUBLISHED = (".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:
 
 def is_file(proxy: str) -> bool:
     """Whether a proxy is named by the path of a memory file."""
-    return Path(proxy).suffix in (SUFFIX, *PUBLISHED)
+    return Path(proxy).suffix in (SUFFIX, *published.SUFFIXES)
 
 
 def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:

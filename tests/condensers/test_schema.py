@@ -1,6 +1,7 @@
 """The digest of a memory file and the schema of its metadata: whatever was changed is told in one line."""
 
 import json
+import os
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -211,4 +212,9 @@ def test_five_hundred_mutations_end_in_one_line_or_change_nothing(memory, digits
             assert (after.checksum, after.metadata) == (before.checksum, before.metadata)
             assert torch.equal(after.indices, before.indices)
     assert len(refused) > 450
-    assert all(len(text.splitlines()) == 1 for text in refused)
+    assert all(text.isprintable() for text in refused)
+
+
+def test_a_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    assert "there is no such file" in complaint(path)
