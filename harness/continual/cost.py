@@ -15,7 +15,7 @@ def print_plan(experiment: Experiment) -> None:
     say(f"sources    {', '.join(sources(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {experiment.training.epochs} epochs")
-    work = sum((cell.cost for cell in left), Work()) + sum(
+    work = sum((cell.work for cell in left), Work()) + sum(
         (condensing(plan, experiment.dataset) for plan in plans), Work()
     )
     networks = [experiment.schedule.network]

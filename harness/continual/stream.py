@@ -31,7 +31,7 @@ from harness.core.seeds import config_key
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
 
 
@@ -130,10 +130,10 @@ def run(experiment: Experiment) -> None:
 
 def _cell(experiment: Experiment, score: Score) -> Cell:
     shown = {"condenser": score.condenser, "order": score.order, "step": score.step}
-    return Cell(score.key, shown, partial(_work, experiment, score), _cost(experiment, score))
+    return Cell(score.key, shown, partial(_make, experiment, score), _work(experiment, score))
 
 
-def _cost(experiment: Experiment, score: Score) -> Work:
+def _work(experiment: Experiment, score: Score) -> Work:
     """Of training and testing; ours and Avalanche both test."""
     groups = experiment.groups(score.order)[: score.step]
     seen = sum(len(group.classes) for group in groups)
@@ -142,12 +142,12 @@ def _cost(experiment: Experiment, score: Score) -> Work:
     else:
         epochs, images = experiment.training.epochs, seen * groups[-1].ipc
     tested = 2 * len(experiment.dataset.test) * seen // experiment.dataset.classes
-    flop = cost(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
+    flop = forward_pass(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
 
-def _work(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
-    """Score a memory, made first if need be; None while another process makes it."""
+def _make(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
+    """The rows of a score, whose memory is made first if need be; None while another process makes it."""
     return _rows(experiment, score, _memory_of(experiment, score)) if _ensure(experiment, score) else None
 
 

@@ -26,7 +26,7 @@ from harness.evaluate.comparison import Scored, check, format_table, is_unseeded
 from harness.evaluate.flags import Evaluate
 from harness.evaluate.reading import made_from, read_all
 from scenarios.datasets import Dataset, load
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
 
 
@@ -69,7 +69,7 @@ def _values(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[floa
 
 
 def _print_plan(scoring: Scoring, left: Sequence[Cell]) -> None:
-    dataset, work = scoring.dataset, sum((cell.cost for cell in left), Work())
+    dataset, work = scoring.dataset, sum((cell.work for cell in left), Work())
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
     print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
 
@@ -78,7 +78,7 @@ def cell_of(scoring: Scoring, stored: memories.Stored) -> Cell:
     """The networks that are trained on one memory."""
     key, dataset = _key(scoring, stored), scoring.dataset
     work = Work.of(
-        cost(scoring.network, dataset.classes, dataset.shape).flops,
+        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
         forward=scoring.networks * len(dataset.test),
         trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
     )

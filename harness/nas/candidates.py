@@ -173,14 +173,14 @@ def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
         Cell(
             one.key,
             _shown(one),
-            partial(_work, survey, one),
-            cost_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
+            partial(_make, survey, one),
+            work_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
         )
         for one in every
     ]
 
 
-def cost_of(survey: Survey, architecture: Architecture, images: int) -> Work:
+def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
     """Of training a network on so many images, and of testing it on both splits."""
     flop = 2 * architecture.macs(survey.dataset.shape, survey.dataset.classes)
     return Work.of(flop, forward=len(survey.dataset.test) + len(survey.test), trained=images)
@@ -192,7 +192,7 @@ def _shown(one: Candidate) -> dict[str, str | int]:
     return vars(one.architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
 
 
-def _work(survey: Survey, one: Candidate) -> list[NetworkRow]:
+def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
     row = _row(survey, one)
     if one.proxy.name == WHOLE:
         # Before the survey's own records: what is finished there is not looked at again.

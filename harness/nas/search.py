@@ -157,13 +157,13 @@ def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | Non
             one.key,
             _params(one),
             partial(_run, survey, one, storage),
-            cost_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
+            work_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
         )
         for one in every
     ]
 
 
-def cost_of(survey: Survey, images: int, trials: int) -> Work:
+def work_of(survey: Survey, images: int, trials: int) -> Work:
     """Of a search at most: trials of an average architecture on so many images, none stopped early or tried before."""
     macs = fmean(one.macs(survey.dataset.shape, survey.dataset.classes) for one in survey.space)
     return Work.of(2 * macs, forward=trials * len(survey.dataset.test), trained=trials * images)

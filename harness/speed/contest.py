@@ -73,10 +73,10 @@ def cells(config: Speed, device: torch.device) -> list[Cell]:
 def _cell(config: Speed, contest: Contest) -> Cell:
     key, competitors = contest.key(config.repeats, config.seconds), contest.competitors
     shown = {"what": contest.what, "dataset": contest.dataset, "method": contest.method, "IPC": competitors[0].ipc}
-    return Cell(key, shown | {"competitors": len(competitors)}, partial(_work, config, contest, key))
+    return Cell(key, shown | {"competitors": len(competitors)}, partial(_make, config, contest, key))
 
 
-def _work(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
+def _make(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
     with bar(len(contest.competitors) * (config.repeats + 1), str(contest), "turn") as shown:
         repeats = alternate(contest.competitors, config.repeats, config.seconds, shown.update)
     say(f"measured {contest}")
