@@ -12,7 +12,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.evidence.figures import continual_curve
-from harness.evidence.statistics import format_table, interval, summary
+from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting, mean_forgetting
 
 if TYPE_CHECKING:

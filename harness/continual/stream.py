@@ -1,8 +1,8 @@
 """The cells of a continual experiment, and how they are run.
 
-A memory cell condenses one class order for one or more condensers in lockstep and leaves a memory file each. A score
-cell trains all networks of one (memory, step) and leaves rows. Cells are keyed by the hash of their resolved config,
-so a finished one is never run again and a changed default never meets a stale row.
+A cell trains all networks of one (memory, step) and leaves rows. The memories of a class order are condensed in
+lockstep by the first cell that needs one of them, and kept as files. Cells are keyed by the hash of their resolved
+config, so a finished one is never run again and a changed default never meets a stale row.
 """
 
 import time
@@ -37,7 +37,7 @@ from search_spaces.registry import identity_of
 
 @dataclass(frozen=True)
 class Score:
-    """What a score cell is about: the networks of one memory at one step."""
+    """What a cell is about: the networks of one memory at one step."""
 
     condenser: str
     order: int
@@ -108,7 +108,7 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 
 
 def cells(experiment: Experiment) -> list[Cell]:
-    """The score cells of all orders in turn: workers that start together condense different ones at once."""
+    """The cells of all orders in turn: workers that start together condense different ones at once."""
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     return [_cell(experiment, score) for together in zip(*by_order, strict=True) for score in together]
 

@@ -73,7 +73,7 @@ def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The memories of one class order (or of a table cell): which, of what, and where they are kept.
+    """The memories of one class order: which, of what, and where they are kept.
 
     Attributes:
         names: condensers; those with the same groups run in lockstep.

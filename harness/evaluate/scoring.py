@@ -54,7 +54,7 @@ def score(config: Evaluate) -> None:
     check(stored)
     cells = [cell_of(scoring, memory) for memory in stored]
     if config.dry_run:
-        return _print_plan(scoring, unfinished(cells, records))
+        return _print_left(scoring, unfinished(cells, records))
     run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))
     scored = [Scored(memory, _values(scoring, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
     say(format_table(table(scored), scoring.networks, any(map(is_unseeded, stored))))
@@ -68,7 +68,7 @@ def _values(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[floa
     return check_cells(own, scoring.networks, [_metric(scoring)], records.path)["value"].tolist()
 
 
-def _print_plan(scoring: Scoring, left: Sequence[Cell]) -> None:
+def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
     dataset, work = scoring.dataset, sum((cell.work for cell in left), Work())
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
     print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)

@@ -18,12 +18,12 @@ from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.protocols import EARLY, RECIPES, WHOLE
+from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
 from harness.core.records import PAUSE, provenance
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key
 from harness.nas import tables
-from harness.nas.proxies import Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
+from harness.nas.proxies import Proxy, of_early, of_memory, of_whole, of_whole_again, steps_of
 from harness.nas.survey import Survey
 from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
@@ -56,7 +56,7 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
     every = cells(survey, candidates(survey, proxies(survey)))
     keys = {cell.key for cell in every}
     for path in merged:
-        tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, keys)
+        tables.merge(path, survey.records, survey.table, survey.dataset, survey.whole_name, keys)
     tables.adopt(survey.records, survey.table, survey.dataset.identity, keys)
     say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
     study = f"nas-{survey.dataset.identity}"
@@ -77,7 +77,7 @@ def make_memories(survey: Survey) -> None:
 
 def proxies(survey: Survey) -> list[Proxy]:
     """All that networks are trained on and that is there already, the whole set first."""
-    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     return [whole, *(proxy for name in survey.proxies if name != WHOLE for proxy in _of_name(survey, name, whole))]
 
 
@@ -107,8 +107,8 @@ def _of_name(survey: Survey, name: str, whole: Proxy) -> list[Proxy]:
         steps = steps_of(survey.training, survey.ipc * survey.dataset.classes)
         replicates = range(survey.memory_replicates)
         return [of_early(whole, steps, replicate, survey.memory_seed(replicate)) for replicate in replicates]
-    if name in RECIPES:
-        return [of_recipe(whole, RECIPES[name])]
+    if name in WHOLE_TRAININGS:
+        return [of_whole_again(whole, WHOLE_TRAININGS[name])]
     return [
         of_memory(name, replicate, memory, survey.training, survey.protocol, survey.device)
         for replicate, memory in _memories(survey, name)
@@ -157,7 +157,7 @@ def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
         "images": source.images,
         "training": source.training.describe(),
         # A default that is spelled out marks the protocol with a plus, and changes nothing.
-        "recipe": source.recipe.removesuffix("+"),
+        "recipe": source.training_name.removesuffix("+"),
         "seed": survey.seed,
         "precision": survey.precision,
     }
@@ -237,7 +237,7 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
         "memory_replicate": source.memory_replicate,
         "memory_checksum": source.memory_checksum,
         "config": one.config,
-        "recipe": source.recipe,
+        "recipe": source.training_name,
         "epochs": source.training.epochs,
         "steps": source.steps,
         "ipc_stored": source.ipc_stored,

@@ -136,7 +136,7 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     Raises:
         ValueError: none is known.
     """
-    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
     sources = (survey.table, tables.published(survey.dataset.identity), survey.records)
     # Tables may hold the same network; should they not agree, the first has its way.
@@ -144,8 +144,8 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     known = {row.architecture: row.test_accuracy for row in reversed(rows)}
     if not known:
         raise ValueError(
-            f"no table has whole-set accuracies of {survey.space.name} as {survey.recipe} trains it, so no search can "
-            "be judged: run the same command without --search first, or give --whole-table"
+            f"no table has whole-set accuracies of {survey.space.name} as {survey.whole_name} trains it, so no search "
+            "can be judged: run the same command without --search first, or give --whole-table"
         )
     return pd.Series(known, dtype=float).fillna(0.0)
 
@@ -302,7 +302,7 @@ class _Trials:
             proxy=source.name,
             memory_checksum=source.memory_checksum,
             config=search.config,
-            recipe=source.recipe,
+            recipe=source.training_name,
             epochs=source.training.epochs,
             sampler=search.sampler,
             search_replicate=search.replicate,

@@ -1,4 +1,4 @@
-"""What a survey or searches will cost, before they start."""
+"""What `--dry-run` prints: what is left of a survey or of searches, and what that is expected to take."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from harness.nas.survey import Survey
 SAMPLED = 6  # architectures that are timed; the order of a survey is stratified from its beginning
 
 
-def print_plan(survey: Survey) -> None:
+def print_left(survey: Survey) -> None:
     """Print memories and networks that are in no table yet, and what they are expected to take."""
     missing, images = _missing(survey), survey.training.epochs * survey.ipc * survey.dataset.classes
     left = cells(survey, candidates(survey, proxies(survey)))
