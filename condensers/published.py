@@ -68,7 +68,7 @@ def renormalise(memory: Memory, mean: Sequence[float], std: Sequence[float], lik
         memory: with pixels (raw - mean) / std, raw from 0 to 1.
         mean: one number, or one for each channel.
         std: likewise; above 0.
-        like: whose statistics it is to have.
+        like: whose normalisation it is to have.
 
     Raises:
         ValueError: not one number or one for each channel, or a `std` that is not above 0.

@@ -1,4 +1,4 @@
-"""Data sets by name: train and test images as uint8 tensors, their statistics and a checksum.
+"""Data sets by name: train and test images as uint8 tensors, their normalisation and a checksum.
 
 `load("digits", root)` needs no download; `DATASETS` lists the rest. `scenarios.files` reads the files.
 """
@@ -18,7 +18,7 @@ from condensers.device.images import LabelledImages
 from scenarios import files
 from search_spaces.names import unknown
 
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
 _NATURAL = "color_crop_cutout_flip_scale_rotate"
 _UPRIGHT = "color_crop_cutout_scale_rotate"  # a mirrored digit is another sign, or none
@@ -33,7 +33,7 @@ class Dataset:
     Attributes:
         name: what `load` was asked for, such as `cifar100` or `folder:PATH`; for people.
         identity: what names draws and files: the name, or for a folder its checksum, however its path is spelled.
-        train: training images, with the statistics that normalise both splits.
+        train: training images, with the mean and deviation that normalise both splits.
         test: test images, or the validation images that `hold_out` set aside.
         class_names: the name of each label, in label order.
         augmentation: DSA strategy that keeps the labels true (digits are not flipped).
@@ -65,7 +65,7 @@ class Dataset:
     def hold_out(self, per_class: int) -> "Dataset":
         """A validation split: `per_class` training images of each class become the test set and leave train.
 
-        The old test set is not in the result, so nothing can be selected on it. Name, identity, statistics
+        The old test set is not in the result, so nothing can be selected on it. Name, identity, normalisation
         and augmentation stay; the checksum is the split's own. `hold_out_index` gives every image's source index.
 
         Raises:
@@ -108,14 +108,14 @@ class Source:
         read: from the root folder (PATH itself for `folder:PATH`) and the side in pixels to the raw splits.
         resolution: side in pixels unless the caller asks for another.
         augmentation: DSA strategy.
-        statistics: per-channel mean and standard deviation at the stored size; None: the train split's own.
+        normalisation: per-channel mean and standard deviation at the stored size; None: the train split's own.
     """
 
     description: str
     read: Callable[[Path, int], files.Raw]
     resolution: int
     augmentation: str
-    statistics: Statistics | None
+    normalisation: Normalisation | None
 
 
 DATASETS: dict[str, Source] = {
@@ -179,7 +179,7 @@ def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
         name: a key of `DATASETS`; `folder:PATH` with a path of your own, as seen from the current folder.
         root: folder that holds the other data sets, and where downloads go.
         resolution: side of the square images in pixels; None is the data set's own (32 for folders).
-            Resizing is bilinear with antialiasing; fixed statistics stay those of the stored size.
+            Resizing is bilinear with antialiasing; a fixed normalisation stays that of the stored size.
 
     Raises:
         ValueError: unknown name, bad resolution, missing or damaged files; one line says which and what to do.
@@ -194,7 +194,7 @@ def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
         raise ValueError(f"resolution is {side}: give a side of at least 1 pixel")
     raw = _read(name, source, own_folder[1] if own_folder else root, side)
     _require_every_class(name, raw)
-    mean, std = source.statistics or _statistics(raw.train[0])
+    mean, std = source.normalisation or _normalisation(raw.train[0])
     train, test = (LabelledImages(images, labels, mean, std) for images, labels in (raw.train, raw.test))
     checksum = _checksum(train, test)
     identity = f"folder-{checksum}" if own_folder else name
@@ -218,7 +218,7 @@ def _require_every_class(name: str, raw: files.Raw) -> None:
             raise ValueError(f"{name} has no {split} image of class {absent!r}: replace its incomplete files")
 
 
-def _statistics(images: UInt8[Tensor, "n ch h w"]) -> Statistics:
+def _normalisation(images: UInt8[Tensor, "n ch h w"]) -> Normalisation:
     """Per-channel mean and standard deviation of pixels in [0, 1], without a float copy of the images."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])

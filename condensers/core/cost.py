@@ -9,7 +9,7 @@ import torch
 
 from condensers.core.matching import Matching
 from condensers.core.recipe import Recipe
-from search_spaces import costs
+from search_spaces.forward import forward_pass
 
 TRAINING = 3  # forward passes' worth of work: forward, and back to activations and to weights
 TO_PIXELS = 2  # forward, and back to activations alone
@@ -38,7 +38,7 @@ class Cost:
 def cost_of(matching: Matching, recipe: Recipe, seconds: float) -> Cost:
     """What a finished run took for one of its recipes."""
     source, schedule = matching.pools.source, matching.schedule
-    one = costs.cost(schedule.network, matching.network.classifier.out_features, source.shape).flops
+    one = forward_pass(schedule.network, matching.network.classifier.out_features, source.shape).flops
     synthetic = matching.sides[recipe.name].ipc * recipe.decoded
     # Where classes are coupled, a first pass finds the statistics of all of them.
     passes = TO_PIXELS + recipe.couples_classes

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.networks import Images, Setting, Source
+from condensers.core.networks import Images, Run, Source
 from condensers.core.reading import Found, concatenate, in_order, merge, of_classes, read
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.sampling import Pools, check_enough, initial_images
@@ -141,7 +141,7 @@ class Matching:
         networks, source = self.recipes[0].networks, self.pools.source
         # Classes of later steps are nobody's to train on; otherwise the whole set stands for itself, without a copy.
         seen = source.of_classes(classes) if networks.trains_on == "real" else source
-        return networks.begin(Setting(self.network, seen, training, self.seed))
+        return networks.begin(Run(self.network, seen, training, self.seed))
 
     def _start(self, ipc: int) -> dict[str, Side]:
         most = ipc * max(recipe.decoded for recipe in self.recipes)

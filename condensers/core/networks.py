@@ -23,8 +23,8 @@ Images = tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]  # normalised, wit
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a source works with.
+class Run:
+    """The run of a loop that a source hands out networks to: all that the source works with.
 
     Attributes:
         network: the loop's network, on the device that does the work.
@@ -73,7 +73,7 @@ class Networks(Protocol):
 
     trains_on: ClassVar[TrainsOn]
 
-    def begin(self, setting: Setting) -> Source:
+    def begin(self, run: Run) -> Source:
         """The source for one run."""
 
 
@@ -84,9 +84,9 @@ class Fresh:
     every: int = 1
     trains_on: ClassVar[TrainsOn] = "nothing"
 
-    def begin(self, setting: Setting) -> "FreshSource":
+    def begin(self, run: Run) -> "FreshSource":
         """The source for one run."""
-        return FreshSource(setting, self.every)
+        return FreshSource(run, self.every)
 
 
 class FreshSource:
@@ -94,15 +94,15 @@ class FreshSource:
 
     hidden_images = 0
 
-    def __init__(self, setting: Setting, every: int) -> None:
-        self.setting, self.every = setting, every
+    def __init__(self, run: Run, every: int) -> None:
+        self.run, self.every = run, every
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
         """Nothing is trained."""
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
         """Draw the iteration's network, the same one for `every` iterations."""
-        draws.draw_network(self.setting.network, self.setting.key_at(at if self.every == 1 else at // self.every))
+        draws.draw_network(self.run.network, self.run.key_at(at if self.every == 1 else at // self.every))
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: a draw is a function of seed and iteration."""
@@ -116,41 +116,41 @@ class Pool:
     """Weights of several networks side by side, `[size, parameters]`, on the device.
 
     Args:
-        setting: of the run.
+        run: that draws from the pool.
         size: networks in the pool.
         name: of its draws.
     """
 
-    def __init__(self, setting: Setting, size: int, name: str) -> None:
-        self.setting, self.size, self.name = setting, size, name
-        self.learner = copy.deepcopy(setting.network).requires_grad_(True)
-        self.weights = torch.empty(size, sum(p.numel() for p in setting.network.parameters()))
-        self.weights = self.weights.to(setting.source.images.device)
+    def __init__(self, run: Run, size: int, name: str) -> None:
+        self.run, self.size, self.name = run, size, name
+        self.learner = copy.deepcopy(run.network).requires_grad_(True)
+        self.weights = torch.empty(size, sum(p.numel() for p in run.network.parameters()))
+        self.weights = self.weights.to(run.source.images.device)
         self.hidden_images = 0
         for member in range(size):
             self.renew(member, 0)
 
     def renew(self, member: int, generation: int) -> None:
         """Give a member fresh random weights."""
-        draws.draw_network(self.learner, draws.key_of(self.setting.seed, self.name, "weights", member, generation))
+        draws.draw_network(self.learner, draws.key_of(self.run.seed, self.name, "weights", member, generation))
         self._store(member)
 
     def train(self, member: int, images: Images, training: Training, *names: int | str) -> None:
         """Train a member on labelled images; `names` tell its draws from those of other times."""
         _fill(self.learner, self.weights[member])
         pixels, labels = images
-        train(self.learner, pixels, labels, training, draws.key_of(self.setting.seed, self.name, *names, member))
+        train(self.learner, pixels, labels, training, draws.key_of(self.run.seed, self.name, *names, member))
         self.hidden_images += len(labels) * training.epochs
         self._store(member)
 
     def pick(self, at: Int64[Tensor, "1"], count: int | Int64[Tensor, "1"]) -> Int64[Tensor, "1"]:
         """A random one of the first `count` members, chosen on the device."""
-        number = draws.uniform(self.setting.key_at(at), 1)[0]
+        number = draws.uniform(self.run.key_at(at), 1)[0]
         return (number * count).long()
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
         """Fill the network with a random member."""
-        _fill(self.setting.network, self.weights.index_select(0, self.pick(at, self.size))[0])
+        _fill(self.run.network, self.weights.index_select(0, self.pick(at, self.size))[0])
 
     def state(self) -> dict[str, Tensor]:
         """All weights."""
@@ -185,16 +185,16 @@ class OnSynthetic:
     most: int = 10
     trains_on: ClassVar[TrainsOn] = "synthetic"
 
-    def begin(self, setting: Setting) -> "SyntheticSource":
+    def begin(self, run: Run) -> "SyntheticSource":
         """The source for one run."""
-        return SyntheticSource(setting, self)
+        return SyntheticSource(run, self)
 
 
 class SyntheticSource(Pool):
     """The pool of `OnSynthetic`."""
 
-    def __init__(self, setting: Setting, asked: OnSynthetic) -> None:
-        super().__init__(setting, asked.size, "trained on the memory")
+    def __init__(self, run: Run, asked: OnSynthetic) -> None:
+        super().__init__(run, asked.size, "trained on the memory")
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
@@ -204,7 +204,7 @@ class SyntheticSource(Pool):
         age = turn + member * self.asked.most // self.size
         if turn and age % self.asked.most == 0:
             self.renew(member, age // self.asked.most)
-        self.train(member, memory(), replace(self.setting.training, epochs=self.asked.epochs), "turn", turn)
+        self.train(member, memory(), replace(self.run.training, epochs=self.asked.epochs), "turn", turn)
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,16 @@ class Queue:
     steps: int = 10
     trains_on: ClassVar[TrainsOn] = "real"
 
-    def begin(self, setting: Setting) -> "QueueSource":
+    def begin(self, run: Run) -> "QueueSource":
         """The source for one run."""
-        return QueueSource(setting, self)
+        return QueueSource(run, self)
 
 
 class QueueSource(Pool):
     """The queue of `Queue`, a ring."""
 
-    def __init__(self, setting: Setting, asked: Queue) -> None:
-        super().__init__(setting, asked.size, "queue")
+    def __init__(self, run: Run, asked: Queue) -> None:
+        super().__init__(run, asked.size, "queue")
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
@@ -239,23 +239,23 @@ class QueueSource(Pool):
         if waits == 0:
             self.renew(newest % self.size, newest // self.size)
         for number in range(self.asked.trained):
-            key = draws.key_of(self.setting.seed, "queue turn", iteration, number)
+            key = draws.key_of(self.run.seed, "queue turn", iteration, number)
             member = int(draws.host_uniform(key) * min(newest + 1, self.size))
             images = self._some_real(key)
-            self.train(member, images, replace(self.setting.training, epochs=1), "turn", iteration, number)
+            self.train(member, images, replace(self.run.training, epochs=1), "turn", iteration, number)
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
         """Fill the network with a random one of those that have joined so far."""
         joined = (at // self.asked.every + 1).clamp_max(self.size)
-        _fill(self.setting.network, self.weights.index_select(0, self.pick(at, joined))[0])
+        _fill(self.run.network, self.weights.index_select(0, self.pick(at, joined))[0])
 
     def _some_real(self, key: int) -> Images:
-        source = self.setting.source
+        source = self.run.source
         chosen = draws.permutation(key, len(source), source.labels.device)[: self._images()]
         return source.normalise(source.images[chosen]), source.labels[chosen]
 
     def _images(self) -> int:
-        return self.asked.steps * self.setting.training.batch
+        return self.asked.steps * self.run.training.batch
 
 
 @dataclass(frozen=True)
@@ -271,34 +271,34 @@ class Pretrained:
     epochs: int = 20
     trains_on: ClassVar[TrainsOn] = "real"
 
-    def begin(self, setting: Setting) -> "PretrainedSource":
+    def begin(self, run: Run) -> "PretrainedSource":
         """The source for one run; networks are trained before its first iteration."""
-        return PretrainedSource(setting, self)
+        return PretrainedSource(run, self)
 
 
 class PretrainedSource(Pool):
     """The pool of `Pretrained`: initial weights first, trained ones behind them."""
 
-    def __init__(self, setting: Setting, asked: Pretrained) -> None:
-        super().__init__(setting, 2 * asked.size, "pre-trained")
+    def __init__(self, run: Run, asked: Pretrained) -> None:
+        super().__init__(run, 2 * asked.size, "pre-trained")
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
         """Train all, once; a resumed run has them already."""
         if self.hidden_images:
             return
-        source = self.setting.source
+        source = self.run.source
         for member in range(self.asked.size):
             self.weights[self.asked.size + member] = self.weights[member]
-            training = replace(self.setting.training, epochs=self.asked.epochs)
+            training = replace(self.run.training, epochs=self.asked.epochs)
             self.train(self.asked.size + member, (source.normalise(source.images), source.labels), training, "all")
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
         """Fill the network with a random point on the line between a random member's initial and trained weights."""
-        chosen, share = draws.uniform(self.setting.key_at(at), 2)[0].split(1)
+        chosen, share = draws.uniform(self.run.key_at(at), 2)[0].split(1)
         member = (chosen * self.asked.size).long()
         first, last = (self.weights.index_select(0, member + shift)[0] for shift in (0, self.asked.size))
-        _fill(self.setting.network, torch.lerp(first, last, share))
+        _fill(self.run.network, torch.lerp(first, last, share))
 
 
 @torch.no_grad()

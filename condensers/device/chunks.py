@@ -2,7 +2,7 @@
 
 import torch
 
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 
 CPU_PIXELS = 2**14  # 16 images of 32 px
 CUDA_PIXELS = 2**21  # 2048 images of 32 px: by count of tiles enough for a large GPU; not measured
@@ -29,7 +29,7 @@ def chunk_of(device: torch.device | str, network: str, classes: int, shape: tupl
 
 def within(free: int, network: str, classes: int, shape: tuple[int, int, int]) -> int:
     """Images whose forward and backward pass fits into so many bytes."""
-    return free // (SHARE * cost(network, classes, shape).activation_bytes)
+    return free // (SHARE * forward_pass(network, classes, shape).activation_bytes)
 
 
 def _power_of_two(most: int) -> int:

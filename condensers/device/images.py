@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with integer labels and the statistics that normalise them.
+    """Images with integer labels and the mean and deviation that normalise them.
 
     Attributes:
         images: raw pixels, `[n, channels, height, width]`, 0 to 255.
@@ -47,16 +47,16 @@ class LabelledImages:
 
     def normalise(self, images: UInt8[Tensor, "*batch ch h w"]) -> Float[Tensor, "*batch ch h w"]:
         """Raw pixels to zero-mean, unit-variance floats, on the device of the set."""
-        mean, std = self._statistics
+        mean, std = self._normalisation
         return (images.float() / 255 - mean) / std
 
     def denormalise(self, images: Float[Tensor, "*batch ch h w"]) -> Float[Tensor, "*batch ch h w"]:
         """Normalised pixels back to [0, 1], clamped: for pictures only, memories are never clamped."""
-        mean, std = self._statistics
+        mean, std = self._normalisation
         return (images * std + mean).clamp(0, 1)
 
     @cached_property
-    def _statistics(self) -> tuple[Tensor, Tensor]:
+    def _normalisation(self) -> tuple[Tensor, Tensor]:
         # Kept on the device: building them in a loop would wait for a copy from the host each time.
         mean, std = (torch.tensor(x, device=self.images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return mean, std

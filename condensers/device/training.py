@@ -1,4 +1,4 @@
-"""Training networks on labelled images that stay on the device: section by section the field's evaluation recipe.
+"""Training networks on labelled images that stay on the device: section by section as the field evaluates memories.
 
 Source of the constants: DM (Zhao and Bilen, 2023) evaluation: 1000 epochs of SGD, lr 0.01 divided by ten after half
 of them with a fresh optimiser, momentum 0.9, weight decay 5e-4, batch 256, DSA on, the last epoch counts.
@@ -39,7 +39,7 @@ class Training:
     chunk: int = 16
 
     def describe(self) -> dict[str, object]:
-        """The recipe as JSON values: part of a score's config. Without the chunk, which another device has other."""
+        """The training as JSON values: part of a score's config. Without the chunk, which another device has other."""
         return {name: value for name, value in asdict(self).items() if name != "chunk"}
 
 

@@ -21,7 +21,7 @@ from condensers.core.terms import Term, every_image
 
 @dataclass(frozen=True)
 class Pooled:
-    """The map of every image, averaged to at most `side` x `side` cells and flattened: `[C, B, ch * side^2]`."""
+    """The map of every image, averaged to at most `side` x `side` places and flattened: `[C, B, ch * side^2]`."""
 
     side: int = 4
     per_image = True

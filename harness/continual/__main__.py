@@ -17,9 +17,9 @@ def main(config: Continual) -> None:
 
     experiment = prepare(config)
     if config.dry_run:
-        from harness.continual.cost import print_plan
+        from harness.continual.dry_run import print_left
 
-        return print_plan(experiment)
+        return print_left(experiment)
     from harness.continual.report import report
     from harness.continual.stream import configs, run
 

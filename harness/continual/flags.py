@@ -35,4 +35,4 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
     networks: int | None = flag(None, f"Networks trained on every memory and step; {by_protocol('networks')}.", least=1)
     upper_bound: bool = flag(False, "Also train on all real data of the classes seen.")
     out: Path | None = flag(None, "Output folder; default: out/continual/DATASET-STEPSsteps.")
-    dry_run: bool = flag(False, "Print the plan: cells, images, FLOPs, memory and time on this device.")
+    dry_run: bool = flag(False, "Print what is left to do: cells, images, FLOPs, memory and time on this device.")

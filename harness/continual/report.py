@@ -10,9 +10,9 @@ from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from harness.evidence.figures import continual_curve
-from harness.evidence.statistics import format_table, interval, summary
+from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting, mean_forgetting
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
         records: where the score cells are.
         cells: their keys, in the order of the steps.
     """
-    key = key_of({"history": list(cells)})
+    key = config_key({"history": list(cells)})
     if key in records.finished():
         return
     frame = records.read()

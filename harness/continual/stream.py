@@ -1,8 +1,8 @@
 """The cells of a continual experiment, and how they are run.
 
-A memory cell condenses one class order for one or more condensers in lockstep and leaves a memory file each. A score
-cell trains all networks of one (memory, step) and leaves rows. Cells are keyed by the hash of their resolved config,
-so a finished one is never run again and a changed default never meets a stale row.
+A cell trains all networks of one (memory, step) and leaves rows. The memories of a class order are condensed in
+lockstep by the first cell that needs one of them, and kept as files. Cells are keyed by the hash of their resolved
+config, so a finished one is never run again and a changed default never meets a stale row.
 """
 
 import time
@@ -27,17 +27,17 @@ from harness.core.devices import name_of
 from harness.core.progress import bar
 from harness.core.records import provenance
 from harness.core.schema import Provenance, ScoreRow
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a score cell is about: the networks of one memory at one step."""
+    """What a cell is about: the networks of one memory at one step."""
 
     condenser: str
     order: int
@@ -75,9 +75,9 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "precision": experiment.precision,
         "protocol": experiment.protocol,
     }
-    keys = [key_of(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
+    keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
     # Without the order, so that one condenser has one config over all of them.
-    config = key_of({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
+    config = config_key({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
     return [Score(name, order, step, config, key) for step, key in enumerate(keys, 1)]
 
 
@@ -108,7 +108,7 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 
 
 def cells(experiment: Experiment) -> list[Cell]:
-    """The score cells of all orders in turn: workers that start together condense different ones at once."""
+    """The cells of all orders in turn: workers that start together condense different ones at once."""
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     return [_cell(experiment, score) for together in zip(*by_order, strict=True) for score in together]
 
@@ -130,10 +130,10 @@ def run(experiment: Experiment) -> None:
 
 def _cell(experiment: Experiment, score: Score) -> Cell:
     shown = {"condenser": score.condenser, "order": score.order, "step": score.step}
-    return Cell(score.key, shown, partial(_work, experiment, score), _cost(experiment, score))
+    return Cell(score.key, shown, partial(_make, experiment, score), _work(experiment, score))
 
 
-def _cost(experiment: Experiment, score: Score) -> Work:
+def _work(experiment: Experiment, score: Score) -> Work:
     """Of training and testing; ours and Avalanche both test."""
     groups = experiment.groups(score.order)[: score.step]
     seen = sum(len(group.classes) for group in groups)
@@ -142,12 +142,12 @@ def _cost(experiment: Experiment, score: Score) -> Work:
     else:
         epochs, images = experiment.training.epochs, seen * groups[-1].ipc
     tested = 2 * len(experiment.dataset.test) * seen // experiment.dataset.classes
-    flop = cost(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
+    flop = forward_pass(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
 
-def _work(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
-    """Score a memory, made first if need be; None while another process makes it."""
+def _make(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
+    """The rows of a score, whose memory is made first if need be; None while another process makes it."""
     return _rows(experiment, score, _memory_of(experiment, score)) if _ensure(experiment, score) else None
 
 

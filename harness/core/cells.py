@@ -50,14 +50,14 @@ class Cell:
     Attributes:
         key: hash of all that decides its rows.
         shown: what a dashboard shows of it. Neighbours that show the same are taken together, by one worker.
-        work: makes its rows; None while another live process makes something that the cell needs.
-        cost: of its work.
+        make: makes its rows; None while another live process makes something that the cell needs.
+        work: what making them takes.
     """
 
     key: str
     shown: Mapping[str, str | int | float]
-    work: Callable[[], Sequence[Row] | None]
-    cost: Work = Work()
+    make: Callable[[], Sequence[Row] | None]
+    work: Work = Work()
 
 
 def run_cells(
@@ -79,7 +79,7 @@ def run_cells(
         number: what a dashboard shows for a cell's rows; nan for nothing.
 
     Raises:
-        ValueError: as `run_jobs`, or whatever a cell's work raises.
+        ValueError: as `run_jobs`, or whatever making a cell's rows raises.
     """
     by_key = {cell.key: cell for cell in cells}
     left = by_key.keys() - records.finished()
@@ -115,6 +115,6 @@ def _run(cell: Cell, records: Records) -> None:
     if cell.key in records.finished():
         return
     with records.claim(cell.key) as mine:
-        rows = cell.work() if mine else None
+        rows = cell.make() if mine else None
         if rows is not None:
             records.append(rows)

@@ -16,7 +16,7 @@ from harness.core.cells import BACKWARD, Work
 from harness.core.memories import Plan
 from harness.core.progress import say
 from scenarios.datasets import Dataset
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 
 ALIVE = 3  # of a chunk's activations at once: they, their gradients, and what a layer needs beside them
 CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
@@ -32,7 +32,7 @@ def condensing(plan: Plan, dataset: Dataset) -> Work:
             steps = own.iterations * len(group.classes)
             forward += steps * min(own.real_batch, smallest)
             trained += steps * group.ipc * sum(recipe.decoded for recipe in recipes)
-    return Work.of(cost(plan.schedule.network, dataset.classes, dataset.shape).flops, forward, trained)
+    return Work.of(forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops, forward, trained)
 
 
 def print_estimate(
@@ -64,13 +64,13 @@ def duration(seconds: float) -> str:
 
 def _bytes(networks: Sequence[str], dataset: Dataset, training: Training) -> int:
     """The data set, and what goes through a network at once."""
-    largest = max(cost(name, dataset.classes, dataset.shape).activation_bytes for name in networks)
+    largest = max(forward_pass(name, dataset.classes, dataset.shape).activation_bytes for name in networks)
     return dataset.train.images.nbytes + dataset.test.images.nbytes + ALIVE * largest * training.chunk
 
 
 def _seconds(work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device) -> float:
     """A time per image and one per FLOP, fitted to what the networks take for a step of each direction."""
-    flops = np.array([cost(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
+    flops = np.array([forward_pass(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
     share = CALIBRATION_SECONDS / len(networks)
     forward, back = np.array([_per_image(name, dataset, training, device, share) for name in networks]).T
     seconds = _fitted(flops, forward) @ (work.forward, work.forward_flop)

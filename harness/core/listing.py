@@ -7,9 +7,9 @@ if TYPE_CHECKING:
 
 
 def print_names() -> None:
-    """Condensers, proxies, data sets, networks, search spaces, protocols and recipes, one a line."""
+    """Condensers, proxies, data sets, networks, search spaces, protocols and whole-set trainings, one a line."""
     from condensers import registry
-    from harness.core.protocols import BASELINES, PROTOCOLS, RECIPES, SURVEYS
+    from harness.core.protocols import BASELINES, PROTOCOLS, SURVEYS, WHOLE_TRAININGS
     from scenarios.datasets import DATASETS
     from search_spaces.registry import EXAMPLES
     from search_spaces.spaces import SPACES
@@ -22,8 +22,8 @@ def print_names() -> None:
     _section("Protocols", [(name, _fields(protocol)) for name, protocol in PROTOCOLS.items()])
     _section("Protocols of surveys (nas)", [(name, _fields(SURVEYS[own.name])) for name, own in PROTOCOLS.items()])
     _section(
-        "Recipes for whole data sets, as --recipe or --proxy of nas",
-        [(name, recipe.description) for name, recipe in RECIPES.items()],
+        "Ways to train on whole data sets, as --recipe or --proxy of nas",
+        [(name, training.description) for name, training in WHOLE_TRAININGS.items()],
     )
 
 

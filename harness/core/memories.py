@@ -13,7 +13,7 @@ from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import SUFFIXES, import_published
 from condensers.sharding import ALONE, Ranks
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from scenarios.datasets import Dataset
 
 Progress = AbstractContextManager[Callable[[int], object]]
@@ -73,7 +73,7 @@ def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The memories of one class order (or of a table cell): which, of what, and where they are kept.
+    """The memories of one class order: which, of what, and where they are kept.
 
     Attributes:
         names: condensers; those with the same groups run in lockstep.
@@ -113,7 +113,7 @@ class Plan:
 
     def key(self, name: str) -> str:
         """Hash of `config`."""
-        return key_of(self.config(name))
+        return config_key(self.config(name))
 
     def path(self, name: str) -> Path:
         """Where the memory is kept."""
@@ -163,7 +163,7 @@ def ensure(
     """
     if not ranks.agree(plan.missing()):
         return True
-    with claim(f"memories-{key_of({'keys': [plan.key(name) for name in plan.names]})}") as mine:
+    with claim(f"memories-{config_key({'keys': [plan.key(name) for name in plan.names]})}") as mine:
         if not mine:
             return False
         with progress as advance:

@@ -43,13 +43,15 @@ PROTOCOLS = {"paper": PAPER, "quick": QUICK}
 
 
 @dataclass(frozen=True)
-class WholeRecipe:
+class WholeTraining:
     """How networks are trained on a whole data set: what a table of whole-set accuracies rests on.
+
+    The flag and the column that name it are called `recipe`, as in the tables that are committed.
 
     The optimiser is that of the memories' evaluation; images are cropped and, where labels allow it, flipped.
 
     Attributes:
-        name: as recorded; recipes never mix.
+        name: as recorded; accuracies under different names are never mixed.
         epochs: the rate falls to a tenth after half of them.
         batch: images per step.
         description: one line for `--list`.
@@ -61,13 +63,13 @@ class WholeRecipe:
     description: str
 
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        WholeRecipe("short-1", 10, 256, "10 epochs; all 720 ConvNets on 45,000 images of 32 px are 2.6e17 FLOP"),
-        WholeRecipe("longer-1", 40, 256, "four times the epochs of short-1: whether that ranks alike"),
-        WholeRecipe("paper-200", 200, 256, "200 epochs, as the papers say; the rest of their recipe is not published"),
-        WholeRecipe("quick-whole-1", 30, 64, "30 epochs of small batches, for small images on a CPU"),
+WHOLE_TRAININGS = {
+    training.name: training
+    for training in (
+        WholeTraining("short-1", 10, 256, "10 epochs; all 720 ConvNets on 45,000 images of 32 px are 2.6e17 FLOP"),
+        WholeTraining("longer-1", 40, 256, "four times the epochs of short-1: whether that ranks alike"),
+        WholeTraining("paper-200", 200, 256, "200 epochs, as the papers say; the rest of theirs is not published"),
+        WholeTraining("quick-whole-1", 30, 64, "30 epochs of small batches, for small images on a CPU"),
     )
 }
 
@@ -82,7 +84,7 @@ class SurveyDefaults:
         ipc: stored images per class of a proxy memory.
         epochs: of training on a proxy.
         validation: training images per class that no proxy sees, to choose an architecture on.
-        recipe: of the whole-set side.
+        recipe: a key of WHOLE_TRAININGS.
     """
 
     dataset: str

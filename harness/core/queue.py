@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.core import storage as storages
 from harness.core.records import PAUSE, Records
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from harness.core.workers import further_workers
 
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
@@ -140,7 +140,7 @@ class _Queue:
         self.execute = execute
         self.records = records
         # All jobs in any order: changed flags never meet a stale queue.
-        name = f"{study}-{key_of({cell: asdict(job) for cell, job in self.jobs.items()})}"
+        name = f"{study}-{config_key({cell: asdict(job) for cell, job in self.jobs.items()})}"
         with self.records.lock("queue"):
             self.study = open_study(name, url)
             self._filled()

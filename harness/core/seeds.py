@@ -30,7 +30,7 @@ def seed_of(*names: str | int) -> int:
     return int.from_bytes(digest, "big") >> 1
 
 
-def key_of(config: Any) -> str:
+def config_key(config: Any) -> str:
     """The identity of a resolved config: equal configs have equal keys, whatever the order of their fields.
 
     Floats count exactly, and `1` is not `1.0`: a doubt makes a cell run again, never meet a stale row.

@@ -11,7 +11,7 @@ from condensers.device.chunks import chunk_of
 from condensers.device.training import Training
 from harness.core.devices import resolve_device, set_precision
 from harness.core.flags import Common, CondensingFlags, TrainingFlags, check
-from harness.core.protocols import Protocol, WholeRecipe, protocol_for
+from harness.core.protocols import Protocol, WholeTraining, protocol_for
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth
 
@@ -98,12 +98,12 @@ def training_of(
 
 
 def whole_training_of(
-    flags: Common, recipe: WholeRecipe, dataset: Dataset, device: torch.device, largest: str
+    flags: Common, whole: WholeTraining, dataset: Dataset, device: torch.device, largest: str
 ) -> Training:
-    """How networks, up to the `largest`, are trained on the whole set: no flag changes a recipe."""
+    """How networks, up to the `largest`, are trained on the whole set: no flag changes it."""
     return Training(
-        epochs=recipe.epochs,
-        batch=recipe.batch,
+        epochs=whole.epochs,
+        batch=whole.batch,
         augmentation=STANDARD if "flip" in dataset.augmentation else "crop",
         chunk=_chunk(flags, largest, dataset, device),
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from condensers.memory import Memory
 from harness.core.memories import Stored
-from harness.evidence.statistics import MEMORY, Interval, interval
+from harness.evidence.intervals import MEMORY, Interval, interval
 
 Settings = dict[str, object]
 UNSEEDED = "no seed"
@@ -117,7 +117,7 @@ def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
 
 
 def _series(members: Sequence[Scored]) -> pd.Series:
-    """Accuracies of all networks by what `statistics` calls a memory. A file named twice counts once."""
+    """Accuracies of all networks by memory (`intervals.MEMORY`). A file named twice counts once."""
     accuracies = {_identity(one.stored.memory): one.accuracies for one in members}
     index = pd.MultiIndex.from_tuples([memory for memory, values in accuracies.items() for _ in values], names=MEMORY)
     return pd.Series([value for values in accuracies.values() for value in values], index=index, dtype=float)

@@ -29,4 +29,4 @@ class Evaluate(TrainingFlags, Common):
     networks: int = flag(5, "Networks trained on every memory.", least=1)
     validation: int = flag(0, "Score on that many held-out training images per class instead of the test set.", least=0)
     out: Path = flag(Path("out/evaluate"), "Output folder.")
-    dry_run: bool = flag(False, "Print the plan: memories, images, FLOPs, memory and time on this device.")
+    dry_run: bool = flag(False, "Print what is left to do: memories, images, FLOPs, memory and time on this device.")

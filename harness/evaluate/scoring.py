@@ -20,18 +20,18 @@ from harness.core.estimates import print_estimate
 from harness.core.progress import bar, say
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance, ScoreRow
-from harness.core.seeds import key_of, seed_of
+from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, making, table
 from harness.evaluate.flags import Evaluate
 from harness.evaluate.reading import made_from, read_all
 from scenarios.datasets import Dataset, load
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
 
 
 @dataclass(frozen=True)
-class Setting:
+class Scoring:
     """Everything that memories are scored with."""
 
     dataset: Dataset
@@ -48,50 +48,50 @@ def score(config: Evaluate) -> None:
     """Score every memory and print one line each. Raises ValueError for whatever a user can get wrong."""
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
-    setting = _setting(config)
+    scoring = _scoring_of(config)
     records = Records(config.out / "results.csv", ScoreRow)
-    stored = read_all(config, setting.dataset)
+    stored = read_all(config, scoring.dataset)
     check(stored)
-    cells = [cell_of(setting, memory) for memory in stored]
+    cells = [cell_of(scoring, memory) for memory in stored]
     if config.dry_run:
-        return _print_plan(setting, unfinished(cells, records))
+        return _print_left(scoring, unfinished(cells, records))
     run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))
-    scored = [Scored(memory, _values(setting, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
-    say(format_table(table(scored), setting.networks, any(map(is_unseeded, stored))))
+    scored = [Scored(memory, _values(scoring, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
+    say(format_table(table(scored), scoring.networks, any(map(is_unseeded, stored))))
     return say(f"rows: {records.path}")
 
 
-def _values(setting: Setting, key: str, records: Records[ScoreRow]) -> list[float]:
+def _values(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[float]:
     """The accuracies of a cell's networks. Raises ValueError unless the cell is whole."""
     frame = records.read()
     own = frame[frame["cell"] == key]
-    return check_cells(own, setting.networks, [_metric(setting)], records.path)["value"].tolist()
+    return check_cells(own, scoring.networks, [_metric(scoring)], records.path)["value"].tolist()
 
 
-def _print_plan(setting: Setting, left: Sequence[Cell]) -> None:
-    dataset, work = setting.dataset, sum((cell.cost for cell in left), Work())
-    say(f"memories   {len(left)} to score with {setting.networks} networks each, {setting.training.epochs} epochs")
-    print_estimate(work, [setting.network], dataset, setting.training, setting.device)
+def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
+    dataset, work = scoring.dataset, sum((cell.work for cell in left), Work())
+    say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
+    print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
 
 
-def cell_of(setting: Setting, stored: memories.Stored) -> Cell:
+def cell_of(scoring: Scoring, stored: memories.Stored) -> Cell:
     """The networks that are trained on one memory."""
-    key, dataset = _key(setting, stored), setting.dataset
+    key, dataset = _key(scoring, stored), scoring.dataset
     work = Work.of(
-        cost(setting.network, dataset.classes, dataset.shape).flops,
-        forward=setting.networks * len(dataset.test),
-        trained=setting.networks * setting.training.epochs * len(stored.memory.decoded()),
+        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
+        forward=scoring.networks * len(dataset.test),
+        trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
     )
-    return Cell(key, {"memory": stored.name}, partial(_rows, setting, stored, key), work)
+    return Cell(key, {"memory": stored.name}, partial(_rows, scoring, stored, key), work)
 
 
-def _setting(config: Evaluate) -> Setting:
+def _scoring_of(config: Evaluate) -> Scoring:
     device, protocol = place_of(config)
     settled = settle(config, protocol)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
-    return Setting(
+    return Scoring(
         dataset,
         label_of(config, protocol),
         network_of(config, protocol, dataset),
@@ -103,59 +103,59 @@ def _setting(config: Evaluate) -> Setting:
     )
 
 
-def _key(setting: Setting, stored: memories.Stored) -> str:
-    seeds = network_seeds(setting, stored.memory)
-    return key_of({"memory": stored.memory.checksum, "network seeds": seeds, **_described(setting)})
+def _key(scoring: Scoring, stored: memories.Stored) -> str:
+    seeds = network_seeds(scoring, stored.memory)
+    return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **_described(scoring)})
 
 
-def _described(setting: Setting) -> dict[str, object]:
+def _described(scoring: Scoring) -> dict[str, object]:
     """All that decides a memory's scores beside itself, as JSON values."""
     return {
-        "dataset": setting.dataset.checksum,
-        "network": identity_of(setting.network),
-        "training": setting.training.describe(),
-        "networks": setting.networks,
-        "seed": setting.seed,
-        "precision": setting.precision,
+        "dataset": scoring.dataset.checksum,
+        "network": identity_of(scoring.network),
+        "training": scoring.training.describe(),
+        "networks": scoring.networks,
+        "seed": scoring.seed,
+        "precision": scoring.precision,
     }
 
 
-def network_seeds(setting: Setting, memory: Memory) -> list[int]:
+def network_seeds(scoring: Scoring, memory: Memory) -> list[int]:
     """What names the draws of each network: the same for all memories of one seed, so that differences are paired.
 
     Others for other seeds: an interval over memories is to hold the luck of networks too.
     """
     own = ("evaluate", "memory", memory.metadata.get("seed", "published"))
     return [
-        seed_of(setting.dataset.identity, setting.seed, *own, "network", number) for number in range(setting.networks)
+        seed_of(scoring.dataset.identity, scoring.seed, *own, "network", number) for number in range(scoring.networks)
     ]
 
 
-def _metric(setting: Setting) -> str:
-    return f"accuracy of {setting.network}"
+def _metric(scoring: Scoring) -> str:
+    return f"accuracy of {scoring.network}"
 
 
-def _rows(setting: Setting, stored: memories.Stored, key: str) -> list[ScoreRow]:
+def _rows(scoring: Scoring, stored: memories.Stored, key: str) -> list[ScoreRow]:
     started = time.perf_counter()
-    with bar(setting.networks * setting.training.epochs, stored.name) as shown:
-        values = _accuracies(setting, stored.memory, shown.update)
-    seconds = (time.perf_counter() - started) / setting.networks
+    with bar(scoring.networks * scoring.training.epochs, stored.name) as shown:
+        values = _accuracies(scoring, stored.memory, shown.update)
+    seconds = (time.perf_counter() - started) / scoring.networks
     said = ", ".join(f"{100 * value:.1f}" for value in values)
     say(f"{stored.name}: {100 * fmean(values):.1f} % ({said})")
-    row = _row_maker(setting, stored, key, seconds)
+    row = _row_maker(scoring, stored, key, seconds)
     return [row(network_replicate=number, value=value) for number, value in enumerate(values)]
 
 
-def _row_maker(setting: Setting, stored: memories.Stored, key: str, seconds: float) -> Callable[..., ScoreRow]:
+def _row_maker(scoring: Scoring, stored: memories.Stored, key: str, seconds: float) -> Callable[..., ScoreRow]:
     """What makes a row of a cell, given its `network_replicate` and `value`."""
     metadata, per_class = stored.memory.metadata, stored.memory.per_class
     return partial(
         ScoreRow,
         cell=key,
-        dataset=setting.dataset.name,
-        dataset_checksum=setting.dataset.checksum,
+        dataset=scoring.dataset.name,
+        dataset_checksum=scoring.dataset.checksum,
         condenser=metadata.get("condenser", stored.name),
-        config=key_of({"making": making(stored), **_described(setting)}),
+        config=config_key({"making": making(stored), **_described(scoring)}),
         ipc_stored=per_class,
         ipc_decoded=metadata.get("decoded_per_class", per_class),
         trained_on_real=bool(metadata.get("trained_on_real")),
@@ -163,24 +163,24 @@ def _row_maker(setting: Setting, stored: memories.Stored, key: str, seconds: flo
         class_order=0,
         memory_replicate=metadata.get("memory_replicate", 0),
         step=1,
-        classes_seen=setting.dataset.classes,
-        metric=_metric(setting),
+        classes_seen=scoring.dataset.classes,
+        metric=_metric(scoring),
         seconds=seconds,
-        protocol=setting.protocol,
-        origin=Provenance(chunk=setting.training.chunk, **provenance(name_of(setting.device), setting.precision)),
+        protocol=scoring.protocol,
+        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
         memory_checksum=stored.memory.checksum,
     )
 
 
-def _accuracies(setting: Setting, memory: Memory, progress: Callable[[int], object]) -> list[float]:
+def _accuracies(scoring: Scoring, memory: Memory, progress: Callable[[int], object]) -> list[float]:
     """Test accuracy of every network, on data that are moved to the device once."""
-    test = setting.dataset.test.to(setting.device)
+    test = scoring.dataset.test.to(scoring.device)
     decoded = memory.decoded()
-    images, targets = decoded.images.to(setting.device), decoded.targets.to(setting.device)
-    seeds, dataset = network_seeds(setting, memory), setting.dataset
+    images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
+    seeds, dataset = network_seeds(scoring, memory), scoring.dataset
     networks = [
-        new_network(setting.network, dataset.classes, dataset.shape, setting.device, draws.key_of(seed, "weights"))
+        new_network(scoring.network, dataset.classes, dataset.shape, scoring.device, draws.key_of(seed, "weights"))
         for seed in seeds
     ]
-    train_all(networks, images, targets, setting.training, seeds, progress)
-    return [accuracy(network, test, setting.training.chunk) for network in networks]
+    train_all(networks, images, targets, scoring.training, seeds, progress)
+    return [accuracy(network, test, scoring.training.chunk) for network in networks]

@@ -49,7 +49,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
     Raises:
         ValueError: no accuracies, more than one experiment, or a path that cannot be written.
     """
-    from harness.evidence.statistics import one_experiment
+    from harness.evidence.intervals import one_experiment
 
     one_experiment(frame)
     rows = frame[frame["metric"] == "accuracy"]
@@ -73,7 +73,7 @@ def _look(place: int) -> dict[str, str]:
 
 
 def _curve(name: str, rows: "pd.DataFrame", look: dict[str, str]) -> _Curve:
-    from harness.evidence.statistics import interval
+    from harness.evidence.intervals import interval
 
     points = {seen: interval(group) for seen, group in rows.groupby("classes_seen")}
     mean, low, high = (100 * np.array([getattr(at, end) for at in points.values()]) for end in ("mean", "low", "high"))
@@ -138,7 +138,7 @@ def _describe(figure: "Figure", axes: "Axes", rows: "pd.DataFrame", curves: list
 
 
 def _replicates(rows: "pd.DataFrame") -> str:
-    from harness.evidence.statistics import MEMORY
+    from harness.evidence.intervals import MEMORY
 
     point = ["condenser", "step"]
     orders = rows.groupby(point)["class_order"].nunique()

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.core.seeds import seed_of
-from harness.evidence.statistics import CONFIDENCE
+from harness.evidence.intervals import CONFIDENCE
 
 Method = Literal["spearman", "kendall"]
 Accuracies = pd.Series | np.ndarray

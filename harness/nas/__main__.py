@@ -20,9 +20,9 @@ def main(config: Nas) -> None:
 
     survey, wanted = prepare(config), (config.search, config.trials, config.searches)
     if config.dry_run:
-        from harness.nas.cost import print_plan, print_searches
+        from harness.nas.dry_run import print_left, print_searches
 
-        return print_searches(survey, *wanted) if config.search else print_plan(survey)
+        return print_searches(survey, *wanted) if config.search else print_left(survey)
     if config.search:
         from harness.nas.search import run_searches
         from harness.nas.search_report import report_searches

@@ -18,12 +18,12 @@ from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.protocols import EARLY, RECIPES, WHOLE
+from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
 from harness.core.records import PAUSE, provenance
 from harness.core.schema import Provenance
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from harness.nas import tables
-from harness.nas.proxies import Proxy, of_early, of_memory, of_recipe, of_whole, steps_of
+from harness.nas.proxies import Proxy, of_early, of_memory, of_whole, of_whole_again, steps_of
 from harness.nas.survey import Survey
 from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
@@ -56,7 +56,7 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
     every = cells(survey, candidates(survey, proxies(survey)))
     keys = {cell.key for cell in every}
     for path in merged:
-        tables.merge(path, survey.records, survey.table, survey.dataset, survey.recipe, keys)
+        tables.merge(path, survey.records, survey.table, survey.dataset, survey.whole_name, keys)
     tables.adopt(survey.records, survey.table, survey.dataset.identity, keys)
     say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
     study = f"nas-{survey.dataset.identity}"
@@ -77,7 +77,7 @@ def make_memories(survey: Survey) -> None:
 
 def proxies(survey: Survey) -> list[Proxy]:
     """All that networks are trained on and that is there already, the whole set first."""
-    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     return [whole, *(proxy for name in survey.proxies if name != WHOLE for proxy in _of_name(survey, name, whole))]
 
 
@@ -107,8 +107,8 @@ def _of_name(survey: Survey, name: str, whole: Proxy) -> list[Proxy]:
         steps = steps_of(survey.training, survey.ipc * survey.dataset.classes)
         replicates = range(survey.memory_replicates)
         return [of_early(whole, steps, replicate, survey.memory_seed(replicate)) for replicate in replicates]
-    if name in RECIPES:
-        return [of_recipe(whole, RECIPES[name])]
+    if name in WHOLE_TRAININGS:
+        return [of_whole_again(whole, WHOLE_TRAININGS[name])]
     return [
         of_memory(name, replicate, memory, survey.training, survey.protocol, survey.device)
         for replicate, memory in _memories(survey, name)
@@ -130,7 +130,7 @@ def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:
     Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
     """
     whole, *others = sources
-    configs = {id(source): key_of(config_of(survey, source)) for source in sources}
+    configs = {id(source): config_key(config_of(survey, source)) for source in sources}
     order = [
         (architecture, source, replicate)
         for architecture in survey.architectures
@@ -157,14 +157,14 @@ def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
         "images": source.images,
         "training": source.training.describe(),
         # A default that is spelled out marks the protocol with a plus, and changes nothing.
-        "recipe": source.recipe.removesuffix("+"),
+        "recipe": source.training_name.removesuffix("+"),
         "seed": survey.seed,
         "precision": survey.precision,
     }
 
 
 def _key(config: str, architecture: Architecture, replicate: int) -> str:
-    return key_of({"config": config, "architecture": architecture.name, "network": replicate})
+    return config_key({"config": config, "architecture": architecture.name, "network": replicate})
 
 
 def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
@@ -173,14 +173,14 @@ def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
         Cell(
             one.key,
             _shown(one),
-            partial(_work, survey, one),
-            cost_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
+            partial(_make, survey, one),
+            work_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
         )
         for one in every
     ]
 
 
-def cost_of(survey: Survey, architecture: Architecture, images: int) -> Work:
+def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
     """Of training a network on so many images, and of testing it on both splits."""
     flop = 2 * architecture.macs(survey.dataset.shape, survey.dataset.classes)
     return Work.of(flop, forward=len(survey.dataset.test) + len(survey.test), trained=images)
@@ -192,7 +192,7 @@ def _shown(one: Candidate) -> dict[str, str | int]:
     return vars(one.architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
 
 
-def _work(survey: Survey, one: Candidate) -> list[NetworkRow]:
+def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
     row = _row(survey, one)
     if one.proxy.name == WHOLE:
         # Before the survey's own records: what is finished there is not looked at again.
@@ -237,7 +237,7 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
         "memory_replicate": source.memory_replicate,
         "memory_checksum": source.memory_checksum,
         "config": one.config,
-        "recipe": source.recipe,
+        "recipe": source.training_name,
         "epochs": source.training.epochs,
         "steps": source.steps,
         "ipc_stored": source.ipc_stored,

@@ -53,7 +53,7 @@ class Nas(WholeFlags, SearchFlags, CondensingFlags, TrainingFlags, SharingFlags,
     proxy: tuple[str, ...] = flag(
         ("ours",),
         "What to train on: condensers, memory files, whole (the whole set once more), early (stopped early), or the "
-        "whole set by another recipe (--list).",
+        "whole set trained on in another way (--list).",
     )
     space: str | None = flag(
         None, "Search space by name (--list); default: the largest whose poolings the images allow."
@@ -73,4 +73,4 @@ class Nas(WholeFlags, SearchFlags, CondensingFlags, TrainingFlags, SharingFlags,
     dataset: str | None = flag(None, f"Data set by name (--list), or folder:PATH; {by_survey('dataset')}.")
     epochs: int | None = flag(None, f"Epochs of training on a proxy; {by_survey('epochs')}.", least=1, marks=True)
     out: Path | None = flag(None, "Output folder; default: out/nas/DATASET.")
-    dry_run: bool = flag(False, "Print the plan: trainings, images, FLOPs and time on this device.")
+    dry_run: bool = flag(False, "Print what is left to do: trainings, images, FLOPs and time on this device.")

@@ -15,7 +15,7 @@ from condensers.device.images import LabelledImages
 from condensers.device.training import Training
 from condensers.memory import Memory, read_metadata
 from harness.core import memories
-from harness.core.protocols import EARLY, WHOLE, WholeRecipe
+from harness.core.protocols import EARLY, WHOLE, WholeTraining
 from scenarios.datasets import Dataset
 
 SUFFIX = ".safetensors"
@@ -35,7 +35,7 @@ class Proxy:
         stored_bytes: what they take in their file; of the whole set, its raw pixels and labels.
         images: that go through a network in an epoch.
         training: of each network.
-        recipe: the name of that training.
+        training_name: as recorded, in the column `recipe`.
         load: normalised images `[images, channels, height, width]` and labels, on the device.
     """
 
@@ -48,7 +48,7 @@ class Proxy:
     stored_bytes: int
     images: int
     training: Training
-    recipe: str
+    training_name: str
     load: Callable[[], tuple[Tensor, Tensor]]
 
     @property
@@ -68,7 +68,7 @@ def steps_of(training: Training, images: int) -> int:
 
 
 def of_memory(
-    name: str, replicate: int, memory: Memory, training: Training, recipe: str, device: torch.device
+    name: str, replicate: int, memory: Memory, training: Training, training_name: str, device: torch.device
 ) -> Proxy:
     """Train on a condensed memory."""
     decoded, pixels = memory.decoded(), memory.images.nbytes + memory.labels.nbytes
@@ -82,12 +82,12 @@ def of_memory(
         stored_bytes=memory.metadata.get("stored_bytes", pixels),
         images=len(decoded),
         training=training,
-        recipe=recipe,
+        training_name=training_name,
         load=lambda: (decoded.images.to(device), decoded.labels.to(device)),
     )
 
 
-def of_whole(train: LabelledImages, training: Training, recipe: str) -> Proxy:
+def of_whole(train: LabelledImages, training: Training, training_name: str) -> Proxy:
     """Train on all training images."""
     per_class = int(train.labels.bincount().min())
     return Proxy(
@@ -100,15 +100,15 @@ def of_whole(train: LabelledImages, training: Training, recipe: str) -> Proxy:
         stored_bytes=train.images.nbytes + train.labels.nbytes,
         images=len(train),
         training=training,
-        recipe=recipe,
+        training_name=training_name,
         load=lambda: (train.normalise(train.images), train.labels),
     )
 
 
-def of_recipe(whole: Proxy, recipe: WholeRecipe) -> Proxy:
-    """Train on the whole set by another recipe than `whole` does: whether the two rank alike."""
-    training = replace(whole.training, epochs=recipe.epochs, batch=recipe.batch)
-    return replace(whole, name=recipe.name, training=training, recipe=recipe.name, load=lambda: whole.data)
+def of_whole_again(whole: Proxy, other: WholeTraining) -> Proxy:
+    """Train on the whole set in another way than `whole` does: whether the two rank alike."""
+    training = replace(whole.training, epochs=other.epochs, batch=other.batch)
+    return replace(whole, name=other.name, training=training, training_name=other.name, load=lambda: whole.data)
 
 
 def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:

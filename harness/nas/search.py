@@ -28,7 +28,7 @@ from harness.core.progress import say
 from harness.core.queue import open_study
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance
-from harness.core.seeds import key_of, seed_of
+from harness.core.seeds import config_key, seed_of
 from harness.nas import tables
 from harness.nas.candidates import candidates, config_of, has_converged, make_memories, new_network, proxies
 from harness.nas.proxies import Proxy, of_whole
@@ -137,7 +137,7 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     Raises:
         ValueError: none is known.
     """
-    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
     sources = (survey.table, tables.published(survey.dataset.identity), survey.records)
     # Tables may hold the same network; should they not agree, the first has its way.
@@ -145,8 +145,8 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     known = {row.architecture: row.test_accuracy for row in reversed(rows)}
     if not known:
         raise ValueError(
-            f"no table has whole-set accuracies of {survey.space.name} as {survey.recipe} trains it, so no search can "
-            "be judged: run the same command without --search first, or give --whole-table"
+            f"no table has whole-set accuracies of {survey.space.name} as {survey.whole_name} trains it, so no search "
+            "can be judged: run the same command without --search first, or give --whole-table"
         )
     return pd.Series(known, dtype=float).fillna(0.0)
 
@@ -158,13 +158,13 @@ def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | Non
             one.key,
             _params(one),
             partial(_run, survey, one, storage),
-            cost_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
+            work_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
         )
         for one in every
     ]
 
 
-def cost_of(survey: Survey, images: int, trials: int) -> Work:
+def work_of(survey: Survey, images: int, trials: int) -> Work:
     """Of a search at most: trials of an average architecture on so many images, none stopped early or tried before."""
     macs = fmean(one.macs(survey.dataset.shape, survey.dataset.classes) for one in survey.space)
     return Work.of(2 * macs, forward=trials * len(survey.dataset.test), trained=trials * images)
@@ -176,7 +176,7 @@ def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: i
     return [
         Search(sources[name], sampler, replicate, trials, config, _key(survey, config, sampler, replicate, trials))
         for name in survey.proxies
-        for config in (key_of(config_of(survey, sources[name])),)
+        for config in (config_key(config_of(survey, sources[name])),)
         for replicate in range(replicates)
         for sampler in dict.fromkeys(samplers)
     ]
@@ -184,7 +184,7 @@ def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: i
 
 def _key(survey: Survey, config: str, sampler: str, replicate: int, trials: int) -> str:
     own = {"space": survey.space.name, "sampler": sampler, "method": METHODS[sampler].says}
-    return key_of(own | {"config": config, "search": replicate, "trials": trials})
+    return config_key(own | {"config": config, "search": replicate, "trials": trials})
 
 
 def _params(search: Search) -> dict[str, str | int]:
@@ -303,7 +303,7 @@ class _Trials:
             proxy=source.name,
             memory_checksum=source.memory_checksum,
             config=search.config,
-            recipe=source.recipe,
+            recipe=source.training_name,
             epochs=source.training.epochs,
             sampler=search.sampler,
             search_replicate=search.replicate,

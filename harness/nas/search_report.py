@@ -16,7 +16,7 @@ import pandas as pd
 from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
-from harness.evidence.statistics import MEMORY, Interval, interval
+from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.nas.samplers import METHODS
 from harness.nas.search import records_of, whole_accuracies
 from harness.nas.survey import Survey
@@ -41,7 +41,7 @@ def report_searches(survey: Survey, cells: Collection[str]) -> None:
         figure(own, title, about, survey.out / f"search-{proxy.replace(':', '_')}.png")
     say(pd.DataFrame(map(_shown, found)).to_string(index=False))
     say("regret in points of whole-set test accuracy; mean and 95 % interval over searches, n where not all count")
-    say(f"best: {100 * known.max():.1f} %, of {about}, trained as {survey.recipe}")
+    say(f"best: {100 * known.max():.1f} %, of {about}, trained as {survey.whole_name}")
     say(f"rows: {survey.out / 'search*.csv'}  figures: {survey.out / 'search-*.png'}")
 
 

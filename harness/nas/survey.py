@@ -14,7 +14,7 @@ from condensers.device.training import Training
 from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import BASELINES, EARLY, RECIPES, SURVEYS, WHOLE, Protocol, WholeRecipe
+from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining
 from harness.core.records import Records
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
@@ -49,7 +49,8 @@ class Survey:
         proxies: names, in the order of the flags.
         files: the memory files among them.
         training: of networks on a proxy.
-        whole: of networks on the whole set, as `recipe` has it.
+        whole: of networks on the whole set.
+        whole_name: of that training, as recorded in the column `recipe`.
         table: where whole-set accuracies are kept for further surveys.
     """
 
@@ -68,7 +69,7 @@ class Survey:
     schedule: Schedule
     training: Training
     whole: Training
-    recipe: str
+    whole_name: str
     seed: int
     protocol: str
     precision: str
@@ -95,7 +96,7 @@ class Survey:
     @property
     def condensers(self) -> tuple[str, ...]:
         """The proxies that are condensed here."""
-        elsewhere = {*BASELINES, *RECIPES, *(file.name for file in self.files)}
+        elsewhere = {*BASELINES, *WHOLE_TRAININGS, *(file.name for file in self.files)}
         return tuple(name for name in self.proxies if name not in elsewhere)
 
     def memory_seed(self, replicate: int) -> int:
@@ -116,7 +117,7 @@ def prepare(config: Nas) -> Survey:
     survey = _resolve(config, protocol, device)
     _check(survey)
     queue.check(config.storage, config.workers)
-    tables.check(survey.table, survey.dataset, survey.recipe)
+    tables.check(survey.table, survey.dataset, survey.whole_name)
     for path in config.merge:
         tables.read_foreign(path, survey.dataset)
     for folder in (survey.out, survey.table.path.parent):
@@ -127,7 +128,7 @@ def prepare(config: Nas) -> Survey:
 
 def _check_search(config: Nas) -> None:
     """Raise ValueError for flags that a search cannot have."""
-    if name := next((name for name in config.proxy if name in (WHOLE, *RECIPES)), None):
+    if name := next((name for name in config.proxy if name in (WHOLE, *WHOLE_TRAININGS)), None):
         raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
     for name in SURVEYS_ONLY:
         if getattr(config, name) != getattr(Nas, name):
@@ -137,7 +138,7 @@ def _check_search(config: Nas) -> None:
 def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     settled = settle(config, SURVEYS[protocol.name], protocol)
     # Wrong names are said before data are loaded.
-    named, recipe = _named(config.proxy), _recipe(settled.recipe)
+    named, whole = _named(config.proxy), _whole_training(settled.recipe)
     asked = space(config.space) if config.space else None
     full = load(settled.dataset, config.data_root, config.resolution)
     split, surveyed = full.hold_out(settled.validation), asked or largest_space(full.shape[1])
@@ -163,8 +164,8 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         whole_replicates=config.whole_replicates,
         schedule=schedule_of(config, protocol, split, device),
         training=training_of(settled, protocol, split, device, largest),
-        whole=whole_training_of(config, recipe, split, device, largest),
-        recipe=recipe.name,
+        whole=whole_training_of(config, whole, split, device, largest),
+        whole_name=whole.name,
         seed=config.seed,
         protocol=label_of(config, protocol),
         precision=config.precision,
@@ -183,11 +184,11 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         if is_file(text):
             name, source = Path(text).stem, text
-            if name in BASELINES or name in RECIPES:
+            if name in BASELINES or name in WHOLE_TRAININGS:
                 raise ValueError(f"{text} would be called {name}, which is not a memory: rename the file")
         else:
             # An alias and its condenser are one thing, compared once.
-            name = source = text if text in BASELINES or text in RECIPES else _condenser(text)
+            name = source = text if text in BASELINES or text in WHOLE_TRAININGS else _condenser(text)
         if named.setdefault(name, source) != source:
             raise ValueError(f"two proxies would be called {name}: rename a memory file")
     return named
@@ -196,14 +197,14 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
 def _condenser(text: str) -> str:
     base = text.partition("+")[0]
     if base not in registry.CONDENSERS and base not in registry.ALIASES:
-        raise unknown("proxy", text, [*BASELINES, *RECIPES, *registry.CONDENSERS, *registry.ALIASES])
+        raise unknown("proxy", text, [*BASELINES, *WHOLE_TRAININGS, *registry.CONDENSERS, *registry.ALIASES])
     return registry.condenser(text).name
 
 
-def _recipe(name: str) -> WholeRecipe:
-    if name not in RECIPES:
-        raise unknown("whole-set recipe", name, RECIPES)
-    return RECIPES[name]
+def _whole_training(name: str) -> WholeTraining:
+    if name not in WHOLE_TRAININGS:
+        raise unknown("whole-set training", name, WHOLE_TRAININGS)
+    return WHOLE_TRAININGS[name]
 
 
 def _architectures(config: Nas, settled: Nas, surveyed: Space) -> tuple[Architecture, ...]:
@@ -217,8 +218,8 @@ def _check(survey: Survey) -> None:
     """Raise ValueError for what would only fail after hours."""
     if WHOLE in survey.proxies and survey.whole_replicates < 2:
         raise ValueError("--proxy whole is the whole set's second replicate: give --whole-replicates 2")
-    if survey.recipe in survey.proxies:
-        raise ValueError(f"the whole set is trained by {survey.recipe} already: --proxy {WHOLE} does so once more")
+    if survey.whole_name in survey.proxies:
+        raise ValueError(f"the whole set is trained by {survey.whole_name} already: --proxy {WHOLE} does so once more")
     if len(survey.architectures) < FEWEST:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
     _check_ipc(survey)

@@ -101,8 +101,8 @@ def published(dataset: str) -> Table:
     return Records(PUBLISHED / _file_name(dataset), NetworkRow)
 
 
-def check(table: Table, split: Dataset, recipe: str) -> None:
-    """Raise ValueError unless every row of the table is of these images and this recipe.
+def check(table: Table, split: Dataset, whole_name: str) -> None:
+    """Raise ValueError unless every row of the table is of these images and this whole-set training.
 
     Also where the table is damaged or has another schema.
     """
@@ -110,10 +110,10 @@ def check(table: Table, split: Dataset, recipe: str) -> None:
     _check_images(table.path, rows, split)
     if any(row.proxy != WHOLE for row in rows):
         raise ValueError(f"{table.path} holds rows of proxies: give a table of whole-set accuracies only")
-    others = sorted({row.recipe for row in rows} - {recipe})
+    others = sorted({row.recipe for row in rows} - {whole_name})
     if others:
         raise ValueError(
-            f"{table.path} holds whole-set accuracies of {others[0]}, which are not comparable with {recipe}: "
+            f"{table.path} holds whole-set accuracies of {others[0]}, which are not comparable with {whole_name}: "
             f"give --recipe {others[0]}, or another --whole-table or --out"
         )
 
@@ -139,15 +139,15 @@ def read_foreign(path: Path, split: Dataset) -> list[NetworkRow]:
     return rows
 
 
-def merge(path: Path, records: Table, table: Table, split: Dataset, recipe: str, cells: Collection[str]) -> None:
-    """Add the rows of a CSV from another machine: a survey's cells to its records, all of its recipe to its table.
+def merge(path: Path, records: Table, table: Table, split: Dataset, whole_name: str, cells: Collection[str]) -> None:
+    """Add the rows of a CSV from another machine: those of the survey to its records, whole-set rows to its table.
 
     Raises:
         ValueError: as `read_foreign`, or it holds no row to add.
     """
     rows = read_foreign(path, split)
     mine = [row for row in rows if row.cell in cells]
-    whole = [row for row in rows if (row.proxy, row.recipe) == (WHOLE, recipe)]
+    whole = [row for row in rows if (row.proxy, row.recipe) == (WHOLE, whole_name)]
     if not mine and not whole:
         raise ValueError(f"no row of {path} belongs to this survey: were the flags the same on that machine?")
     _append(records, mine)

@@ -65,7 +65,7 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
         "validation": survey.validation,
         "space": survey.space.name,
         "space_size": len(survey.space),
-        "whole_recipe": survey.recipe,
+        "whole_recipe": survey.whole_name,
         **first[["recipe", "epochs", "steps", "ipc_stored", "ipc_decoded", "stored_images", "stored_bytes"]],
         "memories": networks["memory_replicate"].nunique(),
         "networks": networks["network_replicate"].nunique(),
@@ -165,7 +165,7 @@ def _notes(found: Sequence[dict[str, object]]) -> list[str]:
         f"rank correlations, and Spearman's above that of the first proxy, with 95 % intervals (bootstrap over "
         f"architectures) rest on {rests}{waits}",
         f"noise ceiling of Spearman: {ceiling}",
-        f"whole set: recipe {row['whole_recipe']}, {row['whole_minutes']:.1f} minutes, best {100 * row['best']:.1f} %",
+        f"whole set: {row['whole_recipe']}, {row['whole_minutes']:.1f} minutes, best {100 * row['best']:.1f} %",
         "chosen on the validation split; accuracy and regret in percent: its test accuracy, trained on the whole set",
         f"diverged and at chance: {', '.join(lost)}; ties get their mean rank, diverged networks the lowest",
     ]

@@ -113,7 +113,7 @@ class Contestant:
 
     @property
     def training(self) -> Training:
-        """The evaluation recipe, for the epochs of a step."""
+        """How memories are evaluated, for the epochs of a step."""
         return Training(epochs=self.epochs, augmentation=STRATEGY, chunk=self.chunk)
 
 

@@ -38,9 +38,9 @@ from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth
 
 MINIBATCHES = {"cpu": 8, "cuda": 512}  # of a step that trains: its start is not to count
-EVALUATION = "evaluation"  # the recipe that trains, whatever the memory was condensed by
+EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 LOCKSTEP_IPC = 10
-TABLE_CELL = 20  # networks that score one memory
+SCORING_NETWORKS = 20  # networks that score one memory
 
 
 def run(config: Speed) -> None:
@@ -49,14 +49,14 @@ def run(config: Speed) -> None:
     wanted, records = cells(config, device), Records(config.out / "speed.csv", TurnRow)
     left = unfinished(wanted, records)
     if config.dry_run:
-        return _print_plan(config, left)
+        return _print_left(config, left)
     require_writable(config.out)
     say(f"{len(wanted)} measurements, {len(left)} to be made, on {name_of(device)} ({machine()})")
     run_cells(wanted, records, "measuring")
     return report(records, {cell.key for cell in wanted}, config.out)
 
 
-def _print_plan(config: Speed, left: Sequence[Cell]) -> None:
+def _print_left(config: Speed, left: Sequence[Cell]) -> None:
     for cell in left:
         say(", ".join(f"{name} {value}" for name, value in cell.shown.items()))
     turns = sum(cell.shown["competitors"] for cell in left) * (config.repeats + WARM_UP)
@@ -73,10 +73,10 @@ def cells(config: Speed, device: torch.device) -> list[Cell]:
 def _cell(config: Speed, contest: Contest) -> Cell:
     key, competitors = contest.key(config.repeats, config.seconds), contest.competitors
     shown = {"what": contest.what, "dataset": contest.dataset, "method": contest.method, "IPC": competitors[0].ipc}
-    return Cell(key, shown | {"competitors": len(competitors)}, partial(_work, config, contest, key))
+    return Cell(key, shown | {"competitors": len(competitors)}, partial(_make, config, contest, key))
 
 
-def _work(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
+def _make(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
     with bar(len(contest.competitors) * (config.repeats + 1), str(contest), "turn") as shown:
         repeats = alternate(contest.competitors, config.repeats, config.seconds, shown.update)
     say(f"measured {contest}")
@@ -108,7 +108,7 @@ def _train(config: Speed, device: torch.device) -> Iterator[Contest]:
         for ipc in config.ipc:
             base = _contestant(config, device, dataset, EVALUATION, ipc)
             minibatches = ceil(base.classes * ipc / Training.batch)
-            # At least two epochs: the recipe changes its rate after half of them.
+            # At least two epochs: the rate falls after half of them.
             epochs = max(2, ceil(MINIBATCHES[device.type] / minibatches))
             base = replace(base, kind="training", epochs=epochs)
             # bf16 is of the real branch, which training does not have.
@@ -181,7 +181,7 @@ def _precisions(config: Speed, device: torch.device) -> tuple[str, ...]:
 
 def _networks(config: Speed, device: torch.device) -> int:
     """Networks to train side by side; 0 for no such measurement."""
-    return (0 if device.type == "cpu" else TABLE_CELL) if config.networks is None else config.networks
+    return (0 if device.type == "cpu" else SCORING_NETWORKS) if config.networks is None else config.networks
 
 
 def _check(config: Speed, device: torch.device) -> None:

@@ -38,4 +38,4 @@ class Speed(DeviceFlags, OutputFlags):
     repeats: int = flag(3, "Turns of every competitor; two or more give intervals.", least=1)
     seconds: float = flag(10.0, "Length of a turn, if one step is not longer.", least=0.001, most=HOUR)
     out: Path = flag(Path("out/speed"), "Output folder.")
-    dry_run: bool = flag(False, "Print the plan: measurements, and their time.")
+    dry_run: bool = flag(False, "Print what is left to do: measurements, and their time.")

@@ -22,7 +22,7 @@ import torch
 from harness.core.devices import name_of
 from harness.core.paths import ROOT
 from harness.core.records import provenance
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from harness.speed.competitors import AS_IT_COMES, Contestant, flop_per_step
 from harness.speed.measuring import Turn
 
@@ -130,7 +130,7 @@ class Contest:
     def key(self, repeats: int, seconds: float) -> str:
         """The identity of the measurement: everything that is measured, how, where and at which code."""
         shared = provenance(self.competitors[0].device, "")
-        return key_of(
+        return config_key(
             {
                 "cell": asdict(self),
                 "repeats": repeats,

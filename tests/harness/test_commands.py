@@ -181,8 +181,8 @@ def test_indices_of_synthetic_images_are_refused(tmp_path):
 
 def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
     config = Evaluate(memories=(memory,), networks=1, epochs=1, out=tmp_path)
-    setting, records = scoring._setting(config), Records(tmp_path / "results.csv", ScoreRow)
-    key = scoring._key(setting, memories.read(memory, setting.dataset))
+    run, records = scoring._scoring_of(config), Records(tmp_path / "results.csv", ScoreRow)
+    key = scoring._key(run, memories.read(memory, run.dataset))
     other = threading.Thread(target=evaluate.main, args=(config,))
     with records.claim(key) as mine:
         assert mine
@@ -208,12 +208,12 @@ def test_a_plan_of_evaluate_counts_what_is_left_and_trains_nothing(memory, tmp_p
 
 
 def test_memories_of_one_seed_share_their_networks_and_no_others(memory):
-    setting = scoring._setting(Evaluate(memories=(memory,)))
+    run = scoring._scoring_of(Evaluate(memories=(memory,)))
     own = load_memory(memory)
     other = replace(own, metadata=own.metadata | {"seed": 1})
     alike = replace(own, metadata=own.metadata | {"condenser": "ours"})
-    assert scoring.network_seeds(setting, own) == scoring.network_seeds(setting, alike)
-    assert not set(scoring.network_seeds(setting, own)) & set(scoring.network_seeds(setting, other))
+    assert scoring.network_seeds(run, own) == scoring.network_seeds(run, alike)
+    assert not set(scoring.network_seeds(run, own)) & set(scoring.network_seeds(run, other))
 
 
 def test_evaluate_scores_published_sets(tmp_path, capsys):

@@ -150,7 +150,7 @@ def test_real_cifar_is_the_published_one(name, checksum):
     data = load(name, Path(REAL_ROOT))
     assert (len(data.train), len(data.test), data.shape) == (50_000, 10_000, (3, 32, 32))
     assert data.train.labels.bincount().tolist() == [50_000 // data.classes] * data.classes
-    assert data.train.mean == pytest.approx(datasets._statistics(data.train.images)[0], abs=5e-4)
+    assert data.train.mean == pytest.approx(datasets._normalisation(data.train.images)[0], abs=5e-4)
     assert data.checksum == checksum
 
 

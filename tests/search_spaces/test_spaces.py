@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.convnet import ACTIVATIONS, NORMS, POOLINGS
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 from search_spaces.registry import build
 from search_spaces.spaces import CHOICES, CONVNETS_405, CONVNETS_720, SPACES, Architecture, Space, largest_space, space
 
@@ -69,7 +69,7 @@ def test_macs_are_half_the_flops_of_the_network(name, classes):
 @pytest.mark.parametrize("name", SPACES)
 def test_activations_are_those_of_all_layers_but_the_classifier(name):
     for architecture in space(name).subset(30):
-        counted = cost(architecture.name, 10, SHAPES[name]).activation_bytes
+        counted = forward_pass(architecture.name, 10, SHAPES[name]).activation_bytes
         assert 4 * (architecture.activations(SHAPES[name]) + 10) == counted, architecture
 
 

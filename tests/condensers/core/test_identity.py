@@ -15,7 +15,7 @@ from condensers.core.identity import changed, identity
 from condensers.core.recipe import SGD, Recipe, Schedule
 from condensers.core.terms import Term, mean_activation, squared
 from condensers.methods.readouts import Pooled
-from harness.core.seeds import key_of
+from harness.core.seeds import config_key
 from search_spaces.sources import digest_of
 
 SCHEDULE = Schedule(100, 64, "ConvNet-W32-D3-IN-ReLU-Avg")
@@ -63,7 +63,7 @@ def test_what_hides_its_state_has_no_identity(value):
 
 def test_two_distances_of_one_kind_with_other_constants_are_two():
     first, second = (Recipe("x", (Term(mean_activation, Scaled(factor)),)).describe(SCHEDULE) for factor in (1.0, 2.0))
-    assert key_of(first) != key_of(second)
+    assert config_key(first) != config_key(second)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_keys(name):
     made = registry.condenser(name)
-    assert key_of(config(made, [Group((0, 1), 10)], SCHEDULE, seed=1)) == GOLDEN[name]
+    assert config_key(config(made, [Group((0, 1), 10)], SCHEDULE, seed=1)) == GOLDEN[name]
 
 
 def test_fields_of_a_schedule_are_all_in_the_key_but_those_that_only_round():

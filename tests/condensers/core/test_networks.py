@@ -62,7 +62,7 @@ def test_a_pool_is_trained_on_what_it_says(digits, kind):
     if kind == "synthetic":
         # Three turns of one epoch over three images of each of three classes.
         assert matching.networks.hidden_images == 3 * 9
-    assert matching.networks.setting.source.labels.unique().tolist() == (
+    assert matching.networks.run.source.labels.unique().tolist() == (
         list(range(10)) if kind == "synthetic" else [0, 1, 2]
     )
 

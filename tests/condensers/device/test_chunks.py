@@ -9,7 +9,7 @@ from condensers.core.matching import Matching
 from condensers.core.recipe import Schedule
 from condensers.device.chunks import chunk_of, within
 from condensers.device.training import Training
-from search_spaces.costs import cost
+from search_spaces.forward import forward_pass
 
 DEFAULT = "ConvNet-W128-D3"
 
@@ -24,7 +24,7 @@ def test_costs_are_those_of_the_layers():
     # 3x3 convolutions of 3 and 128 channels, then 2048 features to 10 classes; a multiplication and an addition each.
     macs = 9 * 128 * (3 * 32**2 + 128 * (16**2 + 8**2)) + 2048 * 10
     maps = 128 * sum(3 * side**2 + (side // 2) ** 2 for side in (32, 16, 8))
-    assert cost(DEFAULT, 10, (3, 32, 32)) == (2 * macs, 4 * (maps + 10))
+    assert forward_pass(DEFAULT, 10, (3, 32, 32)) == (2 * macs, 4 * (maps + 10))
 
 
 def test_the_chunk_follows_the_memory():
@@ -43,7 +43,7 @@ def test_a_pass_needs_no_more_memory_than_the_chunk_was_chosen_for(digits):
     with hooks:
         matching.gradients()
     size = sum({x.data_ptr(): x.nbytes for x in kept}.values())
-    assert size < 4 * 60 * cost("ConvNet-W16-D2", 10, (1, 8, 8)).activation_bytes
+    assert size < 4 * 60 * forward_pass("ConvNet-W16-D2", 10, (1, 8, 8)).activation_bytes
 
 
 def test_configs_are_those_of_another_chunk():

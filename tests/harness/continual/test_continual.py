@@ -21,7 +21,7 @@ from harness.continual.stream import scores
 from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.evidence.statistics import paired_difference
+from harness.evidence.intervals import paired_difference
 
 PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, [\d:]+ left")
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.core.seeds import key_of, seed_of
+from harness.core.seeds import config_key, seed_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def test_seeds_never_change():
 
 def test_keys_never_change():
     # printf '{"inner":{"lr":0.1},"steps":5,"widths":[32,64]}' | b2sum -l 64
-    assert key_of(PLAIN) == "789bcc0e3422f15e"
+    assert config_key(PLAIN) == "789bcc0e3422f15e"
 
 
 def test_seeds_depend_on_every_name_and_its_place():
@@ -56,12 +56,12 @@ def test_a_seed_is_named_by_text_and_whole_numbers(name):
 
 
 def test_a_dataclass_and_its_dictionary_are_one_config():
-    assert key_of(Config()) == key_of(PLAIN) == key_of({**PLAIN, "inner": Inner()})
+    assert config_key(Config()) == config_key(PLAIN) == config_key({**PLAIN, "inner": Inner()})
 
 
 def test_the_order_of_fields_does_not_matter():
     backwards = {"inner": {"lr": 0.1}, "widths": (32, 64), "steps": 5}
-    assert key_of(backwards) == key_of(PLAIN)
+    assert config_key(backwards) == config_key(PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +77,11 @@ def test_the_order_of_fields_does_not_matter():
     ],
 )
 def test_any_change_changes_the_key(other):
-    assert key_of(other) != key_of(PLAIN)
+    assert config_key(other) != config_key(PLAIN)
 
 
 def test_whole_numbers_and_floats_are_not_confused():
-    assert key_of({"lr": 1}) != key_of({"lr": 1.0}) != key_of({"lr": "1.0"})
+    assert config_key({"lr": 1}) != config_key({"lr": 1.0}) != config_key({"lr": "1.0"})
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_whole_numbers_and_floats_are_not_confused():
 )
 def test_what_is_not_json_has_no_key(value):
     with pytest.raises(TypeError, match="config"):
-        key_of({"nested": [{"value": value}]})
+        config_key({"nested": [{"value": value}]})
 
 
 def test_a_key_is_of_a_whole_config():
     with pytest.raises(TypeError, match="mapping or a dataclass"):
-        key_of([1, 2])
+        config_key([1, 2])

@@ -9,7 +9,7 @@ import torch
 from condensers.memory import Memory
 from harness.core.memories import Stored
 from harness.evaluate.comparison import Scored, check, format_table, making, table
-from harness.evidence.statistics import interval
+from harness.evidence.intervals import interval
 
 ALL = [[[0, 1], 2]]
 

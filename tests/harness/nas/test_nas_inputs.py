@@ -11,7 +11,7 @@ from condensers.device.chunks import within
 from condensers.memory import read_metadata
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
-from harness.core.protocols import QUICK, RECIPES, SURVEYS
+from harness.core.protocols import QUICK, SURVEYS, WHOLE_TRAININGS
 from harness.core.records import Records
 from harness.core.settings import whole_training_of
 from harness.nas.__main__ import main
@@ -180,7 +180,7 @@ def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
     survey = surveyed(replace(SMALL, validation=20, out=tmp_path))
     with pytest.raises(ValueError, match="with 30 validation images per class"):
         run(survey, None, 1, (finished.records.path,))
-    survey = replace(surveyed(replace(SMALL, seed=1, out=tmp_path)), recipe="short-1")
+    survey = replace(surveyed(replace(SMALL, seed=1, out=tmp_path)), whole_name="short-1")
     with pytest.raises(ValueError, match="were the flags the same"):
         run(survey, None, 1, (finished.records.path,))
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
@@ -196,7 +196,7 @@ def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
 def test_a_recipe_flips_only_what_may_be_flipped(strategy, whole, digits):
     dataset = replace(digits, augmentation=strategy)
     largest = "ConvNet-W32-D2-IN-ReLU-Avg"
-    training = whole_training_of(Nas(epochs=3), RECIPES["paper-200"], dataset, torch.device("cpu"), largest)
+    training = whole_training_of(Nas(epochs=3), WHOLE_TRAININGS["paper-200"], dataset, torch.device("cpu"), largest)
     assert (training.augmentation, training.epochs, training.batch) == (whole, 200, 256), "no flag changes a recipe"
 
 

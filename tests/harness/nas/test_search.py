@@ -45,10 +45,10 @@ def table(tmp_path_factory) -> Path:
     """A whole-set table of accuracies that were never measured: 0.500, 0.501, ... in the order of the subset."""
     out = tmp_path_factory.mktemp("table")
     survey = prepare(replace(SMALL, out=out))
-    whole = of_whole(survey.on_device.train, survey.whole, survey.recipe)
+    whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     mine = [one for one in candidates(survey, [whole]) if one.replicate == 0]
     said = {"dataset": "digits", "dataset_checksum": survey.dataset.checksum, "validation": 30, "proxy": "whole"}
-    row = replace(parse(NetworkRow, ["0"] * len(columns(NetworkRow))), **said, recipe=survey.recipe, status="ok")
+    row = replace(parse(NetworkRow, ["0"] * len(columns(NetworkRow))), **said, recipe=survey.whole_name, status="ok")
     own = [{"cell": one.key, "architecture": one.architecture.name} for one in mine]
     path = out / "whole.csv"
     Records(path, NetworkRow).append([replace(row, **each, test_accuracy=0.5 + k / 1000) for k, each in enumerate(own)])

@@ -1,4 +1,4 @@
-"""What a survey or searches will cost, before they start."""
+"""What `--dry-run` prints: what is left of a survey or of searches, and what that is expected to take."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,22 +7,22 @@ from harness.core.cells import Work, unfinished
 from harness.core.estimates import condensing, print_estimate
 from harness.core.progress import say
 from harness.nas import search, tables
-from harness.nas.candidates import candidates, cells, cost_of, memory_plans, proxies
+from harness.nas.candidates import candidates, cells, memory_plans, proxies, work_of
 from harness.nas.survey import Survey
 
 SAMPLED = 6  # architectures that are timed; the order of a survey is stratified from its beginning
 
 
-def print_plan(survey: Survey) -> None:
+def print_left(survey: Survey) -> None:
     """Print memories and networks that are in no table yet, and what they are expected to take."""
     missing, images = _missing(survey), survey.training.epochs * survey.ipc * survey.dataset.classes
     left = cells(survey, candidates(survey, proxies(survey)))
     for records in (survey.records, survey.table, tables.published(survey.dataset.identity)):
         left = unfinished(left, records)
     # What will be trained on a memory that is not there has no key yet.
-    later = [cost_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates
+    later = [work_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates
     say(f"networks   {len(left) + len(later)} to train")
-    _print_estimate(survey, [*(cell.cost for cell in left), *later])
+    _print_estimate(survey, [*(cell.work for cell in left), *later])
 
 
 def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> None:
@@ -36,10 +36,10 @@ def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replica
     every = search.cells(there, search.searches(there, samplers, trials, replicates))
     left = unfinished(every, search.records_of(survey))
     images = survey.training.epochs * survey.ipc * survey.dataset.classes
-    later = [search.cost_of(survey, images, trials)] * len(missing) * len(set(samplers)) * replicates
+    later = [search.work_of(survey, images, trials)] * len(missing) * len(set(samplers)) * replicates
     say(f"searches   {len(left) + len(later)} of {trials} trials, none of them stopped early or tried before")
     say(f"known      {len(known)} of the {len(survey.space)} whole-set accuracies that a search is judged by")
-    _print_estimate(survey, [*(cell.cost for cell in left), *later])
+    _print_estimate(survey, [*(cell.work for cell in left), *later])
 
 
 def _missing(survey: Survey) -> list[str]:
@@ -49,10 +49,10 @@ def _missing(survey: Survey) -> list[str]:
     return missing
 
 
-def _print_estimate(survey: Survey, costs: Sequence[Work]) -> None:
+def _print_estimate(survey: Survey, counted: Sequence[Work]) -> None:
     """Of these, and of condensing."""
     memories = [condensing(plan, survey.dataset) for plan in memory_plans(survey)]
     largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
     sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))
-    work = sum([*costs, *memories], Work())
+    work = sum([*counted, *memories], Work())
     print_estimate(work, list(sample), survey.dataset, survey.training, survey.device)

@@ -1,4 +1,4 @@
-"""What one image costs a network, counted without running it."""
+"""What a network does for one image in a forward pass, counted without running it."""
 
 from functools import cache
 from typing import NamedTuple
@@ -9,16 +9,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces.registry import build
 
 
-class Cost(NamedTuple):
-    """Of one image's forward pass: floating-point operations, and bytes of all layers' outputs in float32."""
+class ForwardPass(NamedTuple):
+    """Of one image: floating-point operations, and bytes of all layers' outputs in float32."""
 
     flops: int
     activation_bytes: int
 
 
 @cache
-def cost(network: str, classes: int, shape: tuple[int, int, int]) -> Cost:
-    """The cost of the network of that name on images of `shape` (channels, height, width).
+def forward_pass(network: str, classes: int, shape: tuple[int, int, int]) -> ForwardPass:
+    """One image's forward pass through the network of that name, for images of `shape` (channels, height, width).
 
     Raises:
         ValueError: no such network, or one that does not fit the images.
@@ -31,4 +31,4 @@ def cost(network: str, classes: int, shape: tuple[int, int, int]) -> Cost:
             layer.register_forward_hook(lambda _, __, output: sizes.append(output.nbytes))
     with FlopCounterMode(display=False) as counter:
         layers(image)
-    return Cost(counter.get_total_flops(), sum(sizes))
+    return ForwardPass(counter.get_total_flops(), sum(sizes))

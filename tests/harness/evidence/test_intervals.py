@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.evidence.statistics import (
+from harness.evidence.intervals import (
     Interval,
     average_incremental_accuracy,
     format_table,

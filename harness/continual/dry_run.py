@@ -1,4 +1,4 @@
-"""What an experiment will cost, before it starts."""
+"""What `--dry-run` prints: what is left of an experiment, and what it is expected to take."""
 
 from harness.continual.experiment import Experiment
 from harness.continual.stream import cells, memory_plan, sources
@@ -7,7 +7,7 @@ from harness.core.estimates import condensing, print_estimate
 from harness.core.progress import say
 
 
-def print_plan(experiment: Experiment) -> None:
+def print_left(experiment: Experiment) -> None:
     """Print what is not in the records yet: memories, cells, and what they are expected to take."""
     plans = [memory_plan(experiment, order) for order in range(experiment.orders)]
     left = unfinished(cells(experiment), experiment.records)
@@ -15,7 +15,7 @@ def print_plan(experiment: Experiment) -> None:
     say(f"sources    {', '.join(sources(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {experiment.training.epochs} epochs")
-    work = sum((cell.cost for cell in left), Work()) + sum(
+    work = sum((cell.work for cell in left), Work()) + sum(
         (condensing(plan, experiment.dataset) for plan in plans), Work()
     )
     networks = [experiment.schedule.network]
