@@ -115,7 +115,7 @@ class ConvNet(nn.Module):
         super().__init__()
         if not (1 <= width <= WIDEST and 1 <= depth <= DEEPEST):
             asked = f"a ConvNet of width {width} and depth {depth}"
-            raise ValueError(f"{asked} cannot be built; give a width of 1 to {WIDEST} and a depth of 1 to {DEEPEST}")
+            raise ValueError(f"{asked} cannot be built; give at least 1 of both, at most {WIDEST} and {DEEPEST}")
         channels, side, _ = shape
         blocks = []
         for _ in range(depth):

@@ -71,6 +71,9 @@ def one_line_errors(url: sqlalchemy.URL) -> Iterator[None]:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
+        if "@" in f"{url.host}{url.database}{url.password}":
+            # Not well formed, so that a part of the password may pass for a host, which drivers name.
+            reason = "nothing answers there; write an @, : or / in a password as %40, %3A or %2F"
         for secret in sorted(_secrets(url), key=len, reverse=True):
             reason = reason.replace(secret, "***")
         raise ValueError(f"cannot use --storage {shown(text(url))}: {reason}; {ADVICE}") from error
