@@ -113,7 +113,10 @@ def test_two_ranks_give_the_memories_of_one_process(resumed, tmp_path):
         ours, one = load_memory(resumed[0] / path.name), load_memory(path)
         assert torch.equal(ours.images, one.images)
         assert torch.equal(ours.labels, one.labels)
+        # Time and memory are measured, and are another run's.
+        costs = [metadata.pop("cost") for metadata in (ours.metadata, one.metadata)]
         assert json.loads(json.dumps(ours.metadata)) == one.metadata | {"ranks": 2}
+        assert costs[0]["flop"] == costs[1]["flop"]
 
 
 def test_rank_0_alone_prints(resumed):
