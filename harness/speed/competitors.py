@@ -21,6 +21,7 @@ from condensers.methods import ddm
 from harness.core.devices import keep_freed_memory, set_precision
 from harness.speed import plain
 from harness.speed.measuring import flop_of
+from harness.speed.objectives import OBJECTIVES
 from search_spaces.registry import build
 
 AS_IT_COMES = "default"  # precision: torch's switches as they come; on CUDA convolutions may use TF32
@@ -221,8 +222,7 @@ def _condensing_flop(one: Contestant) -> int:
         real, own = torch.empty(one.batch, *one.shape.image), torch.empty(one.ipc, *one.shape.image)
         nothing = ("", torch.empty(1, 3))
     single = [(real, own.requires_grad_(), nothing)]
-    objective = plain.OBJECTIVES[one.method]
-    return one.classes * flop_of(lambda: plain.iteration_loss(network, objective, single).backward())
+    return one.classes * flop_of(lambda: plain.iteration_loss(network, OBJECTIVES[one.method], single).backward())
 
 
 def _training_flop(one: Contestant) -> int:

@@ -20,6 +20,7 @@ from harness.speed import plain
 from harness.speed.competitors import AS_IT_COMES, READINGS, SHAPES, Contestant, recipes_of
 from harness.speed.flags import Speed
 from harness.speed.measuring import WARM_UP, alternate
+from harness.speed.objectives import OBJECTIVES
 from harness.speed.report import report
 from harness.speed.rows import (
     ALONE,
@@ -190,8 +191,8 @@ def _check(config: Speed, device: torch.device) -> None:
     for precision in config.precisions:
         set_precision(precision, device)
     for method in config.methods:
-        if recipes_of(method)[0].name not in plain.OBJECTIVES:
-            raise ValueError(f"there is no plain loop of {method}: choose {' or '.join(plain.OBJECTIVES)}")
+        if recipes_of(method)[0].name not in OBJECTIVES:
+            raise ValueError(f"there is no plain loop of {method}: choose {' or '.join(OBJECTIVES)}")
     for dataset in config.datasets:
         if dataset not in SHAPES:
             raise unknown("shape", dataset, SHAPES)

@@ -5,10 +5,13 @@ images; lists of positions on the host, all images on the device as floats; a ne
 iteration; one number read back an iteration. Training: a DataLoader over the memory. Both in channels-first layout,
 layer by layer.
 
+In float64 they are also the oracle that tests hold the core to; what is compared of images is in `objectives`.
+
 Within that structure nothing is slower than it need be: a class's strengths are drawn once, where the published
 augmentation draws one for each of 256 images and uses the first, and real images leave no graph behind.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -20,10 +23,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from condensers.core.recipe import SGD
-from condensers.device.augmentation import CROP, CUTOUT, ROTATE, SCALE
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
-from condensers.methods.ddm import ALPHA, BETA, LAMBDA
+from harness.speed.objectives import OBJECTIVES, Activations, Objective
 
 Draw = tuple[str, Float[Tensor, "k 3"]]  # an operation, and strengths in [0, 1) for each image or one for all
 Class = tuple[Tensor, Tensor, Draw]  # real images, synthetic images, how both are augmented
@@ -43,23 +45,19 @@ class ConvNet(nn.Module):
         self.pool = nn.AvgPool2d(2)
         self.classifier = nn.Linear(width * side * side, classes)
 
-    def features(self, x: Float[Tensor, "n ch h w"]) -> Float[Tensor, "n d"]:
-        """The embedding before the classifier."""
+    def activations(self, x: Float[Tensor, "n ch h w"], maps: bool = False) -> Activations:
+        """The embedding before the classifier and, where `maps` are wanted, the ReLU outputs of every block."""
+        act = []
         for block in self.blocks:
-            x = self.pool(block(x))
-        return x.flatten(1)
-
-    def activations(self, x: Float[Tensor, "n ch h w"]) -> tuple[Float[Tensor, "n d"], list[Tensor]]:
-        """The embedding, and the ReLU outputs of every block."""
-        maps = []
-        for block in self.blocks:
-            maps.append(block(x))
-            x = self.pool(maps[-1])
-        return x.flatten(1), maps
+            x = block(x)
+            if maps:
+                act.append(x)
+            x = self.pool(x)
+        return Activations(x.flatten(1), act)
 
     def forward(self, x: Float[Tensor, "n ch h w"]) -> Float[Tensor, "n classes"]:
         """Images to logits."""
-        return self.classifier(self.features(x))
+        return self.classifier(self.activations(x).embedding)
 
 
 def network_of(name: str, classes: int, shape: tuple[int, int, int]) -> ConvNet:
@@ -70,73 +68,21 @@ def network_of(name: str, classes: int, shape: tuple[int, int, int]) -> ConvNet:
     return ConvNet(classes, shape, int(match[1]), int(match[2]))
 
 
-# Objectives of one class: real images [B, ch, h, w] and synthetic images [M, ch, h, w] to a scalar.
-
-
-def dm(network: ConvNet, real: Tensor, synthetic: Tensor) -> Float[Tensor, ""]:
-    """DM: the squared distance of mean embeddings."""
-    with torch.no_grad():
-        target = network.features(real).mean(0)
-    return (target - network.features(synthetic).mean(0)).square().sum()
-
-
-def ddm(network: ConvNet, real: Tensor, synthetic: Tensor) -> Float[Tensor, ""]:
-    """DDM in the reading `condensers.methods.ddm.DEFAULT`: ReLU outputs, moments per image, averages over layers."""
-    with torch.no_grad():
-        target, real_maps = network.activations(real)
-    features, maps = network.activations(synthetic)
-    pairs = list(zip(real_maps, maps, strict=True))
-    style = sum(ALPHA * _moment_distance(r, s) + _gram_distance(r, s) for r, s in pairs) / len(pairs)
-    return LAMBDA * style - BETA * _diversity(features) + (target.mean(0) - features.mean(0)).square().sum()
-
-
-OBJECTIVES: dict[str, Callable[[ConvNet, Tensor, Tensor], Tensor]] = {"dm": dm, "ours": ddm}
-
-
-def _moment_distance(real: Tensor, synthetic: Tensor) -> Tensor:
-    return sum((r - s).square().mean() for r, s in zip(_moments(real), _moments(synthetic), strict=True)) / 2
-
-
-def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    flat = maps.flatten(2)
-    mean = flat.mean(2)
-    # Half the time of `torch.var` on a CPU (measured at 256 images of 128 channels, 32x32).
-    variance = (flat.square().mean(2) - mean.square()).clamp_min(0)
-    return mean.mean(0), (variance + 1e-5).sqrt().mean(0)
-
-
-def _gram_distance(real: Tensor, synthetic: Tensor) -> Tensor:
-    return (_gram(real) - _gram(synthetic)).square().sum()
-
-
-def _gram(maps: Tensor) -> Tensor:
-    flat = maps.flatten(2)
-    return torch.bmm(flat, flat.transpose(1, 2)).mean(0) / maps[0].numel()
-
-
-def _diversity(features: Tensor) -> Tensor:
-    """Mean KL divergence of an image's softmax from that of the mean of its nearest fifth."""
-    images = len(features)
-    if images == 1:
-        return features.sum() * 0
-    with torch.no_grad():
-        apart = torch.cdist(features, features).fill_diagonal_(float("inf"))
-        nearest = apart.topk(max(1, round(0.2 * images)), largest=False).indices
-    log_p, log_q = F.log_softmax(features, dim=1), F.log_softmax(features[nearest].mean(1), dim=1)
-    return (log_p.exp() * (log_p - log_q)).sum(1).mean()
-
-
 # Condensing.
 
 
-def iteration_loss(
-    network: ConvNet, objective: Callable[[ConvNet, Tensor, Tensor], Tensor], classes: Iterable[Class]
-) -> Float[Tensor, ""]:
+def iteration_loss(network: ConvNet, objective: Objective, classes: Iterable[Class]) -> Float[Tensor, ""]:
     """The loss of one iteration: the objective summed over classes, one after the other."""
     loss = torch.zeros((), device=network.classifier.weight.device)
     for real, synthetic, draw in classes:
-        loss = loss + objective(network, augmented(real, draw), augmented(synthetic, draw))
+        loss = loss + _class_loss(network, objective, augmented(real, draw), augmented(synthetic, draw))
     return loss
+
+
+def _class_loss(network: ConvNet, objective: Objective, real: Tensor, synthetic: Tensor) -> Float[Tensor, ""]:
+    with torch.no_grad():
+        target = network.activations(real, objective.maps)
+    return objective(target, network.activations(synthetic, objective.maps))
 
 
 class Condensing:
@@ -226,6 +172,10 @@ def _optimizer(network: nn.Module, training: Training, lr: float) -> torch.optim
 
 
 # Augmentation: each operation takes images [n, ch, side, side] and three numbers in [0, 1) per image, or for all.
+# Numbers of DSA stand here once more, for tests hold the core's augmentation to these operations.
+
+CROP, CUTOUT = 0.125, 0.5  # of the side
+SCALE, ROTATE = 1.2, math.pi / 12
 
 
 def augmented(images: Float[Tensor, "n ch h w"], draw: Draw) -> Float[Tensor, "n ch h w"]:

@@ -40,6 +40,7 @@ TIMED = (
     "harness/core/devices.py",
     "harness/speed/competitors.py",
     "harness/speed/measuring.py",
+    "harness/speed/objectives.py",
     "harness/speed/plain.py",
 )
 

@@ -1,84 +1,19 @@
-"""One matching iteration written out plainly: the oracle that the fast path is held to.
+"""What holds the core to the plain loops of `harness.speed`, in float64.
 
-Class by class, layer by layer, image by image, in float64, from the papers' equations. It shares with the code under
-test the drawn numbers, named here once more, and the layers of the network; nothing else.
+The plain loops share no arithmetic with the core. Here stands what only tests need: an iteration's draws, named once
+more; the network, layer by layer; terms that no plain loop is timed with; and each condenser's name beside its terms.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 
 from condensers.device import draws
+from harness.speed import objectives, plain
 from search_spaces.registry import build
-
-# Augmentation: each operation takes images [n, ch, side, side] and three numbers in [0, 1).
-
-
-def flip(images, r, *_):
-    return images.flip(3) if r < 0.5 else images
-
-
-def crop(images, across, down, _):
-    side = images.shape[-1]
-    reach = int(side * 0.125 + 0.5)
-    left, top = (int(number * (2 * reach + 1)) for number in (across, down))
-    return F.pad(images, (reach, reach, reach, reach))[:, :, top : top + side, left : left + side]
-
-
-def cutout(images, down, across, _):
-    side = images.shape[-1]
-    size = int(side * 0.5 + 0.5)
-    places = side + 1 - size % 2
-    top, left = (int(number * places) - size // 2 for number in (down, across))
-    kept = images.clone()
-    kept[:, :, max(top, 0) : top + size, max(left, 0) : left + size] = 0
-    return kept
-
-
-def color(images, brightness, saturation, contrast):
-    images = images + (brightness - 0.5)
-    grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * (saturation * 2)
-    level = torch.stack([image.mean() for image in images]).view(-1, 1, 1, 1)
-    return level + (images - level) * (contrast + 0.5)
-
-
-def scale(images, across, down, _):
-    x, y = _grid(images.shape[-1])
-    factors = [1 / 1.2 + number * (1.2 - 1 / 1.2) for number in (across, down)]
-    return _sample(images, x * factors[0], y * factors[1])
-
-
-def rotate(images, r, *_):
-    x, y = _grid(images.shape[-1])
-    angle = (2 * r - 1) * math.pi / 12
-    cos, sin = math.cos(angle), math.sin(angle)
-    return _sample(images, cos * x - sin * y, sin * x + cos * y)
-
-
-def _grid(side):
-    line = torch.linspace(-1, 1, side, dtype=torch.float64)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return x, y
-
-
-def _sample(images, x, y):
-    grid = torch.stack([x, y], dim=2).expand(len(images), -1, -1, -1)
-    return F.grid_sample(images, grid.to(images.dtype), mode="bilinear", padding_mode="zeros", align_corners=True)
-
-
-OPERATIONS = {"color": color, "crop": crop, "cutout": cutout, "flip": flip, "scale": scale, "rotate": rotate}
-
-
-def augmented(images, strategy, numbers):
-    """The first of four numbers chooses one of the operations, the others are its strengths."""
-    if not strategy:
-        return images
-    names = strategy.split("_")
-    return OPERATIONS[names[int(numbers[0] * len(names))]](images, *numbers[1:])
-
 
 # What is drawn in an iteration.
 
@@ -94,10 +29,11 @@ class Iteration:
     together: bool
 
 
-def drawn(source, classes, schedule, seed, number):
-    key = draws.fold(draws.key_of(seed, "iterations"), number)
+def drawn(source, classes, schedule, seed, number, every=1):
+    """An iteration's draws; networks stay for `every` iterations."""
+    key, key_of_network = (draws.fold(draws.key_of(seed, "iterations"), at) for at in (number, number // every))
     network = build(schedule.network, int(source.labels.max()) + 1, source.shape)
-    draws.draw_network(network, draws.fold(key, 0))
+    draws.draw_network(network, draws.fold(key_of_network, 0))
     smallest = int(source.labels.bincount().min())
     batch = min(schedule.real_batch, smallest)
     real, numbers = [], []
@@ -105,7 +41,7 @@ def drawn(source, classes, schedule, seed, number):
         members = [position for position, other in enumerate(source.labels.tolist()) if other == label]
         order = _uniform(draws.fold(draws.fold(key, 1), label), len(members))
         chosen = [member for _, member in sorted(zip(order, members, strict=True), key=lambda pair: pair[0])][:batch]
-        real.append(torch.stack([_normalised(source, position) for position in chosen]))
+        real.append(torch.stack([normalised(source, position) for position in chosen]))
         numbers.append(_uniform(draws.fold(draws.fold(key, 2), label), 4))
     return Iteration(network.double(), real, numbers, schedule.augmentation, "-BN" in schedule.network)
 
@@ -114,20 +50,28 @@ def _uniform(key, n):
     return [((draws.fold(key, i) % 2**64) >> 40) / 2**24 for i in range(n)]
 
 
-def _normalised(source, position):
+def normalised(source, position):
     mean, std = (torch.tensor(x, dtype=torch.float64).view(-1, 1, 1) for x in (source.mean, source.std))
     return (source.images[position].double() / 255 - mean) / std
+
+
+def draw(strategy, numbers, dtype=torch.float64):
+    """A class's draw for the plain loops: the first of four numbers chooses an operation, the others are strengths."""
+    names = strategy.split("_")
+    return names[int(numbers[0] * len(names))], torch.tensor([numbers[1:]], dtype=dtype)
+
+
+def augmented(images, strategy, numbers):
+    return plain.augmented(images, draw(strategy, numbers, images.dtype))
 
 
 # What a network makes of the images of a class.
 
 
-@dataclass
-class Activations:
-    """Embeddings [n, d]; ReLU outputs and block outputs [n, ch, h, w], a list over blocks."""
+@dataclass(frozen=True)
+class Activations(objectives.Activations):
+    """Also block outputs [n, ch, h, w], a list over blocks."""
 
-    embedding: torch.Tensor
-    act: list
     block: list
 
 
@@ -153,7 +97,53 @@ def activations_of_classes(iteration, sets):
     ]
 
 
-# Terms: activations of every class, real and synthetic, to a number.
+# Readings of DDM's terms that no plain loop is timed with.
+
+
+def mm_paper(real, synthetic):
+    """Equation 4 with the variance, after each block, summed."""
+
+    def moments(maps):
+        flat = maps.flatten(2)
+        return torch.stack((flat.mean(2), flat.var(2, correction=0))).mean(1)
+
+    return sum(((moments(r) - moments(s)) ** 2).sum() / 2 for r, s in zip(real.block, synthetic.block, strict=True))
+
+
+def mm_code(real, synthetic):
+    """Moments of the average map."""
+    pairs = zip(real.act, synthetic.act, strict=True)
+    return sum(objectives.moment_distance(r.mean(0)[None], s.mean(0)[None]) for r, s in pairs) / len(real.act)
+
+
+def cm_paper(real, synthetic):
+    """Equation 6, after each block, summed."""
+    return sum(map(objectives.gram_distance, real.block, synthetic.block)) / 4
+
+
+def icd_paper(real, synthetic):
+    """Equation 8, summed over images."""
+    return len(synthetic.embedding) * objectives.crowding(real, synthetic)
+
+
+def icd_code(real, synthetic):
+    """Two neighbours at any number of images."""
+    return -objectives.diversity(synthetic.embedding, min(2, len(synthetic.embedding) - 1))
+
+
+# Terms of other methods.
+
+
+def mmd(real, synthetic):
+    """M3D: the biased squared MMD of embeddings, kernel by kernel, from the distance of every pair."""
+    x, n = torch.cat((real.embedding, synthetic.embedding)), len(real.embedding)
+    distance = ((x[:, None] - x[None]) ** 2).sum(2)
+    width = distance.detach().sum() / (len(x) * (len(x) - 1))
+    total = 0
+    for power in (-2, -1, 0, 1, 2):
+        kernel = torch.exp(-distance / (width * 2.0**power))
+        total = total + kernel[:n, :n].mean() + kernel[n:, n:].mean() - 2 * kernel[:n, n:].mean()
+    return total
 
 
 def over_classes(term):
@@ -163,116 +153,30 @@ def over_classes(term):
     return summed
 
 
-@over_classes
-def mean_match(real, synthetic):
-    """DM."""
-    return sum((r - s) ** 2 for r, s in zip(real.embedding.mean(0), synthetic.embedding.mean(0), strict=True))
-
-
-def _average_moments(maps, second):
-    """Mean and second moment of each channel of each image, averaged over the images."""
-    means = [image.flatten(1).mean(1) for image in maps]
-    seconds = [second(image.flatten(1).var(1, correction=0)) for image in maps]
-    return sum(means) / len(maps), sum(seconds) / len(maps)
-
-
-def _deviation(variance):
-    return (variance + 1e-5).sqrt()
-
-
-@over_classes
-def mm_paper(real, synthetic):
-    """Equation 4 with the variance, after each block."""
-    total = 0
-    for r, s in zip(real.block, synthetic.block, strict=True):
-        (mean_r, var_r), (mean_s, var_s) = (_average_moments(x, lambda variance: variance) for x in (r, s))
-        total = total + ((mean_s - mean_r) ** 2).sum() / 2 + ((var_s - var_r) ** 2).sum() / 2
-    return total
-
-
-@over_classes
-def mm_code(real, synthetic):
-    """Moments of the average map, ReLU outputs, means over channels and layers."""
-    total = 0
-    for r, s in zip(real.act, synthetic.act, strict=True):
-        (mean_r, std_r), (mean_s, std_s) = (_average_moments([x.mean(0)], _deviation) for x in (r, s))
-        total = total + ((mean_s - mean_r) ** 2).mean() / 2 + ((std_s - std_r) ** 2).mean() / 2
-    return total / len(real.act)
-
-
-@over_classes
-def mm_default(real, synthetic):
-    """As `mm_code`, moments of each image averaged over images."""
-    total = 0
-    for r, s in zip(real.act, synthetic.act, strict=True):
-        (mean_r, std_r), (mean_s, std_s) = (_average_moments(x, _deviation) for x in (r, s))
-        total = total + ((mean_s - mean_r) ** 2).mean() / 2 + ((std_s - std_r) ** 2).mean() / 2
-    return total / len(real.act)
-
-
-def _mean_gram(maps):
-    grams = [image.flatten(1) @ image.flatten(1).T for image in maps]
-    return sum(grams) / len(grams)
-
-
-@over_classes
-def cm_paper(real, synthetic):
-    """Equation 6."""
-    total = 0
-    for r, s in zip(real.block, synthetic.block, strict=True):
-        _, n, h, w = r.shape
-        total = total + ((_mean_gram(s) - _mean_gram(r)) ** 2).sum() / (4 * (h * w) ** 2 * n**2)
-    return total
-
-
-@over_classes
-def cm_code(real, synthetic):
-    """Four times equation 6, ReLU outputs, mean over layers."""
-    total = 0
-    for r, s in zip(real.act, synthetic.act, strict=True):
-        _, n, h, w = r.shape
-        total = total + ((_mean_gram(s) / (n * h * w) - _mean_gram(r) / (n * h * w)) ** 2).sum()
-    return total / len(real.act)
-
-
-def _divergences(features, k=None):
-    """KL of each image's softmax from that of the mean of its k nearest (equations 8 and 9)."""
-    if len(features) == 1:
-        return features.sum() * torch.zeros(1, dtype=features.dtype)
-    k = min(k, len(features) - 1) if k else max(1, round(0.2 * len(features)))
-    divergences = []
-    for i, x in enumerate(features):
-        others = [y for j, y in enumerate(features) if j != i]
-        nearest = sorted(others, key=lambda y: float(((x - y).detach() ** 2).sum()))[:k]
-        p, q = torch.softmax(x, 0), torch.softmax(sum(nearest) / k, 0)
-        divergences.append((p * (p / q).log()).sum())
-    return torch.stack(divergences)
-
-
-@over_classes
-def icd_paper(real, synthetic):
-    return -_divergences(synthetic.embedding).sum()
-
-
-@over_classes
-def icd_default(real, synthetic):
-    return -_divergences(synthetic.embedding).mean()
-
-
-@over_classes
-def icd_code(real, synthetic):
-    return -_divergences(synthetic.embedding, k=2).mean()
-
-
 def ridge(real, synthetic):
+    """A readout of the embedding."""
+    return _readout(*([x.embedding for x in side] for side in (real, synthetic)))
+
+
+def blocks(real, synthetic):
+    """The mean of readouts of every block, whose maps are averaged to 4 x 4 cells if they are larger."""
+    sides = [[[_cells(maps) for maps in x.block] for x in side] for side in (real, synthetic)]
+    layers = [_readout(*layer) for layer in zip(*(zip(*side, strict=True) for side in sides), strict=True)]
+    return sum(layers) / len(layers)
+
+
+def _cells(maps):
+    cells = min(4, maps.shape[-1])
+    return maps.unflatten(3, (cells, -1)).unflatten(2, (cells, -1)).mean((3, 5)).flatten(1)
+
+
+def _readout(real, synthetic):
     """A = (K_SS + r tr(K_SS)/n I)^-1 Y_S; mean squared error of K_TS A on real images, times C^2."""
-    classes, size = len(real), real[0].embedding.shape[1]
-    center = torch.cat([r.embedding for r in real]).mean(0)
-    t, s = (torch.cat([(x.embedding - center) / math.sqrt(size) for x in side]) for side in (real, synthetic))
+    classes, size = len(real), real[0].shape[1]
+    center = torch.cat(real).mean(0)
+    t, s = ((torch.cat(side) - center) / math.sqrt(size) for side in (real, synthetic))
     y_t, y_s = (
-        torch.cat(
-            [(torch.arange(classes) == label).double().expand(len(x.embedding), -1) for label, x in enumerate(side)]
-        )
+        torch.cat([(torch.arange(classes) == label).double().expand(len(x), -1) for label, x in enumerate(side)])
         - 1 / classes
         for side in (real, synthetic)
     )
@@ -281,37 +185,72 @@ def ridge(real, synthetic):
     return ((t @ s.T @ inverse @ y_s - y_t) ** 2).mean() * classes**2
 
 
+# Condensers by name.
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Terms over all classes with their weights; mosaics of factor x factor images; iterations that a network stays."""
+
+    terms: Mapping[Callable[[list, list], Tensor], float]
+    factor: int = 1
+    every: int = 1
+
+
 TERMS = {
-    "mean match": mean_match,
-    "mm-paper": mm_paper,
-    "mm-code": mm_code,
-    "mm-default": mm_default,
-    "cm-paper": cm_paper,
-    "cm-code": cm_code,
-    "icd-paper": icd_paper,
-    "icd-code": icd_code,
-    "icd-default": icd_default,
+    "mean match": over_classes(objectives.mean_match),
+    "mm-paper": over_classes(mm_paper),
+    "mm-code": over_classes(mm_code),
+    "mm-default": over_classes(objectives.moments),
+    "cm-paper": over_classes(cm_paper),
+    "cm-code": over_classes(objectives.correlations),
+    "icd-paper": over_classes(icd_paper),
+    "icd-code": over_classes(icd_code),
+    "icd-default": over_classes(objectives.crowding),
+    "mmd": over_classes(mmd),
     "ridge": ridge,
-}
-# lambda 5000 (alpha 1), beta 10.
-PRESETS = {
-    "dm": {mean_match: 1},
-    "ours": {mm_default: 5000, cm_code: 5000, icd_default: 10, mean_match: 1},
-    "ddm-paper": {mm_paper: 5000, cm_paper: 5000, icd_paper: 10, mean_match: 1},
-    "ddm-code": {mm_code: 5000, cm_code: 5000, icd_code: 10, mean_match: 1},
-    "dm+mm": {mm_default: 5000, mean_match: 1},
-    "dm+cm": {cm_code: 5000, mean_match: 1},
-    "dm+sm": {mm_default: 5000, cm_code: 5000, mean_match: 1},
-    "dm+icd": {icd_default: 10, mean_match: 1},
-    "dm+ridge": {ridge: 45, mean_match: 1},
+    "blocks": blocks,
 }
 
 
-def loss_and_gradient(objective, iteration, pixels):
-    """Of `{term: weight}` at `pixels` [C, M, ch, h, w]."""
+def _sum(weights, **how):
+    return Preset({TERMS[name]: weight for name, weight in weights.items()}, **how)
+
+
+PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in objectives.OBJECTIVES.items()} | {
+    "ddm-paper": _sum({"mm-paper": 5000, "cm-paper": 5000, "icd-paper": 10, "mean match": 1}),
+    "ddm-code": _sum({"mm-code": 5000, "cm-code": 5000, "icd-code": 10, "mean match": 1}),
+    "dm+mm": _sum({"mm-default": 5000, "mean match": 1}),
+    "dm+cm": _sum({"cm-code": 5000, "mean match": 1}),
+    "dm+sm": _sum({"mm-default": 5000, "cm-code": 5000, "mean match": 1}),
+    "dm+icd": _sum({"icd-default": 10, "mean match": 1}),
+    "dm+ridge": _sum({"ridge": 45, "mean match": 1}),
+    "dm+blocks": _sum({"blocks": 76, "mean match": 1}),
+    "m3d": _sum({"mmd": 1}, factor=2, every=5),
+    "m3d-f1": _sum({"mmd": 1}, every=5),
+}
+
+
+def loss_and_gradient(preset, iteration, pixels):
+    """At the stored `pixels` [C, M, ch, h, w]."""
     leaves = [images.detach().double().requires_grad_() for images in pixels]
     with torch.no_grad():
         real = activations_of_classes(iteration, iteration.real)
-    synthetic = activations_of_classes(iteration, leaves)
-    loss = sum(weight * term(real, synthetic) for term, weight in objective.items())
+    synthetic = activations_of_classes(iteration, [decoded(images, preset.factor) for images in leaves])
+    loss = sum(weight * term(real, synthetic) for term, weight in preset.terms.items())
     return loss.detach(), torch.stack(torch.autograd.grad(loss, leaves))
+
+
+def decoded(mosaics, factor):
+    """Every tile of every mosaic, row by row, brought to full size."""
+    side = mosaics.shape[-1]
+    small, corners = side // factor, range(0, side, side // factor)
+    enlarge = _bilinear(small, side)
+    tiles = [image[:, y : y + small, x : x + small] for image in mosaics for y in corners for x in corners]
+    return torch.stack([enlarge @ tile @ enlarge.T for tile in tiles])
+
+
+def _bilinear(small, side):
+    """A line's weights `[side, small]`: pixels are areas, whose centres are matched, and the edge goes on outside."""
+    at = ((torch.arange(side, dtype=torch.float64) + 0.5) * small / side - 0.5).clamp(0, small - 1)
+    return (1 - (at[:, None] - torch.arange(small)).abs()).clamp_min(0)

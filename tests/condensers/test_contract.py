@@ -152,7 +152,7 @@ def test_herding_reads_the_named_network(made, digits):
     network = build("ConvNet-W8-D2", 10, (1, 8, 8))
     draw_network(network, key_of(1, "herding network"))
     members = (digits.train.labels == 2).nonzero().squeeze(1)
-    images = torch.stack([reference._normalised(digits.train, i) for i in members.tolist()]).float()
+    images = torch.stack([reference.normalised(digits.train, i) for i in members.tolist()]).float()
     with torch.no_grad():
         chosen = select(network.features(images), IPC)
     assert made("herding").of_classes([2]).indices.tolist() == members[chosen].tolist()

@@ -1,5 +1,7 @@
 """The plain loops that speed is measured against compute what the core computes."""
 
+import math
+
 import pytest
 import torch
 
@@ -9,8 +11,9 @@ from condensers.core.recipe import Schedule
 from condensers.device.draws import draw_network
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training, train
-from harness.speed import plain
+from harness.speed import objectives, plain
 from harness.speed.competitors import STRATEGY
+from harness.speed.objectives import OBJECTIVES
 from search_spaces.registry import build
 
 from ...condensers import reference
@@ -29,19 +32,13 @@ def copied(network, classes, shape):
     return twin
 
 
-def drawn(numbers, dtype):
-    """The core's four numbers of a class as a draw of the plain loop."""
-    names = STRATEGY.split("_")
-    return names[int(numbers[0] * len(names))], torch.tensor([numbers[1:]], dtype=dtype)
-
-
 def plain_loss_and_gradient(method, iteration, pixels):
     """At `pixels`, in their arithmetic."""
     dtype, leaf = pixels.dtype, pixels.clone().requires_grad_()
     network = copied(iteration.network, len(pixels), pixels.shape[2:]).to(dtype)
-    draws = [drawn(numbers, dtype) for numbers in iteration.numbers]
+    draws = [reference.draw(STRATEGY, numbers, dtype) for numbers in iteration.numbers]
     classes = zip((x.to(dtype) for x in iteration.real), leaf, draws, strict=True)
-    loss = plain.iteration_loss(network, plain.OBJECTIVES[method], classes)
+    loss = plain.iteration_loss(network, OBJECTIVES[method], classes)
     return loss.detach(), torch.autograd.grad(loss, leaf)[0]
 
 
@@ -54,7 +51,7 @@ def set_up(source, classes, method, ipc):
 
 
 @pytest.mark.parametrize("ipc", [1, 8])
-@pytest.mark.parametrize("method", plain.OBJECTIVES)
+@pytest.mark.parametrize("method", OBJECTIVES)
 @pytest.mark.parametrize("images", ["digits", "colours"])
 def test_the_plain_loop_computes_what_reference_and_core_compute(request, images, method, ipc):
     source = request.getfixturevalue(images)
@@ -72,7 +69,28 @@ def test_the_plain_loop_computes_what_reference_and_core_compute(request, images
 
 def test_the_comparison_saw_every_operation(digits):
     _, iteration = set_up(digits.train, 10, "dm", 1)
-    assert {drawn(numbers, torch.float32)[0] for numbers in iteration.numbers} == set(plain.OPERATIONS)
+    assert {reference.draw(STRATEGY, numbers)[0] for numbers in iteration.numbers} == set(plain.OPERATIONS)
+
+
+def test_terms_of_numbers_that_can_be_worked_out_by_hand():
+    # Two images of two channels and two pixels, the second black; against a black one.
+    real, black = torch.zeros(2, 2, 1, 2, dtype=torch.float64), torch.zeros(1, 2, 1, 2, dtype=torch.float64)
+    real[0] = torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]])
+    assert objectives.gram_distance(real, black).item() == pytest.approx((5**2 + 2 * 11**2 + 25**2) / 8**2)
+    deviation = (math.sqrt(0.25 + 1e-5) - math.sqrt(1e-5)) / 2
+    expected = ((0.75**2 + 1.75**2) / 2 + deviation**2) / 2
+    assert objectives.moment_distance(real, black).item() == pytest.approx(expected)
+    # Three images in a line; the outer ones are nearest to the one between them, and that to the second.
+    features = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [-3.0, 0.0]], dtype=torch.float64)
+    shares = [1 / 2, 3 / 4, 1 / (1 + math.exp(3))]
+
+    def divergence(p, q):
+        return p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
+
+    expected = sum(divergence(shares[i], shares[j]) for i, j in ((0, 1), (1, 0), (2, 0))) / 3
+    assert objectives.diversity(features, 1).item() == pytest.approx(expected)
+    sides = (objectives.Activations(x.flatten(1), []) for x in (real, black))
+    assert objectives.mean_match(*sides).item() == pytest.approx((1 + 4 + 9 + 16) / 4)
 
 
 @pytest.mark.parametrize("operation", plain.OPERATIONS)
