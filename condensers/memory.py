@@ -27,7 +27,7 @@ from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 
 SCHEMA = "condensed-memory-2"
-UNDIGESTED = "condensed-memory-1"  # older files: only pixels and labels are held to a checksum
+UNDIGESTED = "condensed-memory-1"  # older files: the checksum covers only pixels and labels
 STORES = ("float32", "float16", "uint8", "indices")
 
 
@@ -181,7 +181,7 @@ def check(memory: Memory) -> None:
     labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))
     groups = memory.metadata.get("config", {}).get("groups") or []
     wanted = {label: ipc for classes, ipc in groups for label in classes}
-    # Part of a memory keeps the config of the whole.
+    # A slice of a memory keeps the config of the full one, so its groups may name classes that are not here.
     if len(set(counts)) > 1 and any(wanted.get(label) != n for label, n in zip(labels, counts, strict=True)):
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
@@ -221,7 +221,7 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
     """Header, metadata and tensors of a file, before anything is made of them."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a pipe would wait for whoever writes to it
             raise FileNotFoundError("there is no such file")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -304,7 +304,7 @@ def _look_up(indices: Tensor, labels: Tensor, source: LabelledImages | None) -> 
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many images of the same class come before each image."""
+    """For each image, how many of the same class come before it."""
     order = labels.argsort(stable=True)
     grouped = labels[order]
     rank = torch.empty_like(labels)

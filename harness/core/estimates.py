@@ -18,7 +18,7 @@ from harness.core.progress import say
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
-ALIVE = 3  # of a chunk's activations at once: they, their gradients, and what a layer needs beside them
+ALIVE = 3  # memory of a chunk, in activations: values, gradients, and workspace of a layer
 CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
 
 

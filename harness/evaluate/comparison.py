@@ -1,4 +1,4 @@
-"""Memories that were scored together: which of them repeat each other, and how the others stand to the first.
+"""Memories that were scored together: which of them are replicates, and how the others compare with the first.
 
 Memories are replicates of one *making* if all that made them is the same but the seed. The first memory's making is
 what the others are compared with, paired by seed: memories of one seed share their draws. What others published has
@@ -34,7 +34,7 @@ def making(stored: Stored) -> Settings:
     own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
     own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
     if "precision" in own:
-        own.pop("real_dtype", None)  # says the same
+        own.pop("real_dtype", None)  # follows from the precision
     name = str(metadata.get("condenser", stored.name))
     return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(_groups(memory))}
 
