@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import isfinite
+from math import inf
 
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
@@ -78,6 +78,6 @@ def _extra(text: str) -> tuple[Term, ...]:
         terms = tuple(replace(term, weight=float(weight)) if colon else term for term in PLUS[name][0])
     except ValueError as error:
         raise ValueError(f"the weight in {text!r} is not a number: write {name}:NUMBER") from error
-    if not all(isfinite(term.weight) for term in terms):
-        raise ValueError(f"the weight in {text!r} is not finite: write {name}:NUMBER")
+    if not all(0 < term.weight < inf for term in terms):
+        raise ValueError(f"the weight in {text!r} is not above 0 and finite: write {name}:NUMBER")
     return terms

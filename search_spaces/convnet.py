@@ -51,6 +51,9 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+WIDEST, DEEPEST = 2048, 16  # beyond, a mistyped name would ask for more memory than any machine has
+
+
 class ConvBlock(nn.Module):
     """conv 3x3 (with bias), norm, activation, pool; any of the four outputs can be tapped."""
 
@@ -110,8 +113,9 @@ class ConvNet(nn.Module):
         pooling: str = "Avg",
     ) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise ValueError(f"a ConvNet of width {width} and depth {depth} is none; give at least 1")
+        if not (1 <= width <= WIDEST and 1 <= depth <= DEEPEST):
+            asked = f"a ConvNet of width {width} and depth {depth}"
+            raise ValueError(f"{asked} cannot be built; give at least 1 of both, at most {WIDEST} and {DEEPEST}")
         channels, side, _ = shape
         blocks = []
         for _ in range(depth):

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import optuna
 import sqlalchemy
@@ -25,8 +24,9 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from harness.core import storage as storages
 from harness.core.records import PAUSE, Records
 from harness.core.seeds import config_key
 from harness.core.workers import further_workers
@@ -34,7 +34,6 @@ from harness.core.workers import further_workers
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
 ATTEMPTS = 3  # at connecting, while other processes may be making the same tables
 GRACE = 3  # heartbeats that a worker may miss before its trial is given to another
-ADVICE = "give sqlite:///PATH on one machine, postgresql+psycopg://USER@HOST/NAME on many"
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,14 @@ def run_jobs(
             above 1 where there is no command line to repeat.
     """
     check(storage, workers)
-    if storage is None and workers == 1:
+    if storages.asked(storage) is None and workers == 1:
         return _run_here(jobs, execute, records)
-    url = url_of(storage, records.path.parent)
-    with _one_line_errors(url):
+    url = storages.url_of(storage, records.path.parent)
+    with storages.one_line_errors(url):
         queue = _Queue(jobs, execute, records, study, url)
         if not _unfinished(jobs, records):
             return None
-        with further_workers(workers, _text(url), records.path.parent / "workers") as say_dead:
+        with further_workers(workers, storages.text(url), records.path.parent / "workers") as say_dead:
             while _unfinished(jobs, records):
                 say_dead()
                 if not queue.take():
@@ -107,10 +106,8 @@ def check(storage: str | None, workers: int) -> None:
     """Raise ValueError, before hours are spent, for what `run_jobs` would refuse."""
     if workers < 1:
         raise ValueError(f"--workers is {workers}; give at least 1")
-    if storage is not None:
-        url = url_of(storage, Path())
-        with _one_line_errors(url):
-            sqlalchemy.create_engine(url).connect().close()
+    if storage := storages.asked(storage):
+        storages.connectable(storage)
 
 
 def _run_here(jobs: Sequence[Job], execute: Callable[[Job], float], records: Records) -> None:
@@ -256,7 +253,7 @@ def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
     with _quiet():
         storage = _patiently(
             lambda: _Storage(
-                _text(url),
+                storages.text(url),
                 engine_kwargs=patience,
                 heartbeat_interval=seconds,
                 grace_period=GRACE * seconds,
@@ -285,35 +282,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
-
-
-def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
-    """The database that `--storage` names, by default a file in `folder`. Raises ValueError for what is none."""
-    if storage is None:
-        return sqlalchemy.URL.create("sqlite", database=str(folder / "queue.db"))
-    try:
-        url = sqlalchemy.make_url(storage)
-        url.get_dialect().import_dbapi()
-    except (ArgumentError, ValueError) as error:
-        # A journal has no heartbeats, so the trials of a dead worker would never be given to another.
-        raise ValueError(f"--storage {storage} is no database, and a journal is not enough: {ADVICE}") from error
-    except ImportError as error:
-        install = "pip install 'psycopg[binary]' and give postgresql+psycopg://USER@HOST/NAME"
-        raise ValueError(f"--storage {_text(url, hide=True)}: {error}; for PostgreSQL {install}") from error
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ValueError(f"--storage {storage} is in memory, where other workers cannot see it: {ADVICE}")
-    return url
-
-
-def _text(url: sqlalchemy.URL, hide: bool = False) -> str:
-    # Rendered percent-encoded, because Optuna formats the URL and would take a brace for a field.
-    return url.render_as_string(hide_password=hide)
-
-
-@contextmanager
-def _one_line_errors(url: sqlalchemy.URL) -> Iterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise ValueError(f"cannot use --storage {_text(url, hide=True)}: {reason}; {ADVICE}") from error

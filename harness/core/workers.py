@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core.progress import say
+from harness.core.storage import STORAGE
 
 THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 
@@ -41,8 +42,8 @@ def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable
 
 def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Popen]:
     # Appended, because the last of two equal flags counts.
-    command = [*_command_line(), "--workers", "1", "--storage", storage]
-    environment, gpus, processes = os.environ | _threads(workers), _gpus(), {}
+    command = [*_command_line(), "--workers", "1"]
+    environment, gpus, processes = os.environ | _threads(workers) | {STORAGE: storage}, _gpus(), {}
     logs.mkdir(parents=True, exist_ok=True)
     for number in range(2, workers + 1):
         if len(gpus) > 1:
@@ -59,7 +60,17 @@ def _command_line() -> list[str]:
     module = sys.modules["__main__"].__spec__
     if module is None or not module.parent.startswith("harness."):
         raise ValueError("--workers repeats a command line, and this is none: run python -m harness.COMMAND")
-    return [sys.executable, "-m", module.parent, *sys.argv[1:]]
+    return [sys.executable, "-m", module.parent, *without_storage(sys.argv[1:])]
+
+
+def without_storage(arguments: Sequence[str]) -> list[str]:
+    """The arguments but `--storage URL`: a list of processes would show it."""
+    kept, skips = [], False
+    for argument in arguments:
+        if not skips and not argument.startswith("--storage="):
+            kept.append(argument)
+        skips = not skips and argument == "--storage"
+    return [argument for argument in kept if argument != "--storage"]
 
 
 def _threads(workers: int) -> dict[str, str]:

@@ -21,10 +21,11 @@ import sqlalchemy
 from optuna.trial import FrozenTrial
 
 from condensers.device.training import accuracy, train
+from harness.core import storage as storages
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.queue import open_study, url_of
+from harness.core.queue import open_study
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
@@ -114,7 +115,7 @@ def run_searches(
         ValueError: no whole-set accuracy is known, or a storage that cannot be used.
     """
     known, records = whole_accuracies(survey), records_of(survey)
-    url = url_of(storage, survey.out) if storage or workers > 1 else None
+    url = storages.url_of(storage, survey.out) if storages.asked(storage) or workers > 1 else None
     make_memories(survey)
     every = cells(survey, searches(survey, samplers, trials, replicates), url)
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")

@@ -181,7 +181,10 @@ def test_random_is_uniform(digits):
         ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
         ("dm+", "unknown term ''. Choices: blocks, cm, icd, mm, ridge, sm"),
         ("dm+sm:x", "the weight in 'sm:x' is not a number"),
-        ("dm+sm:nan", "the weight in 'sm:nan' is not finite"),
+        ("dm+sm:nan", "the weight in 'sm:nan' is not above 0 and finite"),
+        ("dm+sm:0", "the weight in 'sm:0' is not above 0 and finite"),
+        ("dm+sm:-1", "the weight in 'sm:-1' is not above 0 and finite"),
+        ("dm+sm:inf", "the weight in 'sm:inf' is not above 0 and finite"),
         ("", "unknown condenser ''. Choices: ddm"),
     ],
 )

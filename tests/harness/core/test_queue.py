@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 
 from harness.core import queue as queue_module
-from harness.core.queue import HEARTBEAT, Job, _Queue, run_jobs, url_of
+from harness.core.queue import HEARTBEAT, Job, _Queue, run_jobs
+from harness.core.storage import shown, url_of
+from harness.core.workers import without_storage
 
 from . import queue_worker
 from .queue_worker import JOBS, NumberRow, execute_in, records_in, work
@@ -208,10 +210,38 @@ def test_a_bad_storage_is_one_line(tmp_path, storage, message):
 
 def test_a_server_that_is_not_there_is_one_line_without_the_password(tmp_path):
     pytest.importorskip("psycopg")
-    with pytest.raises(ValueError, match=r"cannot use --storage .*//me:\*\*\*@127.0.0.1:9/x: .*refused") as caught:
+    with pytest.raises(ValueError, match=r"cannot use --storage postgresql\+psycopg://\.\.\. .*refused") as caught:
         work(tmp_path, "postgresql+psycopg://me:se{cr}et@127.0.0.1:9/x")
     assert "\n" not in str(caught.value)
     assert "cr" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "mysql+nosuch://u:SeCrEt@h/x",
+        "redis://u:SeCrEt@h/x",
+        "postgresql://u:SeCrEt@h:port/x",
+        "postgresql+psycopg://u:Se@CrEt/SeCrEt@127.0.0.1:9/x",
+        "postgresql+psycopg://127.0.0.1:9/x?password=SeCrEt",
+        "postgresql+psycopg://u:SeCrEt@@127.0.0.1:9/x",
+        "postgresql+psycopg://u:SeCrEt@/x?host=127.0.0.1&port=9",
+        "u:SeCrEt@h/x",
+        "://u:SeCrEt@h",
+        "SeCrEt",
+    ],
+)
+def test_no_part_of_a_url_that_may_be_a_password_is_printed(tmp_path, storage):
+    with pytest.raises(ValueError, match="--storage") as caught:
+        work(tmp_path, storage)
+    assert "CrEt" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_do_not_show_the_storage_among_their_arguments():
+    given = ["--storage", "postgresql://u:p@h/x", "--workers", "2", "--storage=sqlite:///x", "--out", "here"]
+    assert without_storage(given) == ["--workers", "2", "--out", "here"]
+    assert shown("sqlite:///queue.db") == "sqlite:///queue.db"
 
 
 def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):

@@ -42,7 +42,7 @@ def test_steps_are_counted_and_timed():
 def test_turns_alternate_in_processes_of_their_own_with_their_own_peak():
     done = []
     turns = alternate(
-        [competitor("small", time.sleep, 0.01), competitor("large", bytearray, 200 * 10**6)], 2, 0.02, done.append
+        [competitor("small", time.sleep, 0.01), competitor("large", bytearray, 200 * 10**6)], 2, 0.1, done.append
     )
     assert done == [1] * 6
     assert [len(turn) for turn in turns] == [2, 2]
