@@ -129,7 +129,7 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    # Of the pixels as they will be read; those behind indices may round otherwise on another device.
+    # Of the pixels as they will be read, which a smaller store rounds. Indices keep no pixels: then of these here.
     checksum = (memory if store == "indices" else memory.stored_as(store)).checksum
     metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": checksum}
     if store == "indices":
@@ -198,7 +198,7 @@ def _check_soft(soft: Tensor, labels: Tensor) -> None:
 def check_origin(metadata: dict[str, Any], dataset: str, checksum: str) -> None:
     """Raise ValueError if a memory says that it was made from other data than these."""
     made_from, of = metadata.get("dataset"), metadata.get("dataset_checksum")
-    if made_from is not None and of != checksum:  # names are for people: one folder has many
+    if made_from is not None and of != checksum:  # not by name: a folder's path can be spelled in many ways
         part = ", of another resolution or validation split" if made_from == dataset else ""
         raise ValueError(f"the memory was condensed from {made_from} ({of}{part}), not from {dataset} ({checksum})")
 

@@ -23,7 +23,7 @@ from condensers.device.images import LabelledImages
 from condensers.memory import Memory, check
 
 SUFFIXES = (".pt", ".pth")
-# DC, DSA and DM write accuracies of numpy beside their tensors; these types hold numbers only.
+# Files of DC, DSA and DM also hold accuracies as NumPy numbers, so these types may be read; they cannot run code.
 _HARMLESS = [
     np.dtype,
     np.ndarray,

@@ -39,7 +39,7 @@ class Run:
     seed: int
 
     def key_at(self, at: Int64[Tensor, "1"]) -> Int64[Tensor, "1"]:
-        """Names the network of an iteration, counted on the device."""
+        """The key that names the network of iteration `at`, which is counted on the device."""
         iteration = draws.keys(draws.key_of(self.seed, "iterations"), at)
         return draws.keys(iteration, torch.zeros_like(at))
 

@@ -34,8 +34,8 @@ def make(config: Condense) -> None:
         except Exception:
             if ranks.comes_first("error"):
                 raise
-            # Another rank has said the same, or has left with an error and cut the connection; taking down what is
-            # left of it in an orderly way can abort the process (seen).
+            # Another rank has reported the error, or its end cut the connection. Exit at once: an orderly end of a
+            # broken connection can abort the process.
             os._exit(2)
 
 

@@ -16,7 +16,7 @@ from search_spaces.names import unknown
 
 Config = TypeVar("Config")
 
-# What surrounds tyro's words: frames (rules alone where stdout is not UTF-8), and colours.
+# Decoration around tyro's words: frames (only rules where stdout is not UTF-8) and colours.
 FRAME = re.compile(r"^[\W_]*?[│|╭+]|[│|╮+]\s*$|[─-]{3,}|\x1b\[[\d;]*m")
 PLAINER = (
     (

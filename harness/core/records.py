@@ -126,7 +126,7 @@ class Records(Generic[AnyRow]):
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Do something that one process of those sharing the folder may do at a time, after whoever is at it.
+        """A lock that one process at a time holds, of all that share the folder; waits for it.
 
         Raises:
             ValueError: the folder cannot be written.
@@ -215,7 +215,7 @@ class Records(Generic[AnyRow]):
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
-        # pandas takes a whole number that is missing for nan, and then the others of its column for floats.
+        # As pandas has it: a missing number is nan, and whole numbers beside it become floats.
         if column.kind is str:
             return list(texts)
         return [math.nan if value is None else value for value in self._values(column, texts)]

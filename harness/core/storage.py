@@ -49,7 +49,7 @@ def connectable(storage: str) -> None:
 
 
 def text(url: sqlalchemy.URL) -> str:
-    """The whole URL, for whoever connects. Percent-encoded, because Optuna formats it and would take braces for fields."""
+    """The whole URL, to connect with. Percent-encoded, because Optuna formats it and would take braces for fields."""
     return url.render_as_string(hide_password=False)
 
 

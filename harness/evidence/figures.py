@@ -200,7 +200,7 @@ def _check_images(images: np.ndarray, labels: np.ndarray, columns: int) -> None:
         raise ValueError(
             f"a grid needs images [n, 1 or 3, height, width] and labels [n], not {images.shape} and {labels.shape}"
         )
-    # Written so that nan fails too.
+    # Written with `not`, so that nan is refused, too.
     if not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"pixels must lie in [0, 1], not [{images.min():.3g}, {images.max():.3g}]: denormalise first")
     if columns < 1:

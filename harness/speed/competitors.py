@@ -141,7 +141,7 @@ def random_images(shape: Shape, device: str) -> LabelledImages:
 
 @cache
 def flop_per_step(one: Contestant) -> int | None:
-    """What the mathematics of a step asks for, whoever does it; None for lockstep, whose parts are counted alone."""
+    """Operations that a step needs, the same for every competitor; None for lockstep, where it is not counted."""
     if one.method == READINGS:
         return None
     return _COUNTS[one.kind](one)

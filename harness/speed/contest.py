@@ -168,7 +168,7 @@ def _contestant(config: Speed, device: torch.device, dataset: str, method: str, 
 
 
 def _plains(base: Contestant, kind: str, device: torch.device) -> list[Contestant]:
-    """The plain loop: in fp32, and on CUDA as torch comes; on a CPU also with what our commands tell the allocator."""
+    """The plain loop in fp32; on CUDA also with torch's defaults, on a CPU also with `keep_freed_memory`."""
     plain_loop = replace(base, label=PLAIN, kind=kind, precision="fp32", keep_memory=False)
     if device.type == "cpu":
         return [plain_loop, replace(plain_loop, label=PLAIN_KEPT, keep_memory=True)]
