@@ -65,7 +65,7 @@ def condense(
         for selection in (condenser for condenser in condensers if not condenser.makes_pixels):
             parts[selection.name].append(_select(selection, source, group, schedule, seed))
         for recipes in runs(condensers, schedule, group.ipc):
-            # All are kept until the last group is done: a kill there must not cost the groups before it.
+            # Checkpoints stay until the last group is done: a run killed there must not repeat the groups before it.
             states.append(Checkpoint(checkpoints))
             own = recipes[0].schedule(schedule, group.ipc)
             made = (match or lockstep)(recipes, source, group, own, seed, states[-1], progress)
@@ -175,14 +175,14 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """Of work on the run, those before a kill among them as far as they were saved."""
+        """Time spent on the run, with that before a kill as far as it was saved."""
         return self.seconds_before + time.monotonic() - self.started
 
     def resume(self, matching: Matching, configs: list[dict[str, object]]) -> None:
         """Go on from the file of such a run if there is one; a file that cannot be read counts as none."""
         if self.folder is None:
             return
-        # The starting images tell apart data sets, and splits of one, that share a folder and a seed.
+        # The checksum of the starting images is part of the name, for other data sets may share the folder and seed.
         start = Memory(*matching.memory(matching.recipes[0].name), {}).checksum
         run = json.dumps([*configs, start], sort_keys=True).encode()
         self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
@@ -194,7 +194,7 @@ class Checkpoint:
             self.remove()
 
     def save_if_due(self, matching: Matching) -> None:
-        """Write the state if the last time is long ago."""
+        """Write the state if it was last written more than CHECKPOINT_SECONDS ago."""
         if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
             self.save(matching)
 

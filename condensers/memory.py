@@ -27,7 +27,7 @@ from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 
 SCHEMA = "condensed-memory-2"
-UNDIGESTED = "condensed-memory-1"  # older files: only pixels and labels are held to a checksum
+UNDIGESTED = "condensed-memory-1"  # older files: the checksum covers only pixels and labels
 STORES = ("float32", "float16", "uint8", "indices")
 
 
@@ -129,7 +129,7 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    # Of the pixels as they will be read; those behind indices may round otherwise on another device.
+    # Of the pixels as they will be read, which a smaller store rounds. Indices keep no pixels: then of these here.
     checksum = (memory if store == "indices" else memory.stored_as(store)).checksum
     metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": checksum}
     if store == "indices":
@@ -181,7 +181,7 @@ def check(memory: Memory) -> None:
     labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))
     groups = memory.metadata.get("config", {}).get("groups") or []
     wanted = {label: ipc for classes, ipc in groups for label in classes}
-    # Part of a memory keeps the config of the whole.
+    # A slice of a memory keeps the config of the full one, so its groups may name classes that are not here.
     if len(set(counts)) > 1 and any(wanted.get(label) != n for label, n in zip(labels, counts, strict=True)):
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
 
@@ -198,7 +198,7 @@ def _check_soft(soft: Tensor, labels: Tensor) -> None:
 def check_origin(metadata: dict[str, Any], dataset: str, checksum: str) -> None:
     """Raise ValueError if a memory says that it was made from other data than these."""
     made_from, of = metadata.get("dataset"), metadata.get("dataset_checksum")
-    if made_from is not None and of != checksum:  # names are for people: one folder has many
+    if made_from is not None and of != checksum:  # not by name: a folder's path can be spelled in many ways
         part = ", of another resolution or validation split" if made_from == dataset else ""
         raise ValueError(f"the memory was condensed from {made_from} ({of}{part}), not from {dataset} ({checksum})")
 
@@ -221,7 +221,7 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
     """Header, metadata and tensors of a file, before anything is made of them."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a pipe would wait for whoever writes to it
             raise FileNotFoundError("there is no such file")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -304,7 +304,7 @@ def _look_up(indices: Tensor, labels: Tensor, source: LabelledImages | None) -> 
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many images of the same class come before each image."""
+    """For each image, how many of the same class come before it."""
     order = labels.argsort(stable=True)
     grouped = labels[order]
     rank = torch.empty_like(labels)

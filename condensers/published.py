@@ -7,7 +7,7 @@
 | images alone in `images*.pt`, with `labels*.pt` beside | MTT and what was built on it |
 
 Labels are classes, or a matrix of probabilities (soft labels). Pixels are normalised floats; such a file does not say
-how they were normalised, which `doubt` looks at and `renormalise` mends.
+how they were normalised, which `doubt` guesses at and `renormalise` corrects.
 """
 
 import zipfile
@@ -23,7 +23,7 @@ from condensers.device.images import LabelledImages
 from condensers.memory import Memory, check
 
 SUFFIXES = (".pt", ".pth")
-# DC, DSA and DM write accuracies of numpy beside their tensors; these types hold numbers only.
+# Files of DC, DSA and DM also hold accuracies as NumPy numbers, so these types may be read; they cannot run code.
 _HARMLESS = [
     np.dtype,
     np.ndarray,
@@ -31,7 +31,7 @@ _HARMLESS = [
     np._core.multiarray._reconstruct,
     *{type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")},
 ]
-_FAR = 3  # Condensed pixels may leave the range of real ones; by more than this factor something else is meant.
+_FAR = 3  # Condensed pixels may leave the range of real ones; beyond this factor the normalisation must be another.
 
 
 def import_published(path: Path, replicate: int = 0) -> Memory:
@@ -112,7 +112,7 @@ def _load(path: Path) -> object:
 
 
 def _check_size(path: Path) -> None:
-    """`torch.save` does not compress: a file that unpacks to more than it is was made to fill the memory."""
+    """Refuse a file that unpacks to more than its size: `torch.save` never compresses, so it would fill the memory."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     if zipfile.is_zipfile(path):

@@ -13,7 +13,7 @@ from search_spaces.names import unknown
 METHODS = (random, herding, dm, ddm, m3d, selftrained)
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
-# What can be added to any recipe, with what lists say of it.
+# Terms that can be added to any recipe, each with its line for lists.
 PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
     "mm": ((ddm.DEFAULT.mm,), "moments of feature maps"),
     "cm": ((ddm.DEFAULT.cm,), "correlations of feature maps (Gram)"),

@@ -1,6 +1,6 @@
 """What a memory file may say of itself and which tensors it may hold: checked before anything is made of them.
 
-Fields that are not named here are free, as long as they are JSON and not nested beyond `DEPTH`.
+Fields that are not named here are free, if they are JSON and not nested beyond `DEPTH`.
 """
 
 import json

@@ -24,7 +24,7 @@ from condensers.device.images import LabelledImages
 from condensers.memory import Memory
 from search_spaces.registry import mixes_samples
 
-# A rank that goes on from an older checkpoint is waited for. Dead ones are not: torchrun ends the others.
+# Ranks wait this long for one that resumes from an older checkpoint. If one dies, torchrun ends the others.
 PATIENCE = timedelta(days=30)
 Value = TypeVar("Value")
 
@@ -51,7 +51,7 @@ class Ranks:
         return self.rank == 0
 
     def agree(self, value: Value) -> Value:
-        """What rank 0 passed, on every rank: files and free memory may look otherwise to another."""
+        """Rank 0's value, on every rank: other ranks may see other files or other free memory."""
         values = [value]
         if self.count > 1:
             dist.broadcast_object_list(values, src=0)
@@ -75,7 +75,8 @@ def joined() -> Iterator[Ranks]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
     yield Ranks(rank, count, int(os.environ["LOCAL_RANK"]), store)
-    # Whoever leaves first would cut connections that others still read from. An error gets here on no rank.
+    # All wait here, because the first to leave would cut connections that others still read from. After an error no
+    # rank gets here.
     dist.barrier()
     dist.destroy_process_group()
 
@@ -92,8 +93,9 @@ def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None
 def cut(source: LabelledImages, group: Group, schedule: Schedule, ranks: int) -> list[tuple[int, ...]]:
     """The classes of each rank, in the group's order; none for the last ones where there are too few chunks.
 
-    On a CPU no chunk of classes is parted: rounding depends on the images that go through a network together, and
-    any number of ranks makes the same bits. On CUDA, where it depends on more, every class may be a rank's own.
+    On a CPU whole chunks of classes go to a rank: rounding depends on which images go through a network together, so
+    any number of ranks gives the same bits. On CUDA rounding depends on more than that anyway, so classes are shared
+    out one by one.
 
     Raises:
         ValueError: more images per class than a class has.
@@ -128,7 +130,7 @@ def match(
     shares = cut(source, group, schedule, ranks.count)
     mine = Group(shares[ranks.rank], group.ipc)
     made = lockstep(recipes, source, mine, schedule, seed, state, progress) if mine.classes else {}
-    # Waits on the host, and NCCL starts with all ranks there.
+    # All ranks wait here on the host, so that NCCL starts when all of them are there.
     dist.barrier()
     return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks) for recipe in recipes}
 

@@ -65,7 +65,7 @@ class ClassBuffer(ExemplarsBuffer):
         new = sorted(set(exp.dataset.targets.uniques) - set(self.classes))
         if not new:
             return
-        # Before condensing, which can take hours.
+        # Checked first, because condensing can take hours.
         share = class_share(len(self.classes) + len(new), self.per_class, self.max_size)
         arrived = self._arriving(exp, new, share)
         _check(arrived, new, self.per_class)

@@ -63,5 +63,5 @@ class CondensingBuffer(ClassBuffer):
 
 def _short(side: int) -> Schedule:
     network = f"ConvNet-W32-D{default_depth(side)}-IN-ReLU-Avg"
-    # No flip: whether a mirror image keeps its class is not known here.
+    # No flip, because it is not known here whether a mirrored image keeps its class.
     return Schedule(iterations=200, real_batch=64, network=network, augmentation="color_crop_cutout_scale_rotate")

@@ -202,7 +202,7 @@ def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
 
 
 def _read(name: str, source: Source, folder: str | Path, side: int) -> files.Raw:
-    if not name.isprintable():  # before hours of work end where the name is written down
+    if not name.isprintable():  # such a name could not be written into a row, after hours of work
         raise ValueError(f"the data set {name!a} has a path that cannot be written down: rename the folder")
     try:
         return source.read(Path(folder).expanduser(), side)

@@ -20,7 +20,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-_PROBE_SECONDS = 3  # a machine without a network should say so in seconds
+_PROBE_SECONDS = 3  # so that a machine without a network says so in seconds
 _MOST_PIXELS = 2**26  # of one picture; in colour that is 0.2 GB, and each thread holds one
 _TINYIMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
@@ -269,7 +269,7 @@ def _probe(url: str) -> None:
         except (OSError, HTTPException) as error:
             failure[0] = error
 
-    # In a thread, because a resolver without a network waits on its own, longer clock.
+    # In a thread, because a name look-up without a network ignores this time limit and waits longer.
     thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
@@ -368,7 +368,7 @@ def _decode(paths: list[Path], labels: Int64[Tensor, "n"], side: int) -> Pixels:
 
     def read(path: Path) -> Tensor:
         try:
-            if not path.is_file():  # a pipe would be waited for
+            if not path.is_file():  # opening a pipe would wait for whoever writes to it
                 raise ValueError("it is no file")
             with Image.open(path) as image:
                 if image.width * image.height > _MOST_PIXELS:

@@ -1,7 +1,7 @@
 """Retraining from scratch on a condensed memory at every step of a stream, and the numbers that score it.
 
 Avalanche runs the stream, the evaluation loop and its metrics; `condensers.device.training` trains the networks. The
-metrics exist twice: as Avalanche reports them and as small functions here. Tests hold the two to each other.
+metrics exist twice: as Avalanche reports them and as small functions here. Tests compare the two.
 """
 
 import re
@@ -41,7 +41,7 @@ def silent_evaluator() -> EvaluationPlugin:
         )
 
 
-# Collated test images where they are tested, for as long as their stream lives: all strategies on it share them.
+# Test images, collated on the device; all strategies on a stream share them, and they go when the stream goes.
 _COLLATED: WeakKeyDictionary[CLExperience, list[Tensor]] = WeakKeyDictionary()
 
 
@@ -144,7 +144,7 @@ class RetrainFromMemory(SupervisedTemplate):
         **kwargs: object,
     ) -> dict[str, object]:
         """Train on each experience in turn; afterwards the first replicate is selected."""
-        # Every replicate's metrics must learn which experience was trained, or forgetting has no first value.
+        # Every replicate's metrics must be told which experience was trained: forgetting starts from that value.
         self._activate(self.evaluators)
         metrics = super().train(experiences, eval_streams, **kwargs)
         self.select(0)

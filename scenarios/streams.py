@@ -55,7 +55,7 @@ class TensorImages(TorchDataset):
         labels: Int64[Tensor, "n"],
         prepare: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        # A loader pins what it is given, and only memory of the host can be pinned.
+        # On the CPU, because a loader pins what it is given, and only host memory can be pinned.
         self.images = images.cpu()
         self.targets = labels.tolist()
         self.prepare = prepare

@@ -20,7 +20,7 @@ def run(kernel: str, *arguments: object) -> None:
 
 @cache
 def _kernels() -> ModuleType | None:
-    """The compiled passes; None, and a note, where they cannot be compiled: torch's layers do the same."""
+    """The compiled passes; None, with a warning, where they cannot be compiled: torch's layers then do the same."""
     try:
         from search_spaces import kernels
 

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from search_spaces.compiled import compiles
 from search_spaces.norms import InstanceNorm
 
-# What to do with an activation of that name, which may be overwritten afterwards unless gradients are wanted: reduce
-# it, or copy it, at once.
+# What to do with the activation of that name. Without gradients the next layer may overwrite it, so a tap must reduce
+# or copy it at once.
 Taps = Mapping[str, Callable[[Tensor], object]]
 NO_TAPS: Taps = {}
 
 
 class ReLU(nn.Module):
-    """Rectifier, leaky if `slope` is not 0; in place where no gradient is wanted, a third of its time on a CPU."""
+    """Rectifier, leaky if `slope` is not 0; in place where no gradient is wanted, which is faster on a CPU."""
 
     def __init__(self, slope: float = 0.0) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class ConvNet(nn.Module):
 
 
 def shown(taps: Taps, name: str, activation: Tensor) -> Tensor:
-    """The activation itself, once the tap of that name has seen it."""
+    """Show the activation to the tap of that name, if there is one, and return it."""
     if name in taps:
         taps[name](activation)
     return activation

@@ -1,8 +1,8 @@
 """Passes over channels-last maps, compiled for the CPU at hand: norm, rectifier and pooling at once; moments.
 
-A map is read three times while it lies in the cache, where layers one after another write and read every map of a
-chunk each. Imported only where a CPU runs such a network: numba takes half a second to import, and a few seconds to
-compile what it then keeps on disk. Channels lie innermost; arrays of no rows stand for what is not asked for.
+A map is read three times while it lies in the cache; layers one after another would each write and read every map
+of a chunk. Imported only where a CPU runs such a network: numba is slow to import, and takes seconds to compile what
+it then keeps on disk. Channels are the last dimension; arrays of no rows stand for what is not asked for.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 
-# nogil: chunks run side by side. fastmath: sums in the order of the vector unit, but NaN and infinity as they are.
+# nogil: chunks run in parallel threads. fastmath: sums may be reordered for vector units; NaN and infinity are kept.
 _compiled: Callable[[Callable], Callable] = numba.njit(
     nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"}
 )
@@ -128,7 +128,7 @@ def check() -> None:
 
 @_compiled
 def _moments(x: np.ndarray, top: int, bottom: int, eps: float, mean: np.ndarray, inverse: np.ndarray) -> None:
-    """Mean and one over the deviation; of what is left after the mean, or near-constant maps would lose all digits."""
+    """Mean and one over the deviation. The mean is subtracted before squaring, to keep digits of near-constant maps."""
     pixels = (bottom - top) * x.shape[1]
     mean[:] = 0
     inverse[:] = 0
@@ -196,7 +196,7 @@ def _through_rectifier(
     of_weight: np.ndarray,
     of_bias: np.ndarray,
 ) -> None:
-    """Bring a row's gradient to before the rectifier, in place; add up what it gives to weight and bias."""
+    """Take a row's gradient back through the rectifier, in place, and add its share to those of weight and bias."""
     for column in range(x.shape[0]):
         for k in range(x.shape[1]):
             normal = (x[column, k] - mean[k]) * inverse[k]

@@ -1,4 +1,4 @@
-"""What of a run comes from a user's own file: the digest of that file is part of whatever names what is in it."""
+"""The digest of a user's own source file, which is part of every name of what that file defines."""
 
 import hashlib
 import inspect

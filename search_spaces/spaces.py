@@ -1,4 +1,4 @@
-"""Architecture search spaces as data: what there is to choose from, in a fixed order, and what each choice costs.
+"""Architecture search spaces as data: what there is to choose from, in a fixed order, and the size of each choice.
 
 Sizes are plain arithmetic: nothing is built, and torch is not imported.
 
@@ -15,7 +15,7 @@ from itertools import pairwise, product, starmap
 
 from search_spaces.names import unknown
 
-# Written out, not read from the ConvNet's tables: a norm added there must not make 720 networks 864.
+# Written out, not read from the ConvNet's tables: a norm added there must not turn the 720 networks into 864.
 CHOICES = {
     "norm": ("NN", "BN", "LN", "IN", "GN"),
     "activation": ("Sigmoid", "ReLU", "LeakyReLU"),

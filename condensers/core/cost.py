@@ -1,4 +1,4 @@
-"""What a memory took to make, recorded with it: time, counted work, memory, and training that no table shows."""
+"""What a memory took to make, recorded with it: time, counted work, peak memory and hidden training."""
 
 import resource
 import sys
@@ -11,8 +11,8 @@ from condensers.core.matching import Matching
 from condensers.core.recipe import Recipe
 from search_spaces.forward import forward_pass
 
-TRAINING = 3  # forward passes' worth of work: forward, and back to activations and to weights
-TO_PIXELS = 2  # forward, and back to activations alone
+TRAINING = 3  # work in forward passes: forward, gradient of activations, gradient of weights
+TO_PIXELS = 2  # work in forward passes: forward, gradient of activations (weights need none)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """What a function or a frozen dataclass *is*, as JSON values: the part of a key that tells one objective from another.
 
-A function is its name, a frozen dataclass its name and all its fields, so two distances made with other constants are
-never taken for each other. Those of a user's own module carry a digest of its source. What carries hidden state, a
-closure, a lambda or a `partial`, has no identity and is refused: its constants would be in no key, and a memory made
-with other ones would be taken for its own.
+A function is identified by its name, a frozen dataclass by its name and all its fields, so two distances with different
+constants are never taken for each other. Those of a user's own module carry a digest of its source. What carries hidden
+state, a closure, a lambda or a `partial`, has no identity and is refused: its constants would be in no key, and a
+memory made with other constants would be reused by mistake.
 """
 
 from dataclasses import fields, is_dataclass
@@ -12,9 +12,7 @@ from typing import Any
 
 from search_spaces.sources import digest_of
 
-OWN = (
-    "condensers"  # names within this package are unique (tested); others carry their module and a digest of its source
-)
+OWN = "condensers"  # names in this package are unique (tested); others get their module and a digest of its source
 
 
 def identity(value: object) -> Any:

@@ -1,7 +1,7 @@
 """The matching loop: several recipes in lockstep on one stream of networks, real images and augmentations.
 
 Per iteration: draw a network, draw real images of every class, augment both sides alike, take features of both, add
-up each recipe's terms, step each recipe's pixels. The real side is over 90 % of the cost and the same for every
+up each recipe's terms, step each recipe's pixels. The real side is most of the cost and the same for every
 recipe, so it is done once; each recipe gets the values that it would get alone.
 
 Every draw is a function of (seed, iteration, class), not of which classes or recipes run together. Work is cut into
@@ -29,7 +29,7 @@ from condensers.device.threads import Lanes
 from condensers.device.training import Training
 from search_spaces import registry
 
-DRAWS = 4  # of an iteration: the network, the real images, the augmentation, what terms draw
+DRAWS = 4  # keys an iteration needs: for the network, the real images, the augmentation, and for terms
 
 
 class Matching:
@@ -62,7 +62,7 @@ class Matching:
         self.classes = torch.tensor(list(classes), device=self.device)
         self.pools = Pools(source, classes)
         check_enough(self.pools.sizes, ipc)
-        # Of the whole data set, so that a class's draws do not depend on the classes beside it.
+        # Bounded by the smallest class of the whole data set, so that draws do not depend on which classes are here.
         self.batch = min(schedule.real_batch, int(source.labels.unique(return_counts=True)[1].min()))
         network = registry.build(schedule.network, int(source.labels.max()) + 1, source.shape)
         self.network = network.requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)
@@ -77,7 +77,7 @@ class Matching:
         self.averages: dict[tuple, list[Tensor]] = {}
         self.lanes = Lanes(self.device)
         self.iteration = 0
-        # The iteration as the device sees it: a captured step reads a new number there.
+        # The iteration as a tensor: a captured step always reads the same memory, so the number changes in place.
         self._at = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._draws = torch.arange(DRAWS, device=self.device)
         self._captured = Captured(self.device)
@@ -88,7 +88,7 @@ class Matching:
         return {name: side.pixels for name, side in self.sides.items()}
 
     def step(self) -> dict[str, Float[Tensor, ""]]:
-        """One iteration for every recipe; returns each one's loss, still on the device and good until the next."""
+        """One iteration for every recipe; returns each one's loss, on the device; the next step overwrites it."""
         self._begin_iteration()
         losses = self._captured(self._step)
         self.iteration += 1
@@ -122,7 +122,7 @@ class Matching:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
-        # Looked up and shaped before anything is written: half a state would pass for a whole one.
+        # All tensors are checked before any is written: a half-restored run could not be told from a whole one.
         iteration = int(tensors["iteration"])
         found = {name: side.check(_under(tensors, name)) for name, side in self.sides.items()}
         self.networks.restore(
@@ -139,14 +139,14 @@ class Matching:
             raise ValueError("recipes that are matched on different networks cannot run in lockstep")
         training = Training(augmentation=self.schedule.augmentation, chunk=self.schedule.chunk)
         networks, source = self.recipes[0].networks, self.pools.source
-        # Classes of later steps are nobody's to train on; otherwise the whole set stands for itself, without a copy.
+        # Networks must not train on classes of later steps. Where nothing is trained on real images, no copy is needed.
         seen = source.of_classes(classes) if networks.trains_on == "real" else source
         return networks.begin(Run(self.network, seen, training, self.seed))
 
     def _start(self, ipc: int) -> dict[str, Side]:
         most = ipc * max(recipe.decoded for recipe in self.recipes)
         check_enough(self.pools.sizes, most)
-        # The first images of a larger draw are those of a smaller one, so all recipes start from the same ones.
+        # A larger draw begins with the images of a smaller one, so all recipes start from the same images.
         real = initial_images(self.pools.source, self.pools, self.classes, most, self.seed)
         iterations, source = self.schedule.iterations, self.pools.source
         return {recipe.name: Side(recipe, real, ipc, iterations, source) for recipe in self.recipes}
@@ -198,7 +198,7 @@ class Matching:
         for reads, decay in self._followed():
             layers = self.averages.setdefault((*reads, decay), [torch.zeros_like(layer) for layer in real[reads]])
             for average, layer in zip(layers, real[reads], strict=True):
-                # The first iteration has nothing to average with.
+                # At iteration 0 there is no average yet: the weight is then 1, which copies the layer.
                 average.lerp_(layer, 1 - decay * (self._at > 0))
         return self.averages
 
@@ -242,7 +242,7 @@ class Matching:
     def _coupled_gradient(
         self, recipe: Recipe, real: Statistics, draw: Draw, context: Context, parts: list[slice]
     ) -> Float[Tensor, ""]:
-        """Chain rule by hand: statistics of all classes first, then each chunk again with their gradient."""
+        """Chain rule by hand: a first pass over chunks gives the statistics of all classes, a second their gradient."""
         side = self.sides[recipe.name]
         pixels = side.pixels.detach()
 
@@ -270,7 +270,7 @@ class Matching:
 
 
 def _under(tensors: dict[str, Tensor], recipe: str) -> dict[str, Tensor]:
-    """The tensors of one recipe by the part that they are."""
+    """The tensors of one recipe, by the part before the slash in their name."""
     return {name.partition("/")[0]: x for name, x in tensors.items() if name.partition("/")[2] == recipe}
 
 

@@ -1,8 +1,8 @@
 """Which networks a recipe is matched on: what it asks for, and the source that hands them out while it runs.
 
 A source fills the loop's network with weights in two steps: `advance` works on the host between two steps of the
-pixels and may train networks, `load` works on the device within a step, which may be a captured one, so it decides
-nothing on the host. Everything that is drawn is named by seed and iteration, as all draws of the loop are.
+pixels and may train networks, `load` works on the device within a step, which may be captured as a CUDA graph, so it
+decides nothing on the host. All draws are named by seed and iteration, as everywhere in the loop.
 """
 
 import copy
@@ -39,7 +39,7 @@ class Run:
     seed: int
 
     def key_at(self, at: Int64[Tensor, "1"]) -> Int64[Tensor, "1"]:
-        """Names the network of an iteration, counted on the device."""
+        """The key that names the network of iteration `at`, which is counted on the device."""
         iteration = draws.keys(draws.key_of(self.seed, "iterations"), at)
         return draws.keys(iteration, torch.zeros_like(at))
 
@@ -157,7 +157,7 @@ class Pool:
         return {"weights": self.weights, "hidden_images": torch.tensor(self.hidden_images)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`; in place, for a captured step reads these very weights."""
+        """Go on from a `state`. Written in place, because a captured step reads this very tensor."""
         weights, hidden = tensors["weights"].to(self.weights.device).view(self.weights.shape), tensors["hidden_images"]
         self.weights.copy_(weights)
         self.hidden_images = int(hidden)
@@ -171,8 +171,8 @@ class Pool:
 class OnSynthetic:
     """A pool of networks that are trained on the memory itself while it is made (the pool of FRePo, with hard labels).
 
-    Each iteration one member, in turn, is trained on the memory for `epochs` epochs; after `most` of its turns it
-    starts anew, members at different times, so that the pool always holds young and old ones.
+    Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member starts
+    anew. Members do so at different times, so that the pool always holds little and much trained ones.
 
     Attributes:
         size: networks in the pool.
@@ -227,14 +227,14 @@ class Queue:
 
 
 class QueueSource(Pool):
-    """The queue of `Queue`, a ring."""
+    """The queue of `Queue`: a ring buffer of weights."""
 
     def __init__(self, run: Run, asked: Queue) -> None:
         super().__init__(run, asked.size, "queue")
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """A fresh network if it is time, and some steps of some of the networks."""
+        """Renew the oldest network when it is time, then train some of the networks for some steps."""
         newest, waits = divmod(iteration, self.asked.every)
         if waits == 0:
             self.renew(newest % self.size, newest // self.size)

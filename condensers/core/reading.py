@@ -34,12 +34,12 @@ def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: Sequen
 
 
 def in_order(wanted: set[Reads]) -> list[Reads]:
-    """By tap and name: the order of a set changes from process to process, and with it the rounding of gradients."""
+    """Sorted by tap and name: the order of a set differs between processes, and would change how gradients round."""
     return sorted(wanted, key=lambda reads: (reads[0], str(identity(reads[1]))))
 
 
 def merge(parts: Sequence[Found], images: Sequence[int]) -> Found:
-    """Statistics of parts of each class's images, so many in each, as those of all of them."""
+    """Statistics of all images of each class, from those of parts of them with so many `images` each."""
     if len(parts) == 1:
         return parts[0]
     total = sum(images)
@@ -54,7 +54,7 @@ def merge(parts: Sequence[Found], images: Sequence[int]) -> Found:
 
 
 def concatenate(parts: Sequence[Found]) -> Found:
-    """Statistics of chunks of classes as those of all classes."""
+    """Statistics of all classes, from those of chunks of classes."""
     return {
         reads: [torch.cat(layer) for layer in zip(*(part[reads] for part in parts), strict=True)] for reads in parts[0]
     }

@@ -27,7 +27,7 @@ class Schedule:
         augmentation: DSA strategy; empty for none.
         chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
         real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
-        given: fields that no paper's own schedule may change, because a user has set them or it has done so already.
+        given: fields that a paper's own schedule must leave: a user has set them, or it has been applied already.
     """
 
     iterations: int = 20_000
@@ -39,7 +39,7 @@ class Schedule:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def describe(self) -> dict[str, object]:
-        """The schedule as JSON values: part of a memory's config. Without the chunk, which another device has other."""
+        """The schedule as JSON values: part of a memory's config. Without the chunk, which differs between devices."""
         own = {name: value for name, value in asdict(self).items() if name not in ("chunk", "given")}
         return own | {"network": identity_of(self.network)}
 
@@ -72,7 +72,7 @@ class SGD:
         return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later}
 
 
-FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # DM's
+FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # defaults, as in DM
 
 
 @runtime_checkable
@@ -93,18 +93,18 @@ class Condenser(Protocol):
 
     @property
     def makes_pixels(self) -> bool:
-        """Whether its images are made; otherwise they are real ones, and can be kept as positions."""
+        """Whether it makes images; otherwise it picks real ones, which can be stored as positions in the data set."""
 
     @property
     def trained_on_real(self) -> bool:
-        """Whether a network that was trained on real labels takes part."""
+        """Whether it uses a network that was trained on real labels."""
 
     @property
     def decoded(self) -> int:
         """Images that each stored one is decoded to."""
 
     def separable(self, network: str) -> bool:
-        """Whether one condensation of all classes, sliced, equals one of each slice: else slices leak later classes."""
+        """Whether slicing a memory of all classes equals condensing each slice alone; if not, slices leak classes."""
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
         """Its own schedule where a protocol asks for `base`."""
@@ -126,7 +126,7 @@ class Selection:
     decoded = 1
 
     def separable(self, network: str) -> bool:
-        """Unless a network is trained on all classes at once."""
+        """True unless a network is trained on all classes at once."""
         return not self.trained_on_real
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
@@ -149,8 +149,8 @@ class Recipe:
         networks: which networks are matched on.
         pixels: what is stored, and how it is decoded to images.
         optimizer: of the pixels.
-        iterations: that its paper prints, where DM's prints 20,000: a protocol that shortens DM shortens it alike.
-        real_batch: that its paper prints, where DM's prints 256.
+        iterations: in its paper, where DM's has 20,000: a protocol that shortens DM shortens this in proportion.
+        real_batch: in its paper, where DM's has 256; scaled likewise.
         description: one line for lists.
         paper: authors, title, where and when.
     """
@@ -183,11 +183,11 @@ class Recipe:
 
     @property
     def trained_on_real(self) -> bool:
-        """Whether its networks are."""
+        """Whether its networks are trained on real images."""
         return self.networks.trains_on == "real"
 
     def separable(self, network: str) -> bool:
-        """If no term, no norm and no training of its networks lets classes see each other."""
+        """True if neither terms, nor norms, nor the training of its networks let classes see each other."""
         return not self.couples_classes and self.networks.trains_on == "nothing" and not mixes_samples(network)
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
@@ -211,12 +211,12 @@ class Recipe:
 
 
 def league_of(condenser: Condenser) -> League:
-    """`strict`: as many images decoded as stored, and no network saw real labels; else `open`. Never declared."""
+    """`strict`: as many images decoded as stored, and no network saw real labels; else `open`."""
     return "open" if condenser.trained_on_real or condenser.decoded > 1 else "strict"
 
 
 def in_lockstep(recipes: Sequence[Recipe], base: Schedule, ipc: int) -> list[list[Recipe]]:
-    """The recipes that can share networks and real images, group by group, in the order of their first ones.
+    """The recipes that can share networks and real images, group by group, each group in the place of its first recipe.
 
     Recipes whose networks are trained on their own memory run alone.
     """

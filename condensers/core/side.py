@@ -37,7 +37,7 @@ class Side:
     def step(self, at: Int64[Tensor, "1"]) -> None:
         """Follow the gradient that is in the pixels; `at` is the iteration, counted on the device."""
         if self.recipe.optimizer.fall == "cosine":
-            # The gradient falls, not the rate: a captured step reads a rate once, and momentum follows soon.
+            # Scale the gradient, not the rate, which a captured step reads only once. Momentum makes it lag a little.
             self.pixels.grad.mul_((1 + torch.cos(at * (math.pi / self.iterations))) / 2)
         self.optimizer.step()
         self.recipe.pixels.project(self.pixels, self.low, self.high)

@@ -1,4 +1,4 @@
-"""Statistics of feature maps that several papers compare: moments and Gram matrices, as fast as a CPU takes them.
+"""Statistics of feature maps that several papers compare: moments and Gram matrices, fast on a CPU.
 
 Each averages over the images of a class: activations `[C, B, ch, h, w]` to one statistic a class.
 """
@@ -14,7 +14,7 @@ from search_spaces.compiled import compiles, run
 def mean_and_deviation(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C 2 ch"]:
     """Channel mean and standard deviation of each image's map, averaged over the set (AdaIN statistics)."""
     mean, variance = _moments(x)
-    # The root's slope is infinite at 0, where a dead ReLU channel sits.
+    # 1e-5, for the square root has an infinite slope at 0, the variance of a dead ReLU channel.
     return torch.stack((mean.mean(1), (variance + 1e-5).sqrt().mean(1)), dim=1)
 
 
@@ -30,13 +30,12 @@ def gram(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C ch ch"]:
 
 
 def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], Float[Tensor, "C B ch"]]:
-    """Mean and variance over space, as E[x^2] - E[x]^2: 12 times faster on CPU than `torch.var_mean` (measured)."""
+    """Mean and variance over space, as E[x^2] - E[x]^2, which is much faster on a CPU than `torch.var_mean`."""
     mean, square = _Powers.apply(x.movedim(2, -1).flatten(2, 3))
     return mean, (square - mean.square()).clamp_min(0)
 
 
-# Both with a gradient of one pass over the maps where autograd's own takes several: with them the gradient of `ours`
-# takes 0.75 of the time (CIFAR-10 IPC 10, width 128, CPU time of one thread). Differentiable once.
+# Both write their gradient by hand: one pass over the maps, where autograd takes several. Differentiable once.
 
 
 class _Products(torch.autograd.Function):
@@ -46,10 +45,9 @@ class _Products(torch.autograd.Function):
     def forward(ctx: FunctionCtx, maps: Tensor) -> Tensor:
         ctx.save_for_backward(maps)
         if maps.device.type != "cpu":
-            # Image by image: a single product a class would leave most processors of a GPU without work.
+            # A product per image: one per class would leave most processors of a GPU idle.
             return (maps.transpose(2, 3) @ maps).sum(1)
-        # BLAS has a routine that leaves out half of a symmetric product, 1.5 times as fast; NumPy calls it, torch does
-        # not.
+        # By NumPy: for a symmetric product it calls the BLAS routine that computes only one half; torch does not.
         return torch.stack([torch.from_numpy(one.T @ one) for one in maps.detach().flatten(1, 2).numpy()])
 
     @staticmethod
@@ -66,7 +64,7 @@ class _Powers(torch.autograd.Function):
     def forward(ctx: FunctionCtx, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(maps)
         if not compiles(maps):
-            # The norm is taken in one pass; squares would be written and read again.
+            # By the norm, one pass: computing the squares first would write them to memory and read them again.
             return maps.mean(2), torch.linalg.vector_norm(maps, dim=2).square() / maps.shape[2]
         mean, square = maps.new_empty(2, *maps.shape[:2], maps.shape[3])
         run("powers", *(tensor.flatten(0, 1) for tensor in (maps.contiguous(), mean, square)))

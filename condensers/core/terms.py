@@ -24,11 +24,12 @@ from torch import Tensor
 from condensers.core.identity import identity
 
 EMBEDDING, LOGITS = "embedding", "logits"
-FIRST_VERSION = 2  # 1 had other draws; later versions of a term are its own
+FIRST_VERSION = 2  # version 1 had other draws; from here each term counts its own versions
 Statistic = Callable[..., Tensor]
 Distance = Callable[[Any, Any], Tensor]
 Reads = tuple[str, Statistic]  # a tap, and what its activations are reduced to
-Statistics = Mapping[tuple, Sequence[Tensor]]  # by Reads (with a decay behind it: its moving average), one per layer
+# A tensor per layer, by (tap, statistic); moving averages by (tap, statistic, decay).
+Statistics = Mapping[tuple, Sequence[Tensor]]
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
@@ -54,8 +55,8 @@ class Term:
     """One weighted summand of an objective.
 
     Attributes:
-        statistic: activations `[C, B, ...]` of one layer to what is compared, which is not a view of them; or several
-            such statistics, which the distance then gets as a tuple for each side.
+        statistic: activations `[C, B, ...]` of one layer to what is compared, a tensor of its own and not a view; or
+            several such statistics, which the distance then gets as a tuple for each side.
         distance: statistics of the real and of the synthetic side to a scalar.
         weight: its factor in the objective.
         tap: which activations: the final `embedding`, the `logits`, or one per block: `conv`, `norm`, `act` or `block`
@@ -112,7 +113,7 @@ class Term:
             "weight": self.weight,
             "tap": self.tap,
             "layers": self.layers,
-            # Left out at the values that all terms had before these fields, whose keys stay.
+            # Left out at their defaults, so that memories made before these fields existed keep their keys.
             **({} if self.last else {"last": False}),
             **({"decay": self.decay} if self.decay else {}),
         }

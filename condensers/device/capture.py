@@ -1,4 +1,4 @@
-"""CUDA graphs: a step of the loop launched as one piece instead of some hundred kernels, each waited for by Python."""
+"""CUDA graphs: a step of the loop launched as one piece, not as hundreds of kernels that Python starts one by one."""
 
 import warnings
 from collections.abc import Callable
@@ -16,14 +16,14 @@ class Captured(Generic[Result]):
     The function must work on the same tensors every time, wait for nothing, and decide nothing on the host. What it
     returns is overwritten by the next call. A function that cannot be recorded goes on being called, with a warning.
 
-    It is passed with every call instead of being kept: a method would keep its object, and that object this one, and
-    the graph's gigabytes would wait for Python to look for such circles.
+    The function is passed with every call and not stored. A stored method would refer to its object, which refers to
+    this one: such a reference cycle holds the graph's GPU memory until Python collects garbage.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.eager_calls_left = WARM_UP if device.type == "cuda" else None
-        # One stream from the first call on: some libraries set themselves up for each stream apart, and not while
-        # a graph is recorded.
+        # The same stream from the first call on: some libraries set themselves up once per stream, and cannot do so
+        # while a graph is recorded.
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.graph: torch.cuda.CUDAGraph | None = None
 
@@ -52,7 +52,7 @@ class Captured(Generic[Result]):
         graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(self.stream.device)
         try:
-            # The outer context leads back to the caller's stream, also where torch loses the way after a failure.
+            # The outer context restores the caller's stream: after a failed recording torch does not.
             with torch.cuda.stream(caller), torch.cuda.graph(graph, stream=self.stream):
                 self.result = function()
         except RuntimeError as error:

@@ -5,16 +5,16 @@ import torch
 from search_spaces.forward import forward_pass
 
 CPU_PIXELS = 2**14  # 16 images of 32 px
-CUDA_PIXELS = 2**21  # 2048 images of 32 px: by count of tiles enough for a large GPU; not measured
-SHARE = 4  # an image's activations, their gradients, what a layer needs beside them, and as much again for others
+CUDA_PIXELS = 2**21  # 2048 images of 32 px: enough tiles of work for a large GPU, by count; not measured
+SHARE = 4  # memory of an image, in activations: values, gradients, workspace of the layers, and headroom
 
 
 def chunk_of(device: torch.device | str, network: str, classes: int, shape: tuple[int, int, int]) -> int:
     """Images of `shape` (channels, height, width) to put through the network of that name at once, a power of two.
 
-    On a CPU 16 images of 32 px: 32 to 64 train a ConvNet-W32-D3 1.0 to 1.2 times as fast (one thread), but with 32
-    eight readings of `ours` in lockstep take 1.05 to 1.1 times as long, and with 48 1.2 times: their maps no longer
-    fit into the cache beside each other (width 128, two threads).
+    On a CPU that is 16 images of 32 px. Larger chunks train a narrow network slightly faster, but slow down several
+    recipes in lockstep, whose maps then no longer fit into the cache together. To compare chunks on a machine:
+    `python -m harness.speed --what train lockstep --chunk N`.
 
     Raises:
         ValueError: no such network, or one that does not fit the images.

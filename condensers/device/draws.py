@@ -60,7 +60,7 @@ def without_replacement(
 ) -> Int64[Tensor, "k n"]:
     """For each key, `n` different positions below its count; `most` is the largest count, known to the host."""
     beyond = torch.arange(most, device=keys.device) >= counts[:, None]
-    # A stable sort, not top-k: numbers of 24 bits tie, and ties must fall the same way on every device.
+    # A stable sort, not top-k: 24-bit numbers can be equal, and equal ones must be ordered alike on every device.
     return uniform(keys, most).masked_fill(beyond, 2.0).argsort(dim=1, stable=True)[:, :n]
 
 

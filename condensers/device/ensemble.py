@@ -1,10 +1,10 @@
-"""Networks of one architecture side by side, as one network: its channels are theirs, one network after the other.
+"""Networks of one architecture side by side, as one network whose channels are those of all, in order.
 
 Convolutions become grouped convolutions, a group for each network; norms of single channels or of groups of them keep
 every channel's numbers apart by themselves, batch norm's running statistics among them; linear layers become one
-batched product. No number of one network reaches another, so each learns what it learns alone, to rounding, in a
-fraction of the calls. (`vmap` over the networks' gradients, measured beside it, was slower than one after another: 0.5
-to 0.9 of the speed for 3 and 20 ConvNets at 8 and 32 px on a CPU.)
+batched product. No value of one network reaches another, so each learns what it learns alone, to rounding, in a
+fraction of the calls. (`vmap` over the networks' gradients was tried as well; on a CPU it was slower than training the
+networks one after another.)
 """
 
 import copy
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from search_spaces.norms import InstanceNorm
 
-# What each layer counts in channels, or in groups of them: with k networks there are k times as many.
+# Attributes that count channels or groups of channels: joining k networks multiplies them by k.
 _WIDTHS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("in_channels", "out_channels", "groups"),
     nn.GroupNorm: ("num_channels", "num_groups"),
@@ -27,7 +27,7 @@ _WIDTHS: dict[type[nn.Module], tuple[str, ...]] = {
 
 
 class Linears(nn.Module):
-    """The linear layers of `networks` networks; weights and biases lie one below the other."""
+    """The linear layers of `networks` networks; their weights and biases are stacked along the outputs."""
 
     def __init__(self, networks: int) -> None:
         super().__init__()

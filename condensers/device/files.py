@@ -27,7 +27,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder and try a file in it, before hours of work end at its door.
+    """Make the folder and write a test file, so that hours of work do not end with a folder that cannot be written.
 
     Raises:
         ValueError: it cannot be written; one line.

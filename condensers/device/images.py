@@ -57,6 +57,6 @@ class LabelledImages:
 
     @cached_property
     def _normalisation(self) -> tuple[Tensor, Tensor]:
-        # Kept on the device: building them in a loop would wait for a copy from the host each time.
+        # Cached on the device: building them anew would make every call wait for a copy from the host.
         mean, std = (torch.tensor(x, device=self.images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return mean, std

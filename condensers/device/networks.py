@@ -1,4 +1,4 @@
-"""Networks by name, where the work is done and in the layout that it is done in."""
+"""Networks by name, on the device and in the memory layout that they are trained in."""
 
 import torch
 from torch import nn

@@ -16,14 +16,14 @@ class Lanes:
     """Maps a function over chunks: on a CPU on as many threads as torch has, on other devices one after another.
 
     Torch's own way, all threads on every operation, lets them wait for each other hundreds of times per iteration, for
-    milliseconds each time if the machine has other work. This way the number of threads changes no bit either, unless
-    there is a single chunk, which has all threads.
+    milliseconds each time if the machine has other work. Here the number of threads does not change the results either,
+    not by a bit, except for a single chunk, which all threads share.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.on_cpu = device.type == "cpu"
         threads = torch.get_num_threads() if self.on_cpu else 1
-        # Not all libraries under torch look at what another thread has set.
+        # Set in each thread, because some libraries under torch ignore what another thread has set.
         alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
         self.pool = ThreadPoolExecutor(threads, "chunk", **alone) if threads > 1 else None
 

@@ -1,4 +1,4 @@
-"""Training networks on labelled images that stay on the device: section by section as the field evaluates memories.
+"""Training networks on labelled images that stay on the device: the way the field evaluates memories.
 
 Source of the constants: DM (Zhao and Bilen, 2023) evaluation: 1000 epochs of SGD, lr 0.01 divided by ten after half
 of them with a fresh optimiser, momentum 0.9, weight decay 5e-4, batch 256, DSA on, the last epoch counts.
@@ -39,7 +39,7 @@ class Training:
     chunk: int = 16
 
     def describe(self) -> dict[str, object]:
-        """The training as JSON values: part of a score's config. Without the chunk, which another device has other."""
+        """The training as JSON values: part of a score's config. Without the chunk, which differs between devices."""
         return {name: value for name, value in asdict(self).items() if name != "chunk"}
 
 
@@ -81,11 +81,10 @@ def train_all(
 
 
 def together_of(network: nn.Module, training: Training, images: int) -> int:
-    """Networks like this one to train side by side on that many images: as many as have their minibatches in a chunk.
+    """How many such networks to train side by side on that many images: as many as have their minibatches in a chunk.
 
-    One if its layers cannot be joined. Measured on one CPU thread against one after another: at 8 px (ConvNet-W32-D2)
-    1.6 to 1.9 times as fast in minibatches of 64, 4 at once, and 4.6 to 5.2 times in minibatches of 10, 20 at once; at
-    32 px (ConvNet-W32-D3) 1.15 times in minibatches of 16, 3 at once. CUDA is not measured.
+    One if its layers cannot be joined. It pays most for small minibatches of small images, where one network keeps
+    the processor waiting; `python -m harness.speed --what train --networks N` measures it.
     """
     return max(1, training.chunk // min(training.batch, images)) if joinable(network) else 1
 
@@ -114,7 +113,7 @@ def augmented(images: Float[Tensor, "n ch h w"], strategy: str, key: int) -> Flo
 def augmented_all(
     images: Float[Tensor, "k n ch h w"], strategy: str, keys: Sequence[int]
 ) -> Float[Tensor, "n channels h w"]:
-    """Every network's minibatch as its key alone augments it, side by side; those with the same operation at once."""
+    """Every network's minibatch, augmented by its own key, side by side. Those with the same operation go together."""
     size, side = images.shape[1], images.shape[-1]
     numbers = draws.uniform(_on(images.device, keys), 3 * size).unflatten(1, (size, 3))
     done: dict[int, Tensor] = {}
@@ -152,16 +151,16 @@ def _train(
 def _minibatches(
     images: Tensor, labels: Tensor, training: Training, seeds: Sequence[int], epoch: int
 ) -> Iterator[tuple[Float[Tensor, "n channels h w"], Int64[Tensor, "n k"] | Float[Tensor, "n k classes"]]]:
-    """An epoch's minibatches of the k networks side by side; each network has the order and the draws of its seed."""
+    """An epoch's minibatches of k networks side by side. Each network's seed gives its order and augmentation."""
     keys = _on(labels.device, [draws.key_of(seed, "order", epoch) for seed in seeds])
-    orders = draws.uniform(keys, len(labels)).argsort(dim=1, stable=True)  # of each key, draws.permutation
+    orders = draws.uniform(keys, len(labels)).argsort(dim=1, stable=True)  # per key what draws.permutation gives
     for step, chosen in enumerate(orders.split(training.batch, dim=1)):
         named = [draws.key_of(seed, "augment", epoch, step) for seed in seeds]
         yield augmented_all(images[chosen], training.augmentation, named), labels[chosen].transpose(0, 1)
 
 
 def _alike(strategy: str, keys: Sequence[int]) -> list[list[int]]:
-    """Where the keys stand that choose the same operation."""
+    """Positions of the keys, grouped by the operation that they choose."""
     operations = 1 if strategy == augmentation.STANDARD else len(augmentation.operations(strategy))
     alike: dict[int, list[int]] = defaultdict(list)
     for position, key in enumerate(keys):
@@ -170,7 +169,7 @@ def _alike(strategy: str, keys: Sequence[int]) -> list[list[int]]:
 
 
 def _on(device: torch.device, keys: Sequence[int]) -> Int64[Tensor, "k"]:
-    """Keys on the device; out of pinned memory, or the host would wait until they are copied."""
+    """Keys on the device, copied from pinned memory so that the host does not wait for the copy."""
     return torch.tensor(keys, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
@@ -195,5 +194,5 @@ def _optimizer(network: nn.Module, training: Training, lr: float) -> torch.optim
 
 
 def _channels_last(images: Tensor) -> Tensor:
-    """GroupNorm and convolutions run up to 1.6 times faster in this layout (measured on CPU)."""
+    """In the layout in which convolutions and GroupNorm are fastest on a CPU."""
     return images.contiguous(memory_format=torch.channels_last)

@@ -47,7 +47,7 @@ def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
     picked = []
     for size in range(1, ipc + 1):
         distance = ((total + features) / size - mean).square().sum(1) + taken
-        # With its dimension kept: to index by a single number, the host would wait for it.
+        # keepdim, because indexing by a single number would make the host wait for it.
         best = distance.argmin(0, keepdim=True)
         taken[best] = float("inf")
         total = total + features[best][0]

@@ -26,7 +26,7 @@ from scenarios.datasets import Dataset, load
 def make(config: Condense) -> None:
     """Condense, save, and draw; memories that are there already are left. Raises ValueError for a user's mistake.
 
-    Of the ranks that torchrun starts, all condense; rank 0 alone writes and prints, and the first error is said once.
+    Under torchrun all ranks condense; only rank 0 writes and prints, and the first error is said once.
     """
     with sharding.joined() as ranks:
         try:
@@ -34,8 +34,8 @@ def make(config: Condense) -> None:
         except Exception:
             if ranks.comes_first("error"):
                 raise
-            # Another rank has said the same, or has left with an error and cut the connection; taking down what is
-            # left of it in an orderly way can abort the process (seen).
+            # Another rank has reported the error, or its end cut the connection. Exit at once: an orderly end of a
+            # broken connection can abort the process.
             os._exit(2)
 
 
@@ -48,7 +48,7 @@ def _make(config: Condense, ranks: Ranks) -> None:
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
     require_writable(config.out)
-    # Rank 0's for all: what it reads off its device may differ on others, and Avalanche refuses to be imported there.
+    # Rank 0 plans for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
     plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
     on_device = dataset.to(device)
     where = name_of(device) + _shares(plan, on_device, ranks)
@@ -116,7 +116,7 @@ def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:
 def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:
     with bar(plan.iterations(), "condensing") if ranks.leads else nullcontext() as shown:
         progress = nullcontext(shown.update if shown else lambda _: None)
-        # Nobody else to share with: two processes at the same memory write the same file.
+        # Nothing is claimed: two processes that make the same memory write the same file.
         memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
 
 

@@ -113,7 +113,7 @@ def prepare(config: Continual) -> Experiment:
 
 def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Experiment:
     settled = settle(config, protocol)
-    # An alias and its condenser are one thing, compared once. A wrong name is said before data are loaded.
+    # By the condensers' own names, so that none is compared with its alias; checked before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     dataset = load(config.dataset, config.data_root, config.resolution)
     files = tuple(memories.read(path, dataset) for path in config.memory)

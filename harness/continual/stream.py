@@ -76,7 +76,7 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "protocol": experiment.protocol,
     }
     keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
-    # Without the order, so that one condenser has one config over all of them.
+    # The class order is left out, so that a condenser has one config over all orders.
     config = config_key({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
     return [Score(name, order, step, config, key) for step, key in enumerate(keys, 1)]
 
@@ -101,7 +101,7 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
         seed=experiment.memory_seed(order),
         precision=experiment.precision,
         store=experiment.store,
-        store_selections="indices",  # exact, and tiny
+        store_selections="indices",  # exact, and a small file
         folder=experiment.out / "memories",
         label=f"order{order}",
     )
@@ -134,7 +134,7 @@ def _cell(experiment: Experiment, score: Score) -> Cell:
 
 
 def _work(experiment: Experiment, score: Score) -> Work:
-    """Of training and testing; ours and Avalanche both test."""
+    """Training, and testing twice: by our functions and by Avalanche."""
     groups = experiment.groups(score.order)[: score.step]
     seen = sum(len(group.classes) for group in groups)
     if score.condenser == WHOLE:

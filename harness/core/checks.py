@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-FORGETTING = "forgetting"  # what may be negative has this in its name
+FORGETTING = "forgetting"  # only metrics with this in their name may be negative
 
 
 def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], where: object) -> "pd.DataFrame":
-    """The rows of scores, if each of their cells has one value for each network in each metric, and all are fractions.
+    """The rows, if each of their cells has one value for each network in each metric, and all values are fractions.
 
     Args:
         rows: whole cells, with the columns of `harness.core.records.COLUMNS`.

@@ -53,11 +53,11 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has gone; closing quietly is what a filter does.
+        # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def one_line(text: str) -> str:
-    """A text that a terminal shows and does not obey: names and files may hold line ends, control bytes, megabytes."""
+    """A text that is safe to print: names and files may hold line ends, control bytes, or megabytes."""
     shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text[:LONGEST])
     return shown + " ..." * (len(text) > LONGEST)

@@ -38,17 +38,17 @@ def set_precision(precision: Precision, device: "torch.device") -> None:
 
     if precision == "tf32" and device.type != "cuda":
         raise ValueError("precision tf32 exists on CUDA only: use fp32 or bf16")
-    # cuDNN's own default is on, which is not what fp32 says.
+    # Set in both directions, because TF32 is on by default in cuDNN, which would not be fp32.
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep what activations free, instead of giving it back to the system and faulting it in again.
+    """Tell glibc to keep freed memory for the next activations, because getting it back from the system is slow.
 
-    Eight readings of `ours` in lockstep then take 0.82 of the time (CIFAR-10 IPC 10, CPU time of one thread); DM alone
-    and training, whose passes over maps are few, gain next to nothing. Other C libraries are left as they are. For a
-    process of our own, not for a library to do to its user.
+    It helps most where many maps are allocated, as in the plain loops and with several recipes in lockstep
+    (`python -m harness.speed --what condense` times the plain loop with and without it). Other C libraries are left as
+    they are. Commands call this, not the library: it changes the whole process, which is its owner's to decide.
     """
     import ctypes
 

@@ -18,7 +18,7 @@ from harness.core.progress import say
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
-ALIVE = 3  # of a chunk's activations at once: they, their gradients, and what a layer needs beside them
+ALIVE = 3  # memory of a chunk, in activations: values, gradients, and workspace of a layer
 CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
 
 
@@ -63,7 +63,7 @@ def duration(seconds: float) -> str:
 
 
 def _bytes(networks: Sequence[str], dataset: Dataset, training: Training) -> int:
-    """The data set, and what goes through a network at once."""
+    """Memory for the data set, and for what goes through a network at once."""
     largest = max(forward_pass(name, dataset.classes, dataset.shape).activation_bytes for name in networks)
     return dataset.train.images.nbytes + dataset.test.images.nbytes + ALIVE * largest * training.chunk
 
@@ -104,7 +104,7 @@ def _per_image(
 
 
 def _timed(step: Callable[[], None], seconds: float, device: torch.device) -> float:
-    """Seconds of a step, warmed up, over about so many."""
+    """Seconds that a step takes after one to warm up: the mean over about so many `seconds`."""
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else lambda: None
     step()
     wait()

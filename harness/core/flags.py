@@ -48,7 +48,7 @@ def check(flags: object) -> None:
         size = len(value) if isinstance(value, tuple) else value
         if size is None:
             continue
-        # Asked this way round, a NaN is out of every bound.
+        # Written with `not`, so that NaN, with which every comparison is false, is out of bounds.
         if least is not None and not size >= least:
             said = "is empty: give at least one" if isinstance(value, tuple) else f"is {value}; give at least {least}"
             raise ValueError(f"{spelling(one)} {said}")

@@ -1,4 +1,4 @@
-"""The memory files of an experiment: planned by config, made once, read with distrust."""
+"""The memory files of an experiment: planned by config, made once, checked whenever they are read."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -44,7 +44,7 @@ def read(path: Path, dataset: Dataset, soft: bool = False) -> Stored:
     published = path.suffix in SUFFIXES
     metadata = {} if published else read_metadata(path)
     try:
-        # Before anything is looked up: indices into another data set would be other images.
+        # Checked first, because indices into another data set would give other images.
         check_origin(metadata, dataset.name, dataset.checksum)
         memory = import_published(path) if published else load_memory(path, dataset.train)
         check_fits(memory, dataset.name, dataset.shape, dataset.classes)
@@ -182,7 +182,7 @@ def _make(
     ranks: Ranks,
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
-    # Rank 0 alone makes selections: sharing them would save no time.
+    # Only rank 0 makes selections; sharing them among ranks would save no time.
     shared = [condenser for condenser in condensers if ranks.leads or condenser.makes_pixels]
     checkpoints = plan.folder / "checkpoints" / plan.precision
     match = partial(sharding.match, ranks) if ranks.count > 1 else None

@@ -16,7 +16,7 @@ from search_spaces.names import unknown
 
 Config = TypeVar("Config")
 
-# What surrounds tyro's words: frames (rules alone where stdout is not UTF-8), and colours.
+# Decoration around tyro's words: frames (only rules where stdout is not UTF-8) and colours.
 FRAME = re.compile(r"^[\W_]*?[│|╭+]|[│|╮+]\s*$|[─-]{3,}|\x1b\[[\d;]*m")
 PLAINER = (
     (
@@ -57,7 +57,7 @@ def parse(config_type: type[Config], arguments: Sequence[str], prog: str, descri
 
 
 def _check_values(config_type: type, arguments: Sequence[str], prog: str) -> None:
-    """Raise ValueError for a flag without a value: an unset shell variable would choose the default unnoticed."""
+    """Raise ValueError for a flag without a value: an unset shell variable must not silently choose the default."""
     valued = {spelling(one) for one in fields(config_type) if not isinstance(one.default, bool)}
     for given, following in pairwise([prog, *arguments, "--"]):
         name, equals, value = given.partition("=")
@@ -99,7 +99,7 @@ def _owner(config_type: type, name: str) -> type:
 
 
 def _described(one: Field, hint: type) -> type:
-    # Only what a reader does not know already is worth a "(default: ...)".
+    # Print "(default: ...)" only where it tells a reader something.
     return Annotated[
         hint,
         tyro.conf.arg(

@@ -49,7 +49,7 @@ def _from_file(path: Path) -> ModuleType:
         raise ImportError(f"a module {path.stem!r} is loaded already: give the file another name")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    # By name, for a class is looked up by the module that it names, and its source by that module's file.
+    # In sys.modules, because a class names its module, and the digest of its source needs that module's file.
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module

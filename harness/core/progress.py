@@ -17,14 +17,14 @@ class Lines:
     """
 
     disable = False
-    _said = time.monotonic()  # of the whole process: pieces of work that take seconds shall not be silent for hours
+    _said = time.monotonic()  # shared by all bars, or a run of many short ones would never say anything
 
     def __init__(self, total: int, what: str, unit: str = "it", every: float = MINUTE) -> None:
         self.n, self._total, self._what, self._unit, self._every = 0, total, what, unit, every
         self._started, self._now = time.monotonic(), ""
 
     def update(self, n: int = 1) -> None:
-        """So much more is done; says so if the last line is old. Of nothing done no time left can be told."""
+        """So much more is done; prints a line if the last one is old and anything is done, or no time left is known."""
         self.n += n
         now = time.monotonic()
         if self.n and now - Lines._said >= self._every:

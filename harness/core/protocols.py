@@ -37,7 +37,7 @@ class Protocol:
 
 # DM's and DDM's published settings (CIFAR-100, 20 images per class). No source says how long a whole set is trained.
 PAPER = Protocol("paper-1", 128, 20_000, 256, 20, 5, 3, 1000, 256, whole_epochs=200)
-# What two CPU cores do in minutes. Batches of 64 give small memories enough steps.
+# Takes minutes on two CPU cores. Batches of 64, so that small memories get enough steps.
 QUICK = Protocol("quick-1", 32, 200, 64, 10, 1, 1, 60, 64, whole_epochs=5)
 PROTOCOLS = {"paper": PAPER, "quick": QUICK}
 

@@ -32,8 +32,8 @@ from harness.core.seeds import config_key
 from harness.core.workers import further_workers
 
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
-ATTEMPTS = 3  # to make a storage's tables beside other processes
-GRACE = 3  # times as long without a sign, and its trial is given back
+ATTEMPTS = 3  # at connecting, while other processes may be making the same tables
+GRACE = 3  # heartbeats that a worker may miss before its trial is given to another
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Job:
     Attributes:
         cell: key in the records, and the job's name in the study.
         params: what a dashboard shows of it.
-        also: keys of further cells that belong to it. Taking a job costs more the more of them wait (seen: a second at
-            2800), so cells of a second are best taken several at a time.
+        also: keys of further cells that belong to it. Taking a job is slow while thousands wait, so short cells are
+            best taken several at a time.
     """
 
     cell: str
@@ -128,8 +128,8 @@ def _unfinished(jobs: Sequence[Job], records: Records) -> list[Job]:
 class _Queue:
     """The jobs as trials of a study. Who has which trial changes under one lock of the output folder only.
 
-    Without it (both seen with four workers on 150 trials) two workers take one trial from SQLite, which locks no rows,
-    and a worker that comes too late for the last one makes Optuna invent another.
+    Without the lock two workers can take the same trial from SQLite, which locks no rows, and a worker that is too late
+    for the last trial makes Optuna invent another. Both have happened.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class _Queue:
         self.choices = _choices(jobs)
         self.execute = execute
         self.records = records
-        # All jobs in any order: changed flags never meet a stale queue.
+        # Named by a hash of all jobs, so that changed flags never meet the queue of other jobs.
         name = f"{study}-{config_key({cell: asdict(job) for cell, job in self.jobs.items()})}"
         with self.records.lock("queue"):
             self.study = open_study(name, url)
@@ -160,7 +160,7 @@ class _Queue:
         def objective(trial: optuna.Trial) -> float:
             taken()
             if "cell" not in trial.user_attrs:
-                # A run with another output folder has the study too, but not our lock, and took the last trial.
+                # Optuna invented this trial: a run with another output folder, so without our lock, took the last one.
                 raise optuna.TrialPruned
             job = self.jobs[trial.user_attrs["cell"]]
             for name in job.params:
@@ -170,18 +170,18 @@ class _Queue:
             return value
 
         try:
-            # Optuna sends heartbeats from here only, not between ask and tell.
+            # Not ask and tell, between which Optuna sends no heartbeats.
             self.study.optimize(objective, n_trials=1)
         except (AssertionError, ValueError, UpdateFinishedTrialError):
-            # How Optuna 5 takes it that a trial is over already: we were asleep for so long that others took us for
-            # dead. The work is done all the same.
+            # Optuna 5 raises these if the trial is over already: this process slept for so long that others took it
+            # for dead. If the work was done all the same, nothing is wrong.
             if not done:
                 raise
 
     def _filled(self) -> list[FrozenTrial]:
         """The trials that are not over, with what dead workers had given back.
 
-        If there are none, nobody is at work, and the study is made to say what the records say.
+        If there are none, nobody is at work, and the study is filled from the records.
         """
         with _quiet():
             fail_stale_trials(self.study)
@@ -218,7 +218,7 @@ class _Queue:
         while _unfinished([job], self.records):
             time.sleep(PAUSE)
             value = self.execute(job)
-        # For Optuna a trial with nan has failed; this one is done, and has no number to be ahead with.
+        # Optuna counts a trial with nan as failed. This one is done but has no number, so it ranks last.
         return -math.inf if math.isnan(value) else float(value)
 
 
@@ -260,7 +260,7 @@ def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
         )
-    # Nothing is sampled: a sampler that learns from trials would do so in vain.
+    # All trials are enqueued and none is sampled, so the cheapest sampler will do.
     sampler = optuna.samplers.RandomSampler()
     return optuna.create_study(
         storage=storage, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
@@ -268,7 +268,7 @@ def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
 
 
 def _patiently(connect: Callable[[], RDBStorage]) -> RDBStorage:
-    """Connect; again if another process was making the same tables in that moment, which no lock of ours covers."""
+    """Connect, and try again if it fails: another process may be making the tables, which no lock of ours covers."""
     for _ in range(ATTEMPTS - 1):
         with suppress(SQLAlchemyError, StorageInternalError):
             return connect()

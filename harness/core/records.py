@@ -126,7 +126,7 @@ class Records(Generic[AnyRow]):
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Do something that one process of those sharing the folder may do at a time, after whoever is at it.
+        """A lock that one process at a time holds, of all that share the folder; waits for it.
 
         Raises:
             ValueError: the folder cannot be written.
@@ -138,7 +138,7 @@ class Records(Generic[AnyRow]):
             lock.release()
 
     def _drop(self, lock: FileLock, cell: str) -> None:
-        # A lock file may go only once its cell is in the records: a process that opened the file before then
+        # A lock file may be deleted only once its cell is in the records: a process that opened the file before then
         # would hold a lock nobody else can see, but finds the cell finished and leaves it alone.
         try:
             if cell in self.finished():
@@ -215,7 +215,7 @@ class Records(Generic[AnyRow]):
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
-        # pandas takes a whole number that is missing for nan, and then the others of its column for floats.
+        # As pandas has it: a missing number is nan, and whole numbers beside it become floats.
         if column.kind is str:
             return list(texts)
         return [math.nan if value is None else value for value in self._values(column, texts)]
@@ -239,10 +239,10 @@ class Records(Generic[AnyRow]):
 
 
 def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] | None, bytes]:
-    """What tells a file from its other versions, None where there is none, and its content unless it is known."""
+    """What tells versions of a file apart (None if there is no file), and the content unless that version is known."""
     if not path.exists():
         return None, b""
-    # Opened before it is looked at: only then does a network file system ask whether there is a newer one.
+    # Opened before its state is read: only opening makes a network file system ask for a newer version.
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
@@ -290,7 +290,7 @@ def provenance(device: str, precision: str) -> dict[str, object]:
 
 @cache
 def _commit() -> str:
-    # Only the rooms: committed results grow while a run appends to them, and leave the code as it was.
+    # Only the code's folders: a run that appends to committed results does not change the code.
     try:
         described = _git(ROOT, "describe", "--always") if (ROOT / ".git").exists() else ""
         changed = described and _git(ROOT, "status", "--porcelain", "--", *ROOMS)

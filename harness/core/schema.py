@@ -123,7 +123,7 @@ class Column:
         if type(value) is not self.kind and not (self.kind is float and type(value) is int):
             raise TypeError(f"column {self.name!r} cannot hold {value!r}, which is no {KINDS[self.kind]}")
         text = repr(float(value)) if self.kind is float else str(value)
-        # One line per row: damage can then be named by its line, and lines can be counted and compared.
+        # One line per row, so that damage can be named by its line and lines can be counted.
         if text.splitlines() not in ([], [text]):
             raise ValueError(f"column {self.name!r} cannot hold a line break: {text!r}")
         return text
@@ -133,7 +133,7 @@ class Column:
         if self.optional and not text:
             return None
         try:
-            # Python's float is exact; pandas' own parser is so only in some versions, or behind a deprecated option.
+            # Python's float is exact; pandas' own parser only in some versions or behind a deprecated option.
             return _truth(text) if self.kind is bool else self.kind(text)
         except ValueError as error:
             raise ValueError(f"its {self.name} is {text!r}, which is no {KINDS[self.kind]}") from error

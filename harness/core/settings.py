@@ -1,4 +1,4 @@
-"""Flags over protocol: where a command's flags and the defaults become the settings of the core."""
+"""From flags to settings: the flags that were given, and a protocol's defaults for the others."""
 
 from dataclasses import fields, replace
 from typing import TypeVar

@@ -31,7 +31,7 @@ def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(storage)
         url.get_dialect().import_dbapi()
     except (ArgumentError, ValueError) as error:
-        # Journals have no heartbeat: what a dead worker had would never be given back.
+        # A journal has no heartbeats, so the trials of a dead worker would never be given to another.
         raise ValueError(f"--storage {shown(storage)} is no database, a journal is not enough: {ADVICE}") from error
     except ImportError as error:
         install = "pip install 'psycopg[binary]' and give postgresql+psycopg://USER@HOST/NAME"
@@ -49,7 +49,7 @@ def connectable(storage: str) -> None:
 
 
 def text(url: sqlalchemy.URL) -> str:
-    """The whole URL, for whoever connects. Percent-encoded: Optuna takes it for a format string with fields."""
+    """The whole URL, to connect with. Percent-encoded, because Optuna formats it and would take braces for fields."""
     return url.render_as_string(hide_password=False)
 
 

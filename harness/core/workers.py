@@ -41,7 +41,7 @@ def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable
 
 
 def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Popen]:
-    # Of a flag that is given twice the last counts.
+    # Appended, because the last of two equal flags counts.
     command = [*_command_line(), "--workers", "1"]
     environment, gpus, processes = os.environ | _threads(workers) | {STORAGE: storage}, _gpus(), {}
     logs.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Pope
         if len(gpus) > 1:
             environment[GPUS] = gpus[(number - 1) % len(gpus)]
         log = logs / f"worker-{number}.log"
-        with log.open("a") as output:  # a run on another machine may have a worker of this number
+        with log.open("a") as output:  # appended: a run on another machine may write to the same log
             processes[log] = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
@@ -86,7 +86,7 @@ def _threads(workers: int) -> dict[str, str]:
 def _gpus() -> list[str]:
     import torch
 
-    # An explicit cuda:N is for every worker, and counts among what is visible now.
+    # An explicit cuda:N holds for every worker; N counts the GPUs that this process sees.
     if any("cuda:" in argument for argument in sys.argv):
         return []
     every = ",".join(map(str, range(torch.cuda.device_count())))

@@ -1,4 +1,4 @@
-"""Memories that were scored together: which of them repeat each other, and how the others stand to the first.
+"""Memories that were scored together: which of them are replicates, and how the others compare with the first.
 
 Memories are replicates of one *making* if all that made them is the same but the seed. The first memory's making is
 what the others are compared with, paired by seed: memories of one seed share their draws. What others published has
@@ -29,12 +29,12 @@ class Scored:
 
 
 def making(stored: Stored) -> Settings:
-    """All that made a memory but its seed, as JSON values. What others published says no more than its name."""
+    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
     memory, metadata = stored.memory, stored.memory.metadata
     own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
     own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
     if "precision" in own:
-        own.pop("real_dtype", None)  # says the same
+        own.pop("real_dtype", None)  # follows from the precision
     name = str(metadata.get("condenser", stored.name))
     return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(_groups(memory))}
 
@@ -59,7 +59,7 @@ def table(scored: Sequence[Scored]) -> pd.DataFrame:
     """A row for each making: `memories` (their name), `accuracy`, and `above the first` if there are others.
 
     Accuracies and differences are an `Interval` over memories; networks are averaged within each memory. A difference
-    over no common seed is None, one to or from a memory without a seed is over the memories of the other making.
+    without a common seed is None; a memory without a seed is compared with all memories of the other making.
     """
     by_name: dict[str, list[Scored]] = {}
     for name, one in zip(_names([making(one.stored) for one in scored]), scored, strict=True):
@@ -107,7 +107,7 @@ def _differing(makings: Sequence[Settings]) -> dict[str, list[str]]:
 
 
 def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
-    """`name=value`; a list or mapping is told by its number."""
+    """What differs, as `name=value`; for a list or mapping as `name #number`."""
     said = []
     for name, values in differing.items():
         value = own.get(name)

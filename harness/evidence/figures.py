@@ -103,7 +103,7 @@ def _draw(axes: "Axes", curve: _Curve) -> None:
 def _name_ends(axes: "Axes", curves: list[_Curve]) -> None:
     axes.margins(x=0.03, y=0.08)
     bottom, top = axes.get_ylim()
-    # A legend would send the eye back and forth; names at the line ends only have to be kept apart.
+    # Names stand at the line ends, which is easier to read than a legend; they only have to be kept apart.
     # A condenser that diverged (nan) is named at the bottom.
     ends = np.nan_to_num([curve.percent[-1] for curve in curves], nan=bottom)
     heights = _spread(ends, gap=(top - bottom) * 0.055)
@@ -117,7 +117,7 @@ def _name_ends(axes: "Axes", curves: list[_Curve]) -> None:
 def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
     order = np.argsort(heights, kind="stable")
     wanted = heights[order]
-    # Subtracting the gaps turns "at least one gap apart" into "not falling", which the running maximum enforces.
+    # After subtracting i gaps from the i-th name, "at least one gap apart" means "not falling": a running maximum.
     steps = gap * np.arange(len(wanted))
     spread = np.maximum.accumulate(wanted - steps) + steps
     spread -= (spread - wanted).mean()
@@ -200,7 +200,7 @@ def _check_images(images: np.ndarray, labels: np.ndarray, columns: int) -> None:
         raise ValueError(
             f"a grid needs images [n, 1 or 3, height, width] and labels [n], not {images.shape} and {labels.shape}"
         )
-    # Written so that nan fails too.
+    # Written with `not`, so that nan is refused, too.
     if not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"pixels must lie in [0, 1], not [{images.min():.3g}, {images.max():.3g}]: denormalise first")
     if columns < 1:

@@ -63,8 +63,8 @@ def interval(values: pd.Series | pd.DataFrame, method: Method = "t") -> Interval
 
     `t` is Student's interval over the memory means. `bootstrap` resamples memories (bias-corrected and accelerated, or
     percentile where that is undefined) and makes no assumption of a shape, but is far too narrow for few memories.
-    Measured on 4000 sets of n independent normal memory means with 2000 resamples each, a nominal 95 % interval covers
-    the true mean in
+    On 4000 sets of n independent normal memory means with 2000 resamples each (`pytest
+    tests/harness/evidence -k coverage` checks n = 5), a nominal 95 % interval covers the true mean in
 
     | n | t | bootstrap BCa | bootstrap percentile |
     |---|---|---|---|

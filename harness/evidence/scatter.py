@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 NORMS = {"NN": "no norm", "BN": "batch norm", "LN": "layer norm", "IN": "instance norm", "GN": "group norm"}
-# Good architectures differ by little: on a scale of errors they are as far apart as bad ones.
+# On a logarithmic scale of errors good architectures, which differ by little, are as far apart as bad ones.
 ERRORS = (80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1)
 SMALLEST = 0.05
 

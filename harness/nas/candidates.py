@@ -96,7 +96,7 @@ def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
         seed=survey.memory_seed(replicate),
         precision=survey.precision,
         store=survey.store,
-        store_selections="indices",  # exact, and tiny
+        store_selections="indices",  # exact, and a small file
         folder=survey.out / "memories",
         label=f"{survey.dataset.identity}-ipc{survey.ipc}-replicate{replicate}",
     )
@@ -156,7 +156,7 @@ def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
         "memory_replicate": source.memory_replicate,
         "images": source.images,
         "training": source.training.describe(),
-        # A default that is spelled out marks the protocol with a plus, and changes nothing.
+        # Without the plus, which marks flags that were given, even if they repeat the default and change nothing.
         "recipe": source.training_name.removesuffix("+"),
         "seed": survey.seed,
         "precision": survey.precision,
@@ -168,7 +168,7 @@ def _key(config: str, architecture: Architecture, replicate: int) -> str:
 
 
 def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
-    """The cells of candidates. Workers take an architecture at a time: it shows the same on all its proxies."""
+    """The cells of candidates. Those of an architecture show the same, so one worker takes them together."""
     return [
         Cell(
             one.key,
@@ -181,7 +181,7 @@ def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
 
 
 def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
-    """Of training a network on so many images, and of testing it on both splits."""
+    """Training a network on so many images, and testing it on both splits."""
     flop = 2 * architecture.macs(survey.dataset.shape, survey.dataset.classes)
     return Work.of(flop, forward=len(survey.dataset.test) + len(survey.test), trained=images)
 
@@ -195,7 +195,7 @@ def _shown(one: Candidate) -> dict[str, str | int]:
 def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
     row = _row(survey, one)
     if one.proxy.name == WHOLE:
-        # Before the survey's own records: what is finished there is not looked at again.
+        # Into the whole-set table first: a cell that is finished in the survey's own records is not run again.
         survey.table.append([row])
     return [row]
 
@@ -249,14 +249,14 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
 
 
 def _seed(survey: Survey, one: Candidate) -> int:
-    # Proxies share their draws, so that comparisons are paired; the whole set has others, or a lucky start would
-    # count on both sides.
+    # Proxies share draws, so that comparisons are paired. The whole set has its own, or a lucky initialisation would
+    # help an architecture on both sides and inflate the correlation.
     side = WHOLE if one.proxy.name == WHOLE else "proxy"
     return survey.network_seed(one.architecture, side, one.proxy.memory_replicate, one.replicate)
 
 
 def has_converged(network: nn.Module) -> bool:
-    """Whether all its values are numbers. Asking waits for the device, so that time taken next is that of the work."""
+    """Whether all its values are finite. Asking waits for the device, so a time taken next includes all its work."""
     return all(bool(weights.isfinite().all()) for weights in network.state_dict().values())
 
 

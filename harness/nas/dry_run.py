@@ -10,7 +10,7 @@ from harness.nas import search, tables
 from harness.nas.candidates import candidates, cells, memory_plans, proxies, work_of
 from harness.nas.survey import Survey
 
-SAMPLED = 6  # architectures that are timed; the order of a survey is stratified from its beginning
+SAMPLED = 6  # architectures that are timed: the first few, because the order of a survey is balanced from its beginning
 
 
 def print_left(survey: Survey) -> None:
@@ -19,7 +19,7 @@ def print_left(survey: Survey) -> None:
     left = cells(survey, candidates(survey, proxies(survey)))
     for records in (survey.records, survey.table, tables.published(survey.dataset.identity)):
         left = unfinished(left, records)
-    # What will be trained on a memory that is not there has no key yet.
+    # A network on a memory that is not made yet has no key, so it is counted apart.
     later = [work_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates
     say(f"networks   {len(left) + len(later)} to train")
     _print_estimate(survey, [*(cell.work for cell in left), *later])
@@ -50,7 +50,7 @@ def _missing(survey: Survey) -> list[str]:
 
 
 def _print_estimate(survey: Survey, counted: Sequence[Work]) -> None:
-    """Of these, and of condensing."""
+    """The estimate for this work together with that of condensing."""
     memories = [condensing(plan, survey.dataset) for plan in memory_plans(survey)]
     largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
     sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))

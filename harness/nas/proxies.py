@@ -26,7 +26,7 @@ class Proxy:
     """Images to train on, and how.
 
     Attributes:
-        name: as recorded.
+        name: in the rows.
         memory_replicate: which draw of a memory.
         memory_checksum: of its pixels and labels; empty for the whole set.
         ipc_stored: images per class that are kept.
@@ -112,9 +112,9 @@ def of_whole_again(whole: Proxy, other: WholeTraining) -> Proxy:
 
 
 def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:
-    """Train on the whole set for `steps` steps: full batches in the order of passes, at the rate training starts with.
+    """Train on the whole set for `steps` steps: full batches, pass after pass, at the rate that training starts with.
 
-    The passes are laid out as one epoch, after which a network is as far as its whole-set training is by then.
+    All steps count as one epoch, so the learning rate never drops, as in the early part of whole-set training.
     """
 
     def load() -> tuple[Tensor, Tensor]:

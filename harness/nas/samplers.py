@@ -35,7 +35,7 @@ class AgingEvolution(optuna.samplers.RandomSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, str | int]:
-        """A child; nothing, which makes the trial a random one, while there are too few to choose a parent from."""
+        """A child's axes; none while there are too few parents to choose from, which makes the trial a random one."""
         finished = [each for each in study.get_trials(deepcopy=False) if each.state.is_finished()]
         if len(finished) < STARTUP:
             return {}
@@ -46,7 +46,7 @@ class AgingEvolution(optuna.samplers.RandomSampler):
 
 
 def _fitness(trial: FrozenTrial) -> tuple[bool, float]:
-    value = trial.value  # of a pruned trial, its last report
+    value = trial.value  # Optuna's value of a pruned trial is its last report
     return trial.state == TrialState.COMPLETE, -math.inf if value is None else value
 
 

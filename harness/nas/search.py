@@ -140,7 +140,7 @@ def whole_accuracies(survey: Survey) -> pd.Series:
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
     sources = (survey.table, tables.published(survey.dataset.identity), survey.records)
-    # Tables may hold the same network; should they not agree, the first has its way.
+    # Several tables may hold the same network; if they differ, the first counts.
     rows = [row for source in sources for row in source.rows(keys)]
     known = {row.architecture: row.test_accuracy for row in reversed(rows)}
     if not known:
@@ -165,13 +165,13 @@ def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | Non
 
 
 def work_of(survey: Survey, images: int, trials: int) -> Work:
-    """Of a search at most: trials of an average architecture on so many images, none stopped early or tried before."""
+    """The most that a search takes: trials of an average architecture, none of them stopped early or tried before."""
     macs = fmean(one.macs(survey.dataset.shape, survey.dataset.classes) for one in survey.space)
     return Work.of(2 * macs, forward=trials * len(survey.dataset.test), trained=trials * images)
 
 
 def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> list[Search]:
-    """The cells, so that samplers can be compared as early as possible: replicate by replicate."""
+    """The searches, replicate by replicate, so that samplers can be compared as early as possible."""
     sources = {source.name: source for source in proxies(survey)}
     return [
         Search(sources[name], sampler, replicate, trials, config, _key(survey, config, sampler, replicate, trials))
@@ -215,7 +215,7 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
 
 
 def _show_in(storage: sqlalchemy.URL, name: str) -> Callable[[optuna.Study, FrozenTrial], None]:
-    """What adds each finished trial to a fresh study of that name: a search that was killed had got somewhere."""
+    """What adds each finished trial to a fresh study of that name; one left by a killed search is deleted first."""
     if (unfinished := open_study(name, storage)).get_trials(deepcopy=False):
         optuna.delete_study(study_name=name, storage=unfinished._storage)
     stored = open_study(name, storage)
@@ -255,11 +255,11 @@ class _Trials:
         self.rows.append(self._row(architecture, outcome, repeated))
         if outcome.status == "pruned":
             raise optuna.TrialPruned
-        # For Optuna a trial with nan has failed, and nothing is learned from it.
+        # Minus infinity, because Optuna counts a trial with nan as failed, and the sampler would learn nothing from it.
         return -math.inf if math.isnan(outcome.value) else outcome.value
 
     def warm_up(self) -> None:
-        """Train for an epoch in vain: what a process does only once is not the first trial's time."""
+        """Train an epoch for nothing, so that one-time costs of the process are not in the first trial's time."""
         source = self.search.proxy
         training = replace(source.training, epochs=1)
         train(new_network(self.survey, self.survey.architectures[0], seed=0), *source.data, training, seed=0)
@@ -276,7 +276,7 @@ class _Trials:
             if len(done) not in rungs:
                 return
             reports[len(done)] = accuracy(network, split, training.chunk)
-            network.train()  # measuring left it in evaluation mode
+            network.train()  # `accuracy` leaves it in evaluation mode
             trial.report(reports[len(done)], len(done))
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -1,7 +1,7 @@
 """What searches say in the end: whole-set regret against trials and minutes, as a table and a figure per proxy.
 
 The regret of a search is what the whole-set test accuracy of its best architecture so far (by validation accuracy on
-the proxy) misses to the best one that is known of the space. Means are over search replicates, with Student's 95 %
+the proxy) lacks to the best that is known in the space. Means are over search replicates, with Student's 95 %
 interval (a bootstrap from ten on). A search whose choice has no known whole-set accuracy yet is left out there, and
 the count beside the interval says so.
 """
@@ -100,7 +100,7 @@ def at_minutes(rows: pd.DataFrame, minutes: float) -> pd.Series:
 def over_searches(regrets: pd.Series) -> Interval:
     """Mean of the known ones and its interval."""
     values = regrets.dropna().to_numpy(float)
-    # One search takes the place of one memory.
+    # `interval` averages over memories; here each search stands for one.
     return interval(pd.Series(values, pd.MultiIndex.from_product([[0], range(len(values))], names=MEMORY)))
 
 
@@ -156,13 +156,13 @@ def _by_trials(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_minutes(rows: pd.DataFrame) -> pd.DataFrame:
-    """From when every search has as many trials until all are over; one that is over keeps its choice."""
+    """From when every search has had its first trials to the end of the last; a finished one keeps its choice."""
     start, end = rows.loc[rows["trial"] == _first(rows), "minutes"].max(), rows["minutes"].max()
     return _curve({at: over_searches(at_minutes(rows, at)) for at in np.linspace(start, end, GRID)})
 
 
 def _first(rows: pd.DataFrame) -> int:
-    # What the best of fewer trials misses would leave no room for the rest.
+    # Earlier trials are left out: their regret is so large that it would squeeze the rest of the axis.
     return min(CHECKPOINTS[0] - 1, rows["trial"].max())
 
 

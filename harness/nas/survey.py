@@ -137,7 +137,7 @@ def _check_search(config: Nas) -> None:
 
 def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     settled = settle(config, SURVEYS[protocol.name], protocol)
-    # Wrong names are said before data are loaded.
+    # Names are checked before data are loaded.
     named, whole = _named(config.proxy), _whole_training(settled.recipe)
     asked = space(config.space) if config.space else None
     full = load(settled.dataset, config.data_root, config.resolution)
@@ -187,7 +187,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
             if name in BASELINES or name in WHOLE_TRAININGS:
                 raise ValueError(f"{text} would be called {name}, which is not a memory: rename the file")
         else:
-            # An alias and its condenser are one thing, compared once.
+            # By the condenser's own name, so that it is not compared with its alias.
             name = source = text if text in BASELINES or text in WHOLE_TRAININGS else _condenser(text)
         if named.setdefault(name, source) != source:
             raise ValueError(f"two proxies would be called {name}: rename a memory file")

@@ -55,7 +55,7 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
     second = rows[(rows["proxy"] == WHOLE) & (rows["network_replicate"] == 1)]
     replicate = second.set_index("architecture")["validation_accuracy"] if len(second) else None
     ranked = ranking_summary(sides["proxy"], sides["whole"], replicate=replicate, chance=chance(survey))
-    # The top of a part of the space by whole-set rank is not the top of the space.
+    # With only a part of the space trained, its best by whole-set rank need not be the best of the space.
     hidden = () if len(sides) == len(survey.space) else [f"top_{k}_by_whole" for k in TOP]
     first = networks.iloc[0]
     return {
@@ -95,7 +95,7 @@ def _first(rows: "pd.DataFrame") -> "pd.Series":
 
 
 def _networks(rows: "pd.DataFrame", proxy: str) -> "pd.DataFrame":
-    # As a proxy, the whole set is what is not compared with.
+    # The first whole-set network is what proxies are compared with, so it is not itself a proxy's.
     return rows[(rows["proxy"] == proxy) & ~_first(rows)]
 
 

@@ -1,4 +1,4 @@
-"""Who is measured against whom: the plain loops, the core, and convolutions alone, each built from a few values.
+"""What is measured against what: the plain loops, the core, and convolutions alone, each built from a few values.
 
 Images are random: how long they take does not depend on what they show, so no data set is needed.
 """
@@ -24,7 +24,7 @@ from harness.speed.measuring import flop_of
 from harness.speed.objectives import OBJECTIVES
 from search_spaces.registry import build
 
-AS_IT_COMES = "default"  # precision: torch's switches as they come; on CUDA convolutions may use TF32
+AS_IT_COMES = "default"  # precision: torch's defaults, with which convolutions on CUDA may use TF32
 READINGS = "eight readings"  # stands for dm and eight readings of ours in lockstep
 STRATEGY = "color_crop_cutout_flip_scale_rotate"
 SEED = 0
@@ -60,7 +60,7 @@ class Contestant:
     Attributes:
         label: its name in records.
         kind: what it runs, a key of KINDS.
-        method: a recipe's name, or READINGS; of no account where networks are trained.
+        method: a recipe's name, or READINGS; unused where networks are trained.
         shape: of the images.
         classes: how many of them are worked on.
         ipc: synthetic images per class.
@@ -142,7 +142,7 @@ def random_images(shape: Shape, device: str) -> LabelledImages:
 
 @cache
 def flop_per_step(one: Contestant) -> int | None:
-    """What the mathematics of a step asks for, whoever does it; None for lockstep, whose parts are counted alone."""
+    """Operations that a step needs, the same for every competitor; None for lockstep, where it is not counted."""
     if one.method == READINGS:
         return None
     return _COUNTS[one.kind](one)
@@ -186,10 +186,10 @@ def _memory(one: Contestant, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _convolutions(one: Contestant) -> Callable[[], object]:
     """The convolutions of an iteration's real images, forward, in the core's chunks, layout and threads; no more."""
-    # A yardstick must not be short: cuDNN is to use its fastest algorithms.
+    # The convolutions are an upper bound on speed, so cuDNN searches for its fastest algorithms.
     torch.backends.cudnn.benchmark = True
     form = {"device": one.device, "dtype": getattr(torch, one.real_dtype), "memory_format": torch.channels_last}
-    # One chunk's maps serve for all: what is measured is arithmetic.
+    # All chunks use the same maps, because only the arithmetic is measured.
     ready = [(layer.to(**form), torch.randn(shape).to(**form)) for layer, shape in _convolution_inputs(one)]
     whole, rest = divmod(one.classes * one.batch, one.chunk)
     lanes = Lanes(torch.device(one.device))
@@ -237,7 +237,7 @@ def _convolution_flop(one: Contestant) -> int:
         network = build(one.network, one.shape.classes, one.shape.image)
         image = torch.empty(1, *one.shape.image)
     with torch.no_grad():
-        # The classifier is no convolution, and is not part of an embedding.
+        # Without the classifier, which is no convolution and not part of the embedding.
         return one.classes * one.batch * flop_of(lambda: network.features(image))
 
 

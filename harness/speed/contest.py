@@ -38,7 +38,7 @@ from harness.speed.rows import (
 from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth
 
-MINIBATCHES = {"cpu": 8, "cuda": 512}  # of a step that trains: its start is not to count
+MINIBATCHES = {"cpu": 8, "cuda": 512}  # per step that trains: enough that its start does not count
 EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 LOCKSTEP_IPC = 10
 SCORING_NETWORKS = 20  # networks that score one memory
@@ -112,7 +112,7 @@ def _train(config: Speed, device: torch.device) -> Iterator[Contest]:
             # At least two epochs: the rate falls after half of them.
             epochs = max(2, ceil(MINIBATCHES[device.type] / minibatches))
             base = replace(base, kind="training", epochs=epochs)
-            # bf16 is of the real branch, which training does not have.
+            # Not bf16, which is for the real branch of condensing.
             core = [replace(base, precision=name) for name in _precisions(config, device) if name != "bf16"]
             if networks := _networks(config, device):
                 core += [replace(one, label=SIDE_BY_SIDE, networks=networks) for one in core]
@@ -145,7 +145,7 @@ def _sizes(config: Speed) -> Iterator[tuple[str, str, int]]:
 
 
 def _methods(config: Speed) -> list[str]:
-    # An alias and its condenser are one thing, measured once.
+    # By the recipe's own name, so that an alias is not measured again.
     return list(dict.fromkeys(recipes_of(method)[0].name for method in config.methods))
 
 
@@ -169,7 +169,7 @@ def _contestant(config: Speed, device: torch.device, dataset: str, method: str, 
 
 
 def _plains(base: Contestant, kind: str, device: torch.device) -> list[Contestant]:
-    """The plain loop: in fp32, and on CUDA as torch comes; on a CPU also with what our commands tell the allocator."""
+    """The plain loop in fp32; on CUDA also with torch's defaults, on a CPU also with `keep_freed_memory`."""
     plain_loop = replace(base, label=PLAIN, kind=kind, precision="fp32", keep_memory=False)
     if device.type == "cpu":
         return [plain_loop, replace(plain_loop, label=PLAIN_KEPT, keep_memory=True)]

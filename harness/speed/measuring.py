@@ -84,7 +84,7 @@ class Lane:
         self.pipe, theirs = processes.Pipe()
         self.process = processes.Process(target=_serve, args=(theirs, competitor), daemon=True)
         self.process.start()
-        # Only the child may hold its end, or its death would go unnoticed here.
+        # Closed here: if the parent kept the child's end open, it would not notice that the child died.
         theirs.close()
 
     def __enter__(self) -> Self:
@@ -116,8 +116,8 @@ class Lane:
 def timed(step: Callable[[], object], seconds: float, wait: Callable[[], object]) -> tuple[int, float]:
     """Call `step` for about `seconds`, at least once; how often, and how long it took.
 
-    `wait` blocks until the device is idle. It is called after 1, 2, 4, ... steps: a device that works ahead of the
-    host is to be kept busy, as it is in a long run.
+    `wait` blocks until the device is idle. It is called after 1, 2, 4, ... steps: a device that works asynchronously
+    must be kept busy, as it is in a long run.
     """
     wait()
     started, steps = time.perf_counter(), 0
@@ -137,21 +137,21 @@ def flop_of(work: Callable[[], object]) -> int:
 
 
 def _context(competitor: Competitor) -> BaseContext:
-    """How processes start. A fork of a server that has loaded torch is quick, but only Linux and the CPU bear it."""
+    """How processes start. To fork a server that has loaded torch is quick, but needs Linux and no CUDA."""
     if sys.platform != "linux" or competitor.device != "cpu":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    # The first optimiser that is made would load the compiler: seconds, and 0.1 GB that are not the competitor's.
+    # torch._dynamo, because otherwise the first optimiser loads it within a competitor's time and memory.
     context.set_forkserver_preload([__name__, type(competitor).__module__, "torch._dynamo"])
     return context
 
 
 def _serve(pipe: Connection, competitor: Competitor) -> None:
     """The child: build on the first request, then one turn for each number of seconds that comes in."""
-    # Ctrl-C is the parent's to handle; it ends its children.
+    # Ctrl-C is ignored here: the parent handles it and ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     before, step = _resident("VmRSS"), None
-    # Without a parent there is nobody to work for.
+    # The parent is gone, so there is nothing left to do.
     with suppress(EOFError, BrokenPipeError):
         while True:
             seconds = pipe.recv()

@@ -17,7 +17,7 @@ from harness.evidence.figures import COLOURS, DPI, GREY
 if TYPE_CHECKING:
     import pandas as pd
 
-# What tells two bars, or two lines of the table, apart.
+# Columns that identify a bar of the figure or a line of the table.
 MEASURED = ["what", "dataset", "method", "classes", "ipc", "competitor", "precision"]
 CONFIDENCE = 0.95
 NOTHING = "-"

@@ -4,9 +4,9 @@ A speed belongs to a machine and to the code that was timed, so both are part of
 where it stopped on the same machine at the same code, and measures anew elsewhere. Older rows stay.
 
 Achieved FLOP/s are the operations that the mathematics asks for (convolutions and matrix products, the same count for
-every competitor) over the time. Their yardstick is the rate of the convolutions of the real images alone, in the
-core's chunks and layout. The real branch's time is bounded from above by that of a whole step at one image per class,
-which does little else.
+every competitor) over the time. They are compared with the rate of the convolutions of the real images alone, in
+the core's chunks and layout. The time of a whole step at one image per class is an upper bound for the real branch's,
+because such a step does little else.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ PLAIN_KEPT, SIDE_BY_SIDE = "plain, memory kept", "core side by side"
 ALONE, TOGETHER = "dm alone", "dm and eight readings"
 BASELINES = {"condense": PLAIN, "train": PLAIN, "lockstep": ALONE}
 COMPARED = (CORE, PLAIN_KEPT, SIDE_BY_SIDE, TOGETHER)
-# As torch comes, convolutions may use TF32 on CUDA: the plain loop's counterpart of tf32.
+# With torch's defaults convolutions on CUDA may use TF32, so the plain loop's default is compared with tf32.
 PLAIN_EQUAL = {"fp32": "fp32", "tf32": AS_IT_COMES}
 YARDSTICK = {AS_IT_COMES: "tf32"}
 TIMED = (
