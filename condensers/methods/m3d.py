@@ -44,6 +44,8 @@ class GaussianMMD:
 
     def _kernel(self, features: Float[Tensor, "C n d"]) -> Float[Tensor, "C n n"]:
         images = features.shape[1]
+        # Distances from products lose digits far from the origin.
+        features = features - features.mean(1, keepdim=True)
         products = features @ features.transpose(1, 2)
         squares = products.diagonal(dim1=1, dim2=2)
         distance = (squares[:, :, None] + squares[:, None, :] - 2 * products).clamp_min(0)

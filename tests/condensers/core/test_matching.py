@@ -155,7 +155,6 @@ def test_coloured_images_and_other_networks(colours, network):
 @pytest.mark.parametrize("number", [4, 7])
 @pytest.mark.parametrize("network", ["ConvNet-W8-D2", "ConvNet-W4-D2-NN-ReLU-Max"])
 def test_mosaics_on_networks_that_stay_for_five_iterations(colours, network, number):
-    # Not on sigmoids: their embeddings are nearly equal, and the core's distances lose digits in float32 there.
     recipes = [registry.condenser(name) for name in ("m3d", "m3d-f1")]
     assert_equals_reference(colours, [2, 0, 3], 5, recipes, schedule(10, network), 4, number)
 
