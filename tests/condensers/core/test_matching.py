@@ -153,7 +153,7 @@ def test_coloured_images_and_other_networks(colours, network):
 
 
 @pytest.mark.parametrize("number", [4, 7])
-@pytest.mark.parametrize("network", ["ConvNet-W8-D2", "ConvNet-W4-D2-NN-ReLU-Max"])
+@pytest.mark.parametrize("network", ["ConvNet-W8-D2", "ConvNet-W4-D2-NN-ReLU-Max", "ConvNet-W4-D3-LN-Sigmoid-Avg"])
 def test_mosaics_on_networks_that_stay_for_five_iterations(colours, network, number):
     recipes = [registry.condenser(name) for name in ("m3d", "m3d-f1")]
     assert_equals_reference(colours, [2, 0, 3], 5, recipes, schedule(10, network), 4, number)
