@@ -19,8 +19,8 @@ PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
     "cm": ((ddm.DEFAULT.cm,), "correlations of feature maps (Gram)"),
     "sm": ((ddm.DEFAULT.mm, ddm.DEFAULT.cm), "style: mm and cm"),
     "icd": ((ddm.DEFAULT.icd,), "intra-class diversity"),
-    "ridge": ((readouts.RIDGE,), "ridge readout of the embedding; couples the classes condensed together"),
-    "blocks": ((readouts.BLOCKS,), "ridge readout of every block; couples the classes condensed together"),
+    "ridge": ((readouts.RIDGE,), "ridge readout of the embedding"),
+    "blocks": ((readouts.BLOCKS,), "ridge readout of every block"),
 }
 
 
@@ -55,7 +55,8 @@ def condenser(name: str) -> Condenser:
     if not extras:
         return found
     terms = found.terms + tuple(term for extra in extras for term in _extra(extra))
-    return replace(found, name="+".join([found.name, *extras]), terms=terms)
+    # The sum is of no paper.
+    return replace(found, name="+".join([found.name, *extras]), terms=terms, description="", paper="")
 
 
 def known() -> list[str]:

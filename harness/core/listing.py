@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from condensers.core.recipe import Condenser
     from search_spaces.spaces import Space
 
 
@@ -11,13 +12,16 @@ def print_names() -> None:
     from condensers import registry
     from harness.core.protocols import BASELINES, PROTOCOLS, SURVEYS, WHOLE_TRAININGS
     from scenarios.datasets import DATASETS
-    from search_spaces.registry import EXAMPLES
+    from search_spaces.registry import ADDED, EXAMPLES
     from search_spaces.spaces import SPACES
 
-    _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", registry.names())
+    condensers = [(name, f"{text} ({_traits(registry.condenser(name))})") for name, text in registry.names()]
+    _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", condensers)
+    added = [(name, "of a plugin") for name in ADDED]
+    _section("Their papers", [(name, made.paper) for name, made in registry.CONDENSERS.items() if made.paper])
     _section("Proxies beside condensers and memory files", list(BASELINES.items()))
     _section("Data sets", [(name, source.description) for name, source in DATASETS.items()])
-    _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", list(EXAMPLES.items()))
+    _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", [*EXAMPLES.items(), *added])
     _section("Search spaces", [(name, _axes(space)) for name, space in SPACES.items()])
     _section("Protocols", [(name, _fields(protocol)) for name, protocol in PROTOCOLS.items()])
     _section("Protocols of surveys (nas)", [(name, _fields(SURVEYS[own.name])) for name, own in PROTOCOLS.items()])
@@ -25,6 +29,16 @@ def print_names() -> None:
         "Ways to train on whole data sets, as --recipe or --proxy of nas",
         [(name, training.description) for name, training in WHOLE_TRAININGS.items()],
     )
+
+
+def _traits(condenser: "Condenser") -> str:
+    """What follows from how a condenser is made: its league, whether its classes are apart, what it decodes."""
+    from condensers.core.recipe import league_of
+
+    apart = condenser.separable("a network whose norm mixes no images")
+    traits = [f"{league_of(condenser)} league", *([] if apart else ["couples classes"])]
+    traits += [f"decodes {condenser.decoded} images from one"] if condenser.decoded > 1 else []
+    return ", ".join(traits)
 
 
 def _fields(defaults: object) -> str:

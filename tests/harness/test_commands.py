@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -61,6 +62,12 @@ def test_lists_name_everything(name, monkeypatch, capsys):
     said = capsys.readouterr().out
     for word in ("ours", "dm+ridge", "cifar100", "folder:PATH", "ResNet18", "quick"):
         assert word in said
+    for line in (
+        "m3d .*open league, decodes 4 images from one",
+        "dm-self .*strict league, couples classes",
+        "AAAI 2024",
+    ):
+        assert re.search(line, said)
 
 
 MISTAKES = {
