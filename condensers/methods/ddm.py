@@ -8,8 +8,10 @@ is a preset:
 
 - `paper`: the equations to the letter: block outputs, mean and variance per image, sums over channels and layers,
   a quarter in the Gram term, ICD summed over images.
-- `code`: ReLU outputs, moments of the batch-averaged map with the standard deviation, means over channels and
-  layers, no quarter, ICD averaged over images and with k = 2 at any M.
+- `code`: the choices of the authors' public code: ReLU outputs, moments of the batch-averaged map with the standard
+  deviation, means over channels and layers, no quarter, ICD averaged over images and with k = 2 at any M. It is *not*
+  what their released scripts compute: these carry the style loss over from class to class, so that early classes
+  count up to 1.5 times, run at lambda 10000, take unbiased variances, and never sum all four terms.
 - `default`: `code`, with moments taken per image and then averaged, as Eq. 4 has it, and k = 0.2 M. The best of the
   three after 600 iterations on a validation split (results/study/cifar10-terms); provisional until that is seen at full
   length.
@@ -48,14 +50,14 @@ def half_squared(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch
 
 
 def half_squared_mean(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch"]) -> Float[Tensor, ""]:
-    """The same, averaged over channels (the authors' code)."""
+    """The same, averaged over channels (a choice of the authors' code)."""
     return half_squared(real, synthetic) / real.shape[-1]
 
 
 def half_squared_of_mean_map(
     real: Float[Tensor, "C ch h w"], synthetic: Float[Tensor, "C ch h w"]
 ) -> Float[Tensor, ""]:
-    """Moments of the batch-averaged map, averaged over channels (the authors' code)."""
+    """Moments of the batch-averaged map, averaged over channels (a choice of the authors' code)."""
     return half_squared_mean(mean_and_deviation(real[:, None]), mean_and_deviation(synthetic[:, None]))
 
 
@@ -75,13 +77,13 @@ def crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, "
 
 @of_synthetic_images
 def mean_crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
-    """Crowding averaged over the images of a class (the authors' code; Eq. 8 sums)."""
+    """Crowding averaged over the images of a class (a choice of the authors' code; Eq. 8 sums)."""
     return crowding(real, synthetic) / synthetic.shape[1]
 
 
 @of_synthetic_images
 def mean_crowding_of_two(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
-    """Mean crowding with two neighbours at any number of images (the authors' code)."""
+    """Mean crowding with two neighbours at any number of images (a choice of the authors' code)."""
     images = synthetic.shape[1]
     if images == 1:
         return synthetic.sum() * 0
@@ -155,5 +157,5 @@ def _ddm(name: str, reading: Reading, description: str) -> Recipe:
 CONDENSERS = (
     _ddm("ours", DEFAULT, "decomposed DM, provisional reading: style + diversity + DM"),
     _ddm("ddm-paper", PAPER, "decomposed DM, the paper's equations to the letter"),
-    _ddm("ddm-code", CODE, "decomposed DM, as the authors' code computes it"),
+    _ddm("ddm-code", CODE, "decomposed DM, by the choices of the authors' code, but not what their scripts compute"),
 )
