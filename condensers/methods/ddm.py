@@ -17,8 +17,7 @@ is a preset:
   length.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,15 +26,7 @@ from torch import Tensor
 
 from condensers.core.recipe import Recipe
 from condensers.core.statistics import gram, mean_and_deviation, mean_and_variance
-from condensers.core.terms import (
-    Distance,
-    Statistic,
-    Term,
-    every_image,
-    mean_activation,
-    of_synthetic_images,
-    squared,
-)
+from condensers.core.terms import Term, every_image, mean_activation, of_synthetic_images, squared
 from condensers.methods.dm import MEAN_MATCH
 
 
@@ -118,30 +109,20 @@ class Reading:
         return self.mm, self.cm, self.icd, MEAN_MATCH
 
 
-def _moments(statistic: Statistic, distance: Distance, tap: str, layers: Literal["sum", "mean"]) -> Term:
-    return Term(statistic, distance, weight=LAMBDA * ALPHA, tap=tap, layers=layers)
-
-
-def _correlation(distance: Distance, tap: str, layers: Literal["sum", "mean"]) -> Term:
-    return Term(gram, distance, weight=LAMBDA, tap=tap, layers=layers)
-
-
-def _diversity(distance: Distance) -> Term:
-    return Term(every_image, distance, weight=BETA)
-
-
 PAPER = Reading(
-    mm=_moments(mean_and_variance, half_squared, "block", "sum"),
-    cm=_correlation(quarter_squared, "block", "sum"),
-    icd=_diversity(crowding),
+    mm=Term(mean_and_variance, half_squared, LAMBDA * ALPHA, tap="block"),
+    cm=Term(gram, quarter_squared, LAMBDA, tap="block"),
+    icd=Term(every_image, crowding, BETA),
 )
 CODE = Reading(
-    mm=_moments(mean_activation, half_squared_of_mean_map, "act", "mean"),
-    cm=_correlation(squared, "act", "mean"),
-    icd=_diversity(mean_crowding_of_two),
+    mm=Term(mean_activation, half_squared_of_mean_map, LAMBDA * ALPHA, tap="act", layers="mean"),
+    cm=Term(gram, squared, LAMBDA, tap="act", layers="mean"),
+    icd=Term(every_image, mean_crowding_of_two, BETA),
 )
-DEFAULT = replace(
-    CODE, mm=_moments(mean_and_deviation, half_squared_mean, "act", "mean"), icd=_diversity(mean_crowding)
+DEFAULT = Reading(
+    mm=Term(mean_and_deviation, half_squared_mean, LAMBDA * ALPHA, tap="act", layers="mean"),
+    cm=CODE.cm,
+    icd=Term(every_image, mean_crowding, BETA),
 )
 
 
