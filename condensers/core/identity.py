@@ -2,8 +2,8 @@
 
 A function is identified by its name, a frozen dataclass by its name and all its fields, so two distances with different
 constants are never taken for each other. Those of a user's own module carry a digest of its source, but not of other
-modules that it imports. What carries hidden state, a closure, a lambda, a `partial` or whatever else its module does not
-hold by its name, has no identity and is refused: its constants would be in no key, and a memory made with other
+modules that it imports. What may carry hidden state, a closure, a lambda, a `partial`, or whatever is not found in its
+module under its name, has no identity and is refused: its constants would be in no key, and a memory made with other
 constants would be reused by mistake.
 """
 
@@ -22,8 +22,8 @@ def identity(value: object) -> Any:
     """The value as JSON values.
 
     Raises:
-        TypeError: a closure, a lambda, a `partial`, a dataclass that is not frozen or has a field called `name`, or anything
-            else without identity.
+        TypeError: a closure, a lambda, a `partial`, a dataclass that is not frozen or has a field called `name`, or
+            anything else without identity.
     """
     if value is None or isinstance(value, str | int | float):
         return value
@@ -64,7 +64,7 @@ def _is_frozen(value: object) -> bool:
 
 
 def _is_held(thing: FunctionType | type) -> bool:
-    """Whether its module holds it by its name: a wrapper that took over another function's name is not that function."""
+    """Whether its module holds it by its name; not so a wrapper that took over another function's name."""
     try:
         return attrgetter(thing.__qualname__)(sys.modules[thing.__module__]) is thing
     except (KeyError, AttributeError):

@@ -11,13 +11,14 @@ def print_names() -> None:
     from condensers import registry
     from harness.core.protocols import BASELINES, PROTOCOLS, SURVEYS, WHOLE_TRAININGS
     from scenarios.datasets import DATASETS
-    from search_spaces.registry import EXAMPLES
+    from search_spaces.registry import ADDED, EXAMPLES
     from search_spaces.spaces import SPACES
 
+    added = [(name, "of a plugin") for name in ADDED]
     _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", registry.names())
     _section("Proxies beside condensers and memory files", list(BASELINES.items()))
     _section("Data sets", [(name, source.description) for name, source in DATASETS.items()])
-    _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", list(EXAMPLES.items()))
+    _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", [*EXAMPLES.items(), *added])
     _section("Search spaces", [(name, _axes(space)) for name, space in SPACES.items()])
     _section("Protocols", [(name, _fields(protocol)) for name, protocol in PROTOCOLS.items()])
     _section("Protocols of surveys (nas)", [(name, _fields(SURVEYS[own.name])) for name, own in PROTOCOLS.items()])
