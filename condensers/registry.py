@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf
 
+from condensers.core.identity import identity
+from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import ddm, dm, herding, m3d, random, readouts, selftrained
@@ -28,17 +30,23 @@ def add(condensers: Iterable[Condenser] = (), plus: Mapping[str, tuple[tuple[Ter
     """Register further condensers, and terms that can be added to any recipe.
 
     Raises:
-        ValueError: a name that is taken, or is not made of small letters, digits and hyphens.
-        TypeError: a part of one that has no identity (`condensers.core.identity`).
+        ValueError: a name that is taken, or is not made of small letters, digits and hyphens, or pixels of a kind that
+            no reader of the memory would know.
+        TypeError: a part of one that has no identity (`condensers.core.identity`), or something else in its place.
     """
     condensers, plus = list(condensers), plus or {}
-    for name in (*(made.name for made in condensers), *plus):
-        if name in CONDENSERS or name in ALIASES or name in PLUS:
+    given = [*(made.name for made in condensers), *plus]
+    for name in given:
+        if name in CONDENSERS or name in ALIASES or name in PLUS or given.count(name) > 1:
             raise ValueError(f"the name {name!r} is taken: give the condenser or term another one")
         if not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", name):
             raise ValueError(f"the name {name!r} cannot be written in a sum: use small letters, digits and hyphens")
     for made in condensers:
         made.describe(Schedule())
+        if made.makes_pixels:
+            pixels_of(identity(made.pixels))
+    for name, value in plus.items():
+        _check_plus(name, value)
     CONDENSERS.update((made.name, made) for made in condensers)
     PLUS.update(plus)
 
@@ -69,6 +77,15 @@ def names() -> list[tuple[str, str]]:
     own = [(name, made.description) for name, made in CONDENSERS.items()]
     own += [(alias, f"the same as {name}") for alias, name in ALIASES.items()]
     return own + [(f"dm+{name}", f"dm and {text}") for name, (_, text) in PLUS.items()]
+
+
+def _check_plus(name: str, value: object) -> None:
+    match value:
+        case ((Term(), *_) as terms, str()) if all(isinstance(term, Term) for term in terms):
+            for term in terms:
+                term.describe()
+        case _:
+            raise TypeError(f'PLUS[{name!r}] is {value!r}; give a tuple of terms, and a text: ((Term(...),), "text")')
 
 
 def _extra(text: str) -> tuple[Term, ...]:

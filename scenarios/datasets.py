@@ -165,8 +165,15 @@ DATASETS: dict[str, Source] = {
 
 
 def add(sources: Mapping[str, Source]) -> None:
-    """Register further data sets by name. Raises ValueError for a name that is taken."""
-    for name in sources:
+    """Register further data sets by name.
+
+    Raises:
+        ValueError: a name that is taken.
+        TypeError: something that is no `Source`.
+    """
+    for name, source in sources.items():
+        if not isinstance(source, Source):
+            raise TypeError(f"the data set {name!r} is {source!r}; give a scenarios.datasets.Source")
         if name in DATASETS:
             raise ValueError(f"the name {name!r} is taken: give the data set another one")
     DATASETS.update(sources)

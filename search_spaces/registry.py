@@ -26,6 +26,7 @@ EXAMPLES = {
 }
 
 
+PARTS = ("features", "embedding_size", "TAPS", "classifier")
 # From plugins: what builds a network for so many classes and images of a shape, by name.
 ADDED: dict[str, Callable[[int, tuple[int, int, int]], nn.Module]] = {}
 
@@ -35,8 +36,11 @@ def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]
 
     Raises:
         ValueError: a name that is taken.
+        TypeError: something that cannot be called.
     """
-    for name in networks:
+    for name, made in networks.items():
+        if not callable(made):
+            raise TypeError(f"the network {name!r} is {made!r}; give a function of classes and shape")
         if name in ADDED or name.startswith("ConvNet") or name.partition("-")[0] in CLASSIC:
             raise ValueError(f"the name {name!r} is taken: give the network another one")
     ADDED.update(networks)
@@ -58,7 +62,7 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         ValueError: no such network, or one that does not fit the images.
     """
     if name in ADDED:
-        return ADDED[name](classes, shape)
+        return _whole(name, ADDED[name](classes, shape))
     match = re.fullmatch(r"ConvNet-W(\d+)-D(\d+)(?:-(\w+))?(?:-(\w+))?(?:-(\w+))?", name)
     if match:
         width, depth, *parts = match.groups()
@@ -73,6 +77,13 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     if base not in CLASSIC or norm not in ("", "BN", "IN") or (base == "AlexNet" and norm):
         raise unknown("network", name, [*EXAMPLES, *ADDED])
     return CLASSIC[base](classes, shape, norm or "IN")
+
+
+def _whole(name: str, network: nn.Module) -> nn.Module:
+    lacking = [part for part in PARTS if not hasattr(network, part)]
+    if lacking:
+        raise ValueError(f"the network {name} has no {', '.join(lacking)}: every network needs {', '.join(PARTS)}")
+    return network
 
 
 def mixes_samples(name: str) -> bool:
@@ -92,7 +103,7 @@ def _sample(name: str) -> nn.Module:
     with torch.device("meta"):
         for shape in COMMON:
             with suppress(ValueError, RuntimeError):
-                return build(name, 10, shape)
+                return ADDED[name](10, shape)
     raise ValueError(f"{name} takes no images of {', '.join(f'{side} px' for _, side, _ in COMMON)}")
 
 

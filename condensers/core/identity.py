@@ -1,12 +1,15 @@
 """What a function or a frozen dataclass *is*, as JSON values: the part of a key that tells one objective from another.
 
 A function is identified by its name, a frozen dataclass by its name and all its fields, so two distances with different
-constants are never taken for each other. Those of a user's own module carry a digest of its source. What carries hidden
-state, a closure, a lambda or a `partial`, has no identity and is refused: its constants would be in no key, and a
-memory made with other constants would be reused by mistake.
+constants are never taken for each other. Those of a user's own module carry a digest of its source, but not of other
+modules that it imports. What may carry hidden state, a closure, a lambda, a `partial`, or whatever is not found in its
+module under its name, has no identity and is refused: its constants would be in no key, and a memory made with other
+constants would be reused by mistake.
 """
 
+import sys
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from types import FunctionType
 from typing import Any
 
@@ -19,18 +22,20 @@ def identity(value: object) -> Any:
     """The value as JSON values.
 
     Raises:
-        TypeError: a closure, a lambda, a `partial`, a dataclass that is not frozen, or anything else without identity.
+        TypeError: a closure, a lambda, a `partial`, a dataclass that is not frozen or has a field called `name`, or
+            anything else without identity.
     """
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, tuple):
         return [identity(item) for item in value]
-    if isinstance(value, FunctionType) and "<" not in value.__qualname__:
+    if isinstance(value, FunctionType) and _is_held(value):
         return _name(value)
-    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen:
-        return {"name": _name(type(value))} | {
-            field.name: identity(getattr(value, field.name)) for field in fields(value)
-        }
+    if _is_frozen(value) and _is_held(type(value)):
+        own = {field.name: identity(getattr(value, field.name)) for field in fields(value)}
+        if "name" in own:
+            raise TypeError(f"{value!r} has a field called name, where the class's own name is kept: call it otherwise")
+        return {"name": _name(type(value))} | own
     raise TypeError(
         f"{value!r} has no identity: use a function of a module, or a frozen dataclass with __call__ whose fields are "
         "its constants"
@@ -44,6 +49,26 @@ def changed(value: object) -> dict[str, Any]:
         for field in fields(value)
         if getattr(value, field.name) != field.default
     }
+
+
+def beyond(value: object, base: type) -> dict[str, Any]:
+    """What a subclass adds to a dataclass that describes itself: its name and further fields; nothing for the base."""
+    if type(value) is base:
+        return {}
+    further = {field.name for field in fields(value)} - {field.name for field in fields(base)}
+    return {"kind": {"name": _name(type(value))} | {name: identity(getattr(value, name)) for name in sorted(further)}}
+
+
+def _is_frozen(value: object) -> bool:
+    return is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.frozen
+
+
+def _is_held(thing: FunctionType | type) -> bool:
+    """Whether its module holds it by its name; not so a wrapper that took over another function's name."""
+    try:
+        return attrgetter(thing.__qualname__)(sys.modules[thing.__module__]) is thing
+    except (KeyError, AttributeError):
+        return False
 
 
 def _name(thing: FunctionType | type) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.identity import changed, identity
+from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
 from condensers.core.pixels import Pixels, Raw
 from condensers.core.terms import Reads, Statistics, Term
@@ -69,7 +69,8 @@ class SGD:
     def describe(self) -> dict[str, object]:
         """The optimiser as JSON values."""
         later = {name: value for name, value in changed(self).items() if name in ("fall", "average")}
-        return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later}
+        optimizer = {"optimizer": own} if (own := beyond(self, SGD)) else {}
+        return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later, **optimizer}
 
 
 FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # defaults, as in DM
@@ -136,7 +137,7 @@ class Selection:
     def describe(self, schedule: Schedule) -> dict[str, object]:
         """The selection as JSON values: part of a memory's config."""
         shared = schedule.describe() if self.trained_on_real else {"network": identity_of(schedule.network)}
-        return {"select": identity(self.select), **shared}
+        return {"select": identity(self.select), **shared, **beyond(self, Selection)}
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,8 @@ class Recipe:
         """The recipe as JSON values: part of a memory's config."""
         own = {name: value for name, value in changed(self).items() if name in ("networks", "pixels")}
         terms = [term.describe() for term in self.terms]
-        return {"terms": terms, **self.optimizer.describe(), **own, **schedule.describe()}
+        described = {"terms": terms, **self.optimizer.describe(), **own, **schedule.describe()}
+        return described | beyond(self, Recipe)
 
 
 def league_of(condenser: Condenser) -> League:

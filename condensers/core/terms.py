@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.identity import identity
+from condensers.core.identity import beyond, identity
 
 EMBEDDING, LOGITS = "embedding", "logits"
 FIRST_VERSION = 2  # version 1 had other draws; from here each term counts its own versions
@@ -116,6 +116,7 @@ class Term:
             # Left out at their defaults, so that memories made before these fields existed keep their keys.
             **({} if self.last else {"last": False}),
             **({"decay": self.decay} if self.decay else {}),
+            **beyond(self, Term),
         }
 
 

@@ -9,14 +9,16 @@ entry point in the group `condensed_memories`. A plugin defines any of
     SPACES = {"name": Space(...)}                   search spaces
     DATASETS = {"name": Source(...)}                data sets
 
-Functions and classes of a plugin are named in every key with a digest of their source.
+Functions and classes of a plugin are named in every key with a digest of the file that they are written in. It does
+not cover further files that a plugin imports: after a change in one of those, give the condenser another name.
 """
 
 import importlib
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -31,28 +33,35 @@ def load(named: Sequence[str]) -> None:
         ValueError: one that cannot be found or imported, that defines nothing, or whose names are taken.
     """
     for text in named:
-        _register(_imported(text), text)
+        path = Path(text)
+        load_it = partial(_from_file, path) if path.suffix == ".py" else partial(importlib.import_module, text)
+        _register(_imported(text, load_it), text)
     for entry in importlib.metadata.entry_points(group=GROUP):
-        _register(entry.load(), entry.name)
+        _register(_imported(entry.name, entry.load), entry.name)
 
 
-def _imported(text: str) -> ModuleType:
-    path = Path(text)
+def _imported(text: str, load_it: Callable[[], ModuleType]) -> ModuleType:
     try:
-        return _from_file(path) if path.suffix == ".py" else importlib.import_module(text)
-    except Exception as error:  # whatever a user's module may raise
+        return load_it()
+    except (Exception, SystemExit) as error:  # whatever a user's module may raise
         raise ValueError(f"cannot import the plugin {text}: {type(error).__name__}: {error}") from error
 
 
 def _from_file(path: Path) -> ModuleType:
-    if path.stem in sys.modules:
-        raise ImportError(f"a module {path.stem!r} is loaded already: give the file another name")
+    if path.stem in sys.modules or _is_elsewhere(path):
+        raise ImportError(f"there is another module {path.stem!r} already: give the file another name")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     # In sys.modules, because a class names its module, and the digest of its source needs that module's file.
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _is_elsewhere(path: Path) -> bool:
+    """Whether a module of the file's name can be imported that is not this file, which would then take its place."""
+    found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
+    return found is not None and found.origin is not None and Path(found.origin).resolve() != path.resolve()
 
 
 def _register(module: ModuleType, text: str) -> None:

@@ -104,7 +104,7 @@ BAD = {
     # Nothing of that name is there.
     "condense --condensers herdin": "Did you mean 'herding'?",
     "condense --condensers dm+": "unknown term ''",
-    "condense --condensers dm+sm:nan": "is not finite",
+    "condense --condensers dm+sm:nan": "is not above 0 and finite",
     "condense --dataset folder:": "unknown data set 'folder:'",
     "condense --dataset folder:/nowhere": "there is no folder /nowhere",
     r"condense --dataset 'two\nlines'": r"unknown data set 'two\nlines'",

@@ -3,7 +3,7 @@
 import inspect
 import pkgutil
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 
 import pytest
@@ -12,7 +12,7 @@ import condensers
 from condensers import registry
 from condensers.condense import Group, config
 from condensers.core.identity import changed, identity
-from condensers.core.recipe import SGD, Recipe, Schedule
+from condensers.core.recipe import SGD, Recipe, Schedule, Selection
 from condensers.core.terms import Term, mean_activation, squared
 from condensers.methods.readouts import Pooled
 from harness.core.seeds import config_key
@@ -45,20 +45,83 @@ def made_by_a_factory(factor):
     return distance
 
 
+def scaled(factor):
+    def decorate(function):
+        @wraps(function)
+        def wrapper(*arguments):
+            return factor * function(*arguments)
+
+        return wrapper
+
+    return decorate
+
+
+@scaled(2.0)
+def held_by_its_name(real, synthetic):
+    return squared(real, synthetic)
+
+
+@dataclass(frozen=True)
+class Named:
+    """With a field where the name of its class would be kept."""
+
+    name: str = "x"
+
+
+class Doubled(Term):
+    """With the fields of a term, but another value."""
+
+    def value(self, real, synthetic):
+        return 2 * super().value(real, synthetic)
+
+
+@dataclass(frozen=True)
+class Power(SGD):
+    """With a field more."""
+
+    power: float = 1.0
+
+
+def test_a_subclass_is_not_taken_for_its_base():
+    term = Term(mean_activation, squared)
+    assert Doubled(mean_activation, squared).describe() != term.describe()
+    assert SGD().describe() != Power().describe() != Power(power=2.0).describe()
+    for base, fields in ((Recipe, {"terms": (term,)}), (Selection, {"select": registry.condenser("random").select})):
+        other = type("Other", (base,), {"__module__": __name__})
+        assert other("x", **fields).describe(SCHEDULE) != base("x", **fields).describe(SCHEDULE)
+
+
 def test_functions_are_their_names_and_dataclasses_all_their_fields():
     assert identity(squared) == "squared"
     assert identity((mean_activation, squared)) == ["mean_activation", "squared"]
     assert identity(Pooled(2)) == {"name": "Pooled", "side": 2}
     assert identity(Scaled(2.0)) == {"name": f"{__name__}:Scaled@{digest_of(__name__)}", "factor": 2.0}
+    assert identity(held_by_its_name) == f"{__name__}:held_by_its_name@{digest_of(__name__)}"
     assert identity(made_by_a_factory) == f"{__name__}:made_by_a_factory@{digest_of(__name__)}"
 
 
 @pytest.mark.parametrize(
-    "value", [made_by_a_factory(1), lambda x: x, partial(squared), Thawed(), object(), [squared], Scaled, sum]
+    "value",
+    [
+        made_by_a_factory(1),
+        scaled(2.0)(squared),
+        lambda x: x,
+        partial(squared),
+        Thawed(),
+        object(),
+        [squared],
+        Scaled,
+        sum,
+    ],
 )
 def test_what_hides_its_state_has_no_identity(value):
     with pytest.raises(TypeError, match="has no identity"):
         identity(value)
+
+
+def test_a_field_does_not_take_the_place_of_the_name_of_its_class():
+    with pytest.raises(TypeError, match="a field called name"):
+        identity(Named())
 
 
 def test_two_distances_of_one_kind_with_other_constants_are_two():

@@ -196,7 +196,7 @@ def test_a_cell_is_keyed_by_all_that_decides_it_but_rounding(finished):
         assert not set(keys(replace(finished, **change)).values()) & set(same.values())
     longer = keys(replace(finished, training=replace(finished.training, epochs=4)))
     assert {name for name, *cell in same if same[name, *cell] != longer[name, *cell]} == {"random", "dm", "early"}
-    other = keys(replace(finished, recipe="paper-200"))
+    other = keys(replace(finished, whole_name="paper-200"))
     assert {name for name, *cell in same if same[name, *cell] != other[name, *cell]} == {"whole", "early"}
 
 

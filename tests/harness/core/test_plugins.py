@@ -1,0 +1,63 @@
+"""A plugin with a mistake is refused in one line when it is loaded, and leaves nothing registered."""
+
+import sys
+
+import pytest
+
+from condensers import registry
+from harness.core.plugins import load
+from search_spaces import registry as networks
+
+# Users do not run with the tests' shape checks, which would refuse some of these mistakes first.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+IMPORTS = """
+from condensers.core.pixels import Raw
+from condensers.core.recipe import Recipe
+from condensers.core.terms import Term, mean_activation, squared
+TERM = Term(mean_activation, squared)
+class Own(Raw):
+    pass
+"""
+BAD = {
+    "def f(:": "cannot import the plugin .*SyntaxError",
+    "raise SystemExit(0)": "cannot import the plugin .*SystemExit",
+    "x = 1": "defines none of CONDENSERS",
+    "CONDENSERS = (3,)": "cannot be registered",
+    "CONDENSERS = Recipe('mine', (TERM,))": "cannot be registered",
+    "CONDENSERS = (Recipe('dm', (TERM,)),)": "the name 'dm' is taken",
+    "CONDENSERS = (Recipe('mine', (TERM,)), Recipe('mine', (TERM, TERM)))": "the name 'mine' is taken",
+    "CONDENSERS = (Recipe('mine', (TERM,), pixels=Own()),)": "unknown kind of pixels",
+    "PLUS = {'mine': TERM}": "give a tuple of terms, and a text",
+    "PLUS = {'mine': (TERM, 'text')}": "give a tuple of terms, and a text",
+    "PLUS = {'mine': ((), 'text')}": "give a tuple of terms, and a text",
+    "PLUS = {'mine': ((Term(lambda x: x.mean(1), squared),), 'text')}": "has no identity",
+    "NETWORKS = {'Mine': 3}": "give a function of classes and shape",
+    "NETWORKS = ['Mine']": "cannot be registered",
+    "DATASETS = {'mine': 3}": "give a scenarios.datasets.Source",
+    "SPACES = {'mine': 3}": "cannot be registered",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_mistake_is_said_in_one_line(tmp_path, monkeypatch, text):
+    monkeypatch.delitem(sys.modules, "with_a_mistake", raising=False)
+    path = tmp_path / "with_a_mistake.py"
+    path.write_text(IMPORTS + text)
+    with pytest.raises(ValueError, match=BAD[text]):
+        load([str(path)])
+    assert "mine" not in [*registry.CONDENSERS, *registry.PLUS]
+
+
+@pytest.mark.parametrize("name", ["random", "torch", "condensers", "mailbox"])
+def test_a_file_does_not_take_the_place_of_another_module(tmp_path, name):
+    path = tmp_path / f"{name}.py"
+    path.write_text(IMPORTS + "CONDENSERS = ()")
+    with pytest.raises(ValueError, match=f"there is another module '{name}'"):
+        load([str(path)])
+
+
+def test_a_network_that_lacks_what_networks_need_is_refused(monkeypatch):
+    monkeypatch.setattr(networks, "ADDED", {"Mine": lambda classes, shape: networks.nn.Flatten()})
+    with pytest.raises(ValueError, match="the network Mine has no features, embedding_size, TAPS, classifier"):
+        networks.build("Mine", 10, (1, 8, 8))
