@@ -90,8 +90,12 @@ def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None
             raise ValueError(f"{recipe.name} cannot share its classes out to ranks, for {why}: run it without torchrun")
 
 
-def cut(source: LabelledImages, group: Group, schedule: Schedule, ranks: int) -> list[tuple[int, ...]]:
+def cut(
+    source: LabelledImages, group: Group, schedule: Schedule, ranks: int, recipes: Sequence[Recipe]
+) -> list[tuple[int, ...]]:
     """The classes of each rank, in the group's order; none for the last ones where there are too few chunks.
+
+    `recipes` run in lockstep by this very `schedule`.
 
     On a CPU whole chunks of classes go to a rank: rounding depends on which images go through a network together, so
     any number of ranks gives the same bits. On CUDA rounding depends on more than that anyway, so classes are shared
@@ -104,7 +108,8 @@ def cut(source: LabelledImages, group: Group, schedule: Schedule, ranks: int) ->
     check_enough(counts[list(group.classes)].tolist(), group.ipc)
     batch = min(schedule.real_batch, int(counts[counts > 0].min()))
     on_cpu = source.images.device.type == "cpu"
-    unit = lcm(*(max(1, schedule.chunk // images) for images in (batch, group.ipc))) if on_cpu else 1
+    at_once = (batch, *(group.ipc * recipe.decoded for recipe in recipes))
+    unit = lcm(*(max(1, schedule.chunk // images) for images in at_once)) if on_cpu else 1
     units = -(-len(group.classes) // unit)
     busy = min(ranks, units)
     bounds = [rank * units // busy * unit for rank in range(busy)] + [len(group.classes)]
@@ -127,7 +132,7 @@ def match(
         ValueError: as `check_separable`, `cut` and `lockstep`.
     """
     check_separable(recipes, schedule)
-    shares = cut(source, group, schedule, ranks.count)
+    shares = cut(source, group, schedule, ranks.count, recipes)
     mine = Group(shares[ranks.rank], group.ipc)
     made = lockstep(recipes, source, mine, schedule, seed, state, progress) if mine.classes else {}
     # All ranks wait here on the host, so that NCCL starts when all of them are there.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from condensers import registry, sharding
-from condensers.condense import Group
+from condensers.condense import Group, runs
 from condensers.device.files import require_writable
 from condensers.sharding import Ranks
 from harness.condense.flags import Condense
@@ -99,8 +99,11 @@ def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
         return ""
     sharding.check_separable(recipes, plan.schedule)
     (group,) = plan.groups_of(recipes[0].name)
-    shares = sharding.cut(dataset.train, group, plan.schedule, ranks.count)
-    return f", {sum(map(bool, shares))} of {ranks.count} ranks at work"
+    shares = [
+        sharding.cut(dataset.train, group, run[0].schedule(plan.schedule, group.ipc), ranks.count, run)
+        for run in runs(recipes, plan.schedule, group.ipc)
+    ]
+    return f", {max(sum(map(bool, own)) for own in shares)} of {ranks.count} ranks at work"
 
 
 def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:

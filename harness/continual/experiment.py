@@ -157,7 +157,8 @@ def _check(experiment: Experiment) -> None:
     if not experiment.names and not experiment.files:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
-    most = max(group.ipc for group in experiment.groups(0))
+    decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
+    most = decoded * max(group.ipc for group in experiment.groups(0))
     smallest = int(experiment.dataset.train.labels.bincount().min())
     if not 1 <= most <= smallest:
         raise ValueError(f"{most} images per class asked for, but the smallest class has {smallest}")

@@ -15,6 +15,7 @@ from statistics import fmean
 from avalanche.benchmarks import CLScenario
 from torch import nn
 
+from condensers import registry
 from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.device.training import predict
@@ -140,10 +141,18 @@ def _work(experiment: Experiment, score: Score) -> Work:
     if score.condenser == WHOLE:
         epochs, images = experiment.whole.epochs, len(experiment.dataset.train) * seen // experiment.dataset.classes
     else:
-        epochs, images = experiment.training.epochs, seen * groups[-1].ipc
+        epochs, images = experiment.training.epochs, seen * groups[-1].ipc * _decoded(experiment, score.condenser)
     tested = 2 * len(experiment.dataset.test) * seen // experiment.dataset.classes
     flop = forward_pass(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
+
+
+def _decoded(experiment: Experiment, source: str) -> int:
+    """Images that each stored one of a source is decoded to."""
+    for file in experiment.files:
+        if file.name == source:
+            return file.memory.pixels.decoded
+    return registry.condenser(source).decoded
 
 
 def _make(experiment: Experiment, score: Score) -> list[ScoreRow] | None:

@@ -68,44 +68,46 @@ def test_each_rank_condenses_its_share_and_no_more(two_ranks, found, name):
         assert done[name] == (ITERATIONS * len(case.groups) if case.shares[rank] else 0)
     schedule = replace(SCHEDULE, chunk=case.chunk, real_batch=case.real_batch)
     for classes in case.groups:
-        shares = cut(found[case.source], Group(classes, case.ipc), schedule, 2)
+        shares = cut(found[case.source], Group(classes, case.ipc), schedule, 2, [condenser("dm")])
         assert tuple(len(share) for share in shares) == case.shares
         assert sum(shares, ()) == classes
 
 
-def chunks_of(matching, ipc):
-    """Classes that go through a network together, on the real and on the synthetic side."""
+def chunks_of(matching, synthetic):
+    """Classes that go through a network together, on the real and on the synthetic side of so many decoded images."""
     labels = matching.classes.tolist()
-    return [[labels[part] for part in matching._chunks(images)] for images in (matching.batch, ipc)]
+    return [[labels[part] for part in matching._chunks(images)] for images in (matching.batch, synthetic)]
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 10, 16])
 @pytest.mark.parametrize("ipc", [1, 3, 8, 10])
-@pytest.mark.parametrize("chunk", [1, 8, 20, 40, 2000])
-def test_no_chunk_is_parted(digits, ranks, ipc, chunk):
-    schedule, recipes = replace(SCHEDULE, chunk=chunk), [condenser("dm")]
-    shares = cut(digits.train, Group(ALL, ipc), schedule, ranks)
+@pytest.mark.parametrize("chunk", [1, 8, 9, 20, 40, 2000])
+@pytest.mark.parametrize("name", ["dm", "m3d"])
+def test_no_chunk_is_parted(digits, ranks, ipc, chunk, name):
+    schedule, recipes = replace(SCHEDULE, chunk=chunk), [condenser(name)]
+    shares = cut(digits.train, Group(ALL, ipc), schedule, ranks, recipes)
     assert len(shares) == ranks
     assert sum(shares, ()) == ALL
     assert shares[0]
-    whole = chunks_of(Matching(digits.train, ALL, ipc, recipes, schedule, 0), ipc)
-    parts = [chunks_of(Matching(digits.train, x, ipc, recipes, schedule, 0), ipc) for x in shares if x]
+    images = ipc * recipes[0].decoded
+    whole = chunks_of(Matching(digits.train, ALL, ipc, recipes, schedule, 0), images)
+    parts = [chunks_of(Matching(digits.train, x, ipc, recipes, schedule, 0), images) for x in shares if x]
     assert [list(chain(*side)) for side in zip(*parts, strict=True)] == whole
 
 
 def test_elsewhere_than_on_a_cpu_every_class_may_be_a_share(digits):
     source = replace(digits.train, images=digits.train.images.to("meta"))
-    shares = cut(source, Group(ALL, 3), replace(SCHEDULE, chunk=2000), 4)
+    shares = cut(source, Group(ALL, 3), replace(SCHEDULE, chunk=2000), 4, [condenser("dm")])
     assert [len(share) for share in shares] == [2, 3, 2, 3]
 
 
 def test_a_class_without_images_is_refused_only_if_asked_for(digits):
     few = digits.train.of_classes(list(ALL[:9]))
-    assert [len(share) for share in cut(few, Group(ALL[:9], 3), SCHEDULE, 2)] == [4, 5]
+    assert [len(share) for share in cut(few, Group(ALL[:9], 3), SCHEDULE, 2, [condenser("dm")])] == [4, 5]
     for classes, ipc, smallest in ((ALL[:9], 10_000, "1[0-9][0-9]"), (ALL[:9], 0, "1[0-9][0-9]"), (ALL, 3, "0")):
         words = f"^{ipc} images per class asked for, but the smallest class has {smallest}$"
         with pytest.raises(ValueError, match=words):
-            cut(few, Group(classes, ipc), SCHEDULE, 2)
+            cut(few, Group(classes, ipc), SCHEDULE, 2, [condenser("dm")])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.continual.stream import scores
+from harness.continual.stream import cells, scores
 from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -239,3 +239,14 @@ def test_plan_counts_what_is_left(finished, capsys):
     out = capsys.readouterr().out
     assert "memories   2 to condense" in out
     assert "scores     10 cells" in out
+
+
+def test_work_is_counted_in_decoded_images(tmp_path):
+    experiment = prepare(replace(SMALL, condensers=("m3d", "m3d-f1"), out=tmp_path))
+    trained = {cell.shown["condenser"]: cell.work.trained for cell in cells(experiment)}
+    assert trained["m3d"] == 4 * trained["m3d-f1"] > 0
+
+
+def test_too_few_images_to_decode_are_said_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match=r"^160 images per class asked for"):
+        prepare(replace(SMALL, condensers=("random", "m3d"), memory_per_class=40, out=tmp_path))
