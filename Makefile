@@ -10,7 +10,7 @@ demo: install  ## Compare condensers on scikit-learn's handwritten digits (no do
 
 test: install  ## Import contracts, then every test.
 	$(VENV)/bin/lint-imports
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers import condense as module
-from condensers import registry
 from condensers.condense import Group, condense
 from condensers.memory import check, load_memory, save_memory
 
