@@ -15,6 +15,7 @@ from condensers.core.cost import Cost, cost_of, peak_bytes, total
 from condensers.core.identity import identity
 from condensers.core.matching import Matching
 from condensers.core.recipe import Condenser, Recipe, Schedule, Selection, in_lockstep, league_of
+from condensers.core.sampling import check_enough
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
@@ -59,6 +60,8 @@ def condense(
     Raises:
         ValueError: more images per class than a class has, or a network that does not fit.
     """
+    for group in groups:
+        _check_group(condensers, source, group)
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
     states: list[Checkpoint] = []
     for group in groups:
@@ -77,6 +80,13 @@ def condense(
         condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
     }
+
+
+def _check_group(condensers: Sequence[Condenser], source: LabelledImages, group: Group) -> None:
+    """Raise ValueError before any work if a condenser wants more images than a class has."""
+    sizes = [int((source.labels == label).sum()) for label in group.classes]
+    check_enough(sizes, group.ipc)
+    check_enough(sizes, group.ipc * max((condenser.decoded for condenser in condensers), default=1))
 
 
 def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:

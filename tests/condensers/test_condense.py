@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers import condense as module
+from condensers import registry
 from condensers.condense import Group, condense
 from condensers.memory import check, load_memory, save_memory
 
@@ -205,3 +206,10 @@ def test_classes_may_share_a_group_in_any_order(digits):
     for label in (2, 5, 8):
         a, b = (made["ours"].of_classes([label]).images for made in (forward, backward))
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_too_few_images_to_decode_are_said_before_any_recipe_has_run(digits):
+    done, both = [], [registry.condenser(name) for name in ("dm", "m3d")]
+    with pytest.raises(ValueError, match=r"^160 images per class asked for"):
+        condense(both, digits.train, [Group((0, 1), 40)], SCHEDULE, SEED, progress=done.append)
+    assert not done
