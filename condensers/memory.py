@@ -69,7 +69,7 @@ class Memory:
 
     @property
     def checksum(self) -> str:
-        """16 hex digits over pixels and labels as they are trained on; results quote it, a file has its own digest."""
+        """16 hex digits over stored pixels and labels; results quote it, a file has its own digest."""
         trained_on = [self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])]
         return hashlib.sha256(b"".join(map(_bytes, trained_on))).hexdigest()[:16]
 

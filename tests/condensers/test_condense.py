@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from condensers import condense as module
+from condensers import registry
 from condensers.condense import Group, condense
 from condensers.memory import check, load_memory, save_memory
 
@@ -208,9 +209,7 @@ def test_classes_may_share_a_group_in_any_order(digits):
 
 
 def test_too_few_images_to_decode_are_said_before_any_recipe_has_run(digits):
-    done = []
+    done, both = [], [registry.condenser(name) for name in ("dm", "m3d")]
     with pytest.raises(ValueError, match=r"^160 images per class asked for"):
-        condense(
-            [condenser("dm"), condenser("m3d")], digits.train, [Group((0, 1), 40)], SCHEDULE, 1, progress=done.append
-        )
+        condense(both, digits.train, [Group((0, 1), 40)], SCHEDULE, SEED, progress=done.append)
     assert not done
