@@ -86,7 +86,9 @@ def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None
     for recipe in (condenser for condenser in condensers if condenser.makes_pixels):
         if not recipe.separable(schedule.network):
             mixes = mixes_samples(schedule.network)
-            why = f"{schedule.network} normalises over the images of all" if mixes else "it couples them"
+            trains = recipe.networks.trains_on != "nothing"
+            why = "its networks are trained on all of them" if trains else "it couples them"
+            why = f"{schedule.network} normalises over the images of all" if mixes else why
             raise ValueError(f"{recipe.name} cannot share its classes out to ranks, for {why}: run it without torchrun")
 
 

@@ -116,7 +116,10 @@ class Condenser(Protocol):
 
 @dataclass(frozen=True)
 class Selection:
-    """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions."""
+    """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions.
+
+    Of the schedule it may read the network alone, unless it is `trained_on_real`: no more than that is in its key.
+    """
 
     name: str
     select: Callable[..., Int64[Tensor, "C ipc"]]

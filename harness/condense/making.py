@@ -53,12 +53,19 @@ def _make(config: Condense, ranks: Ranks) -> None:
     on_device = dataset.to(device)
     where = name_of(device) + _shares(plan, on_device, ranks)
     if ranks.leads:
-        done = f"{plan.schedule.iterations} iterations, {plan.groups[0].ipc} images per class"
+        done = f"{_iterations(plan)} iterations, {plan.groups[0].ipc} images per class"
         say(f"protocol {label_of(config, protocol)} on {where}: {done}")
     origin = provenance(name_of(device), config.precision)
     _run(plan, on_device, origin | {"memory_replicate": config.replicate, "ranks": ranks.count}, ranks)
     for name in names if ranks.leads else ():
         _show(plan, name, dataset)
+
+
+def _iterations(plan: memories.Plan) -> str:
+    """Of each recipe: papers have schedules of their own."""
+    recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
+    counts = {recipe.schedule(plan.schedule, plan.groups[0].ipc).iterations for recipe in recipes}
+    return " or ".join(map(str, sorted(counts or {0})))
 
 
 def _device(name: str, ranks: Ranks) -> str:
