@@ -14,8 +14,8 @@ from condensers.core.recipe import Schedule, Selection
 from condensers.core.sampling import check_enough
 from condensers.device import draws
 from condensers.device.images import LabelledImages
+from condensers.device.networks import new_network
 from condensers.device.training import Training, train
-from search_spaces import registry
 
 PROXY_EPOCHS = 20
 
@@ -56,9 +56,8 @@ def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
 
 
 def _embedding(source: LabelledImages, schedule: Schedule, seed: int) -> nn.Module:
-    embedding = registry.build(schedule.network, int(source.labels.max()) + 1, source.shape).to(source.images.device)
-    draws.draw_network(embedding, draws.key_of(seed, "herding network"))
-    return embedding.to(memory_format=torch.channels_last)
+    classes, key = int(source.labels.max()) + 1, draws.key_of(seed, "herding network")
+    return new_network(schedule.network, classes, source.shape, source.images.device, key)
 
 
 @torch.no_grad()
