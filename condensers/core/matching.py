@@ -20,7 +20,7 @@ from condensers.core.reading import Found, concatenate, in_order, merge, of_clas
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.sampling import Pools, check_enough, initial_images
 from condensers.core.side import Side
-from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics
+from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics, Term
 from condensers.device import augmentation, draws
 from condensers.device.augmentation import Draw
 from condensers.device.capture import Captured
@@ -74,6 +74,7 @@ class Matching:
         terms = [term for recipe in recipes for term in recipe.terms]
         self.wanted = in_order({reads for term in terms if term.reads_real for reads in term.reads})
         self.reads = {name: in_order(set(side.recipe.reads)) for name, side in self.sides.items()}
+        self.followed = self._followed(terms)
         self.averages: dict[tuple, list[Tensor]] = {}
         self.lanes = Lanes(self.device)
         self.iteration = 0
@@ -195,20 +196,20 @@ class Matching:
     @torch.no_grad()
     def _follow(self, real: Found) -> dict[tuple, list[Tensor]]:
         """The moving averages of real statistics that terms ask for, brought to this iteration."""
-        for reads, decay in self._followed():
+        for reads, decay in self.followed:
             layers = self.averages.setdefault((*reads, decay), [torch.zeros_like(layer) for layer in real[reads]])
             for average, layer in zip(layers, real[reads], strict=True):
                 # At iteration 0 there is no average yet: the weight is then 1, which copies the layer.
                 average.lerp_(layer, 1 - decay * (self._at > 0))
         return self.averages
 
-    def _followed(self) -> list[tuple[Reads, float]]:
-        terms = [term for recipe in self.recipes for term in recipe.terms if term.decay]
-        found = {(reads, term.decay) for term in terms for reads in term.reads}
+    def _followed(self, terms: Sequence[Term]) -> list[tuple[Reads, float]]:
+        """What moving averages are wanted of, in an order that no process decides."""
+        found = {(reads, term.decay) for term in terms if term.decay for reads in term.reads}
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 
     def _restore_averages(self, tensors: dict[str, Tensor]) -> None:
-        for number, (reads, decay) in enumerate(self._followed()):
+        for number, (reads, decay) in enumerate(self.followed):
             names = [name for name in tensors if name.startswith(f"averages/{number}/")]
             layers = [tensors[f"averages/{number}/{layer}"] for layer in range(len(names))]
             if layers:
