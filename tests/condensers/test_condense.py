@@ -19,7 +19,6 @@ from condensers.memory import check, load_memory, save_memory
 
 from .long_run import CONDENSERS, GROUPS, SCHEDULE, SEED
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 ROOT = Path(__file__).parents[2]
 
 
