@@ -29,7 +29,6 @@ def plugin(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("unchecked")
 def test_the_library_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
