@@ -22,6 +22,8 @@ POOLS = {"self": OnSynthetic(), "self-young": OnSynthetic(most=3), "self-old": O
 
 CONDENSERS = (
     Recipe("b4", (MEAN_MATCH, BLOCKS)),
+    Recipe("b4ce", (MEAN_MATCH, ENTROPY)),
+    Recipe("b4rev", (MEAN_MATCH, *BOTH_WAYS)),
     *(Recipe(f"b4-{name}", (MEAN_MATCH, BLOCKS), optimizer=steps) for name, steps in STEPS.items()),
     *(Recipe(f"b4ce-{name}", (MEAN_MATCH, ENTROPY), optimizer=STEPS[name]) for name in ("cos", "lr3-cos")),
     Recipe("b4rev-lr3-cos", (MEAN_MATCH, *BOTH_WAYS), optimizer=STEPS["lr3-cos"]),
