@@ -58,8 +58,10 @@ def condenser(name: str) -> Condenser:
     """
     base, *extras = name.split("+")
     found = CONDENSERS.get(ALIASES.get(base, base))
-    if found is None or (extras and not found.makes_pixels):
+    if found is None:
         raise unknown("condenser", name, known())
+    if extras and not found.takes_terms:
+        raise ValueError(f"{found.name} takes no terms; add them to a feature-matching method, as in dm+{extras[0]}")
     if not extras:
         return found
     terms = found.terms + tuple(term for extra in extras for term in _extra(extra))

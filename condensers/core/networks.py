@@ -31,12 +31,14 @@ class Run:
         source: real images of the classes that are condensed together.
         training: optimiser and augmentation of trained networks; their epochs are the source's own.
         seed: of the loop.
+        ipc: stored images per class.
     """
 
     network: nn.Module
     source: LabelledImages
     training: Training
     seed: int
+    ipc: int
 
     def key_at(self, at: Int64[Tensor, "1"]) -> Int64[Tensor, "1"]:
         """The key that names the network of iteration `at`, which is counted on the device."""

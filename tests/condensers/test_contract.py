@@ -176,7 +176,7 @@ def test_random_is_uniform(digits):
         ("DM", "unknown condenser 'DM'. Did you mean 'dm'?"),
         ("Herding", "Did you mean 'herding'?"),
         ("our", "Did you mean 'ours'?"),
-        ("random+sm", "unknown condenser 'random+sm'. Did you mean 'random'?"),
+        ("random+sm", "random takes no terms; add them to a feature-matching method, as in dm+sm"),
         ("dm+smm", "unknown term 'smm'. Did you mean 'sm'?"),
         ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
         ("dm+", "unknown term ''. Choices: blocks, cm, icd, mm, ridge, sm"),
