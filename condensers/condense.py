@@ -12,16 +12,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from condensers.core.cost import Cost, cost_of, peak_bytes, total
+from condensers.core.gradients import GradientMatching
 from condensers.core.identity import identity
 from condensers.core.loop import Loop
 from condensers.core.matching import Matching
 from condensers.core.recipe import Condenser, Iterative, Schedule, Selection, in_lockstep, league_of
 from condensers.core.sampling import check_enough
+from condensers.core.unrolling import Unrolling
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
 
-LOOPS: dict[str, type[Loop]] = {"matching": Matching}
+LOOPS: dict[str, type[Loop]] = {"matching": Matching, "gradients": GradientMatching, "unrolling": Unrolling}
 CHECKPOINT_SECONDS = 60.0
 Match = Callable[..., dict[str, Memory]]
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from condensers.core.optimizers import ByIPC, at_ipc
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training, train
@@ -207,6 +208,80 @@ class SyntheticSource(Pool):
         if turn and age % self.asked.most == 0:
             self.renew(member, age // self.asked.most)
         self.train(member, memory(), replace(self.run.training, epochs=self.asked.epochs), "turn", turn)
+
+
+@dataclass(frozen=True)
+class Alternating:
+    """One network that is trained on the memory between steps of the pixels (the outer and inner loops of DC).
+
+    After `outer` steps of the pixels it is drawn anew; between two of them it is trained for `inner` epochs.
+
+    Attributes:
+        outer: steps of the pixels on one network; or by images per class.
+        inner: epochs of training between them; or by images per class.
+        momentum: of this training. DC's plain steps: rate 0.01, no momentum, no weight decay.
+    """
+
+    outer: int | ByIPC[int] = ((1, 1), (2, 10), (20, 20), (50, 50))
+    inner: int | ByIPC[int] = ((1, 1), (2, 50), (20, 25), (50, 10))
+    momentum: float = 0.0
+    trains_on: ClassVar[TrainsOn] = "synthetic"
+
+    def begin(self, run: Run) -> "AlternatingSource":
+        """The source for one run."""
+        return AlternatingSource(run, self)
+
+
+class AlternatingSource(Pool):
+    """The network of `Alternating`: a pool of one."""
+
+    def __init__(self, run: Run, asked: Alternating) -> None:
+        super().__init__(run, 1, "alternating")
+        self.outer, self.inner = at_ipc(asked.outer, run.ipc), at_ipc(asked.inner, run.ipc)
+        self.training = replace(run.training, epochs=1, momentum=asked.momentum, weight_decay=0.0)
+
+    def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
+        """A new network, or training of the one at hand."""
+        generation, age = divmod(iteration, self.outer)
+        if age == 0:
+            self.renew(0, generation)
+            return
+        images = memory()
+        # Epoch by epoch, because the rate of a longer training falls in the middle.
+        for epoch in range(self.inner):
+            self.train(0, images, self.training, "inner", iteration, epoch)
+
+
+@dataclass(frozen=True)
+class PartlyTrained:
+    """A new network every iteration, trained on the memory for a random number of epochs (the start of RaT-BPTT).
+
+    Attributes:
+        most: epochs; each number from 0 to this is as likely.
+    """
+
+    most: int = 30
+    trains_on: ClassVar[TrainsOn] = "synthetic"
+
+    def begin(self, run: Run) -> "PartlyTrainedSource":
+        """The source for one run."""
+        return PartlyTrainedSource(run, self)
+
+
+class PartlyTrainedSource(Pool):
+    """The network of `PartlyTrained`: a pool of one."""
+
+    def __init__(self, run: Run, asked: PartlyTrained) -> None:
+        super().__init__(run, 1, "partly trained")
+        self.asked = asked
+
+    def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
+        """Draw the network, and train it."""
+        self.renew(0, iteration)
+        number = draws.host_uniform(draws.key_of(self.run.seed, self.name, "epochs", iteration))
+        images = memory()
+        for epoch in range(int(number * (self.asked.most + 1))):
+            self.train(0, images, replace(self.run.training, epochs=1), "start", iteration, epoch)
 
 
 @dataclass(frozen=True)
