@@ -12,8 +12,8 @@ judged by. Departures: labels are not learned, pixels start from real images, th
 of the window held in memory at once.
 """
 
-from condensers.core.networks import PartlyTrained
 from condensers.core.optimizers import Adam
+from condensers.core.pools import PartlyTrained
 from condensers.core.unrolling import UnrolledRecipe
 
 CONDENSERS = (

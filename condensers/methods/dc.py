@@ -5,9 +5,9 @@
 
 L the cross-entropy of a network f that is trained on S between two steps of the pixels, and drawn anew after some of
 them: at 1, 10, 20 and 50 images per class 1, 10, 20 and 50 steps a network, with 1, 50, 25 and 10 epochs in between (2
-to 9 images as 10); a thousand networks in all. The gradients of an output are those of all weights that lead to it; biases and norms are left
-out, as in the authors' code. A is one Siamese augmentation per class and step in `dsa`, nothing in `dc`, for the
-training of f too. Pixels follow SGD with lr 0.1, momentum 0.5.
+to 9 images as 10); a thousand networks in all. The gradients of an output are those of all weights that lead to it;
+biases and norms are left out, as in the authors' code. A is one Siamese augmentation per class and step in `dsa`,
+nothing in `dc`, for the training of f too. Pixels follow SGD with lr 0.1, momentum 0.5.
 
 No network sees a real label, but each is trained on all classes of the memory, so that it cannot be sliced by step.
 Departures: memories start from real images, as all here do, where DC starts from noise; batch norm is refused.
@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from condensers.core.gradients import GradientRecipe
-from condensers.core.networks import Alternating
 from condensers.core.optimizers import SGD
+from condensers.core.pools import Alternating
 
 ITERATIONS = ((1, 1_000), (2, 10_000), (20, 20_000), (50, 50_000))  # a thousand networks, each for its outer steps
 

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from condensers import registry
 from condensers.core.gradients import GradientMatching, GradientRecipe
-from condensers.core.networks import Alternating, Fresh, Run
+from condensers.core.networks import Fresh, Run
 from condensers.core.optimizers import SGD
 from condensers.core.pixels import Factor
+from condensers.core.pools import Alternating
 from condensers.core.recipe import Schedule
 from condensers.device.draws import key_of
 from condensers.device.training import Training, train

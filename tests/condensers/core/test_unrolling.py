@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from condensers import registry
 from condensers.condense import LOOPS
-from condensers.core.networks import Fresh, PartlyTrained, Run
+from condensers.core.networks import Fresh, Run
 from condensers.core.optimizers import SGD, Adam
+from condensers.core.pools import PartlyTrained
 from condensers.core.recipe import Schedule
 from condensers.core.unrolling import UnrolledRecipe, Unrolling
 from condensers.device import draws
