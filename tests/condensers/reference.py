@@ -131,6 +131,31 @@ def icd_code(real, synthetic):
     return -objectives.diversity(synthetic.embedding, min(2, len(synthetic.embedding) - 1))
 
 
+# DDM's released scripts.
+
+
+def carried_over(distance):
+    """Their loop over classes: what is left of the classes before is added to, divided and counted again."""
+
+    def term(real, synthetic):
+        total = carried = 0
+        for r, s in zip(real, synthetic, strict=True):
+            for maps_r, maps_s in zip(r.act, s.act, strict=True):
+                carried = carried + distance(maps_r, maps_s)
+            carried = carried / len(r.act)
+            total = total + carried
+        return total
+
+    return term
+
+
+def mm_released(real, synthetic):
+    """Moments of the average map, with the unbiased variance."""
+    (r_var, r_mean), (s_var, s_mean) = (torch.var_mean(maps.mean(0), dim=(1, 2)) for maps in (real, synthetic))
+    apart = ((r_mean - s_mean) ** 2).mean() + (((r_var + 1e-5).sqrt() - (s_var + 1e-5).sqrt()) ** 2).mean()
+    return apart / 2
+
+
 # Terms of other methods.
 
 
@@ -207,6 +232,8 @@ TERMS = {
     "icd-paper": over_classes(icd_paper),
     "icd-code": over_classes(icd_code),
     "icd-default": over_classes(objectives.crowding),
+    "mm-released": carried_over(mm_released),
+    "cm-released": carried_over(objectives.gram_distance),
     "mmd": over_classes(mmd),
     "ridge": ridge,
     "blocks": blocks,
@@ -220,6 +247,7 @@ def _sum(weights, **how):
 PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in objectives.OBJECTIVES.items()} | {
     "ddm-paper": _sum({"mm-paper": 5000, "cm-paper": 5000, "icd-paper": 10, "mean match": 1}),
     "ddm-code": _sum({"mm-code": 5000, "cm-code": 5000, "icd-code": 10, "mean match": 1}),
+    "ddm-released": _sum({"mm-released": 10000, "cm-released": 10000, "mean match": 1}),
     "dm+mm": _sum({"mm-default": 5000, "mean match": 1}),
     "dm+cm": _sum({"cm-code": 5000, "mean match": 1}),
     "dm+sm": _sum({"mm-default": 5000, "cm-code": 5000, "mean match": 1}),

@@ -207,6 +207,7 @@ GOLDEN = {
     "dm+icd": "e805eb411a87bbb5",
     "dm+ridge": "2dd57ece042c8fcd",
     "dm+blocks": "75849343c9aa0fa5",
+    "ddm-released": "598e94e7c14d0a35",
 }
 
 
