@@ -171,6 +171,20 @@ def mmd(real, synthetic):
     return total
 
 
+def attention(power):
+    """DataDAM: image by image, in every block but the last."""
+
+    def mean_map(maps):
+        found = [(image.abs() ** power).sum(0) for image in maps]
+        return sum(one / (one**2).sum().sqrt() for one in found) / len(found)
+
+    def term(real, synthetic):
+        pairs = list(zip(real.act, synthetic.act, strict=True))[:-1]
+        return sum(((mean_map(r) - mean_map(s)) ** 2).sum() for r, s in pairs)
+
+    return over_classes(term)
+
+
 def over_classes(term):
     def summed(real, synthetic):
         return sum(term(r, s) for r, s in zip(real, synthetic, strict=True))
@@ -235,6 +249,8 @@ TERMS = {
     "mm-released": carried_over(mm_released),
     "cm-released": carried_over(objectives.gram_distance),
     "mmd": over_classes(mmd),
+    "attention-4": attention(4),
+    "attention-1": attention(1),
     "ridge": ridge,
     "blocks": blocks,
 }
@@ -248,6 +264,8 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "ddm-paper": _sum({"mm-paper": 5000, "cm-paper": 5000, "icd-paper": 10, "mean match": 1}),
     "ddm-code": _sum({"mm-code": 5000, "cm-code": 5000, "icd-code": 10, "mean match": 1}),
     "ddm-released": _sum({"mm-released": 10000, "cm-released": 10000, "mean match": 1}),
+    "datadam": _sum({"attention-4": 100, "mean match": 1}),
+    "datadam-code": _sum({"attention-1": 100, "mean match": 1}),
     "dm+mm": _sum({"mm-default": 5000, "mean match": 1}),
     "dm+cm": _sum({"cm-code": 5000, "mean match": 1}),
     "dm+sm": _sum({"mm-default": 5000, "cm-code": 5000, "mean match": 1}),

@@ -208,6 +208,8 @@ GOLDEN = {
     "dm+ridge": "2dd57ece042c8fcd",
     "dm+blocks": "75849343c9aa0fa5",
     "ddm-released": "598e94e7c14d0a35",
+    "datadam": "9778575017952770",
+    "datadam-code": "de65c5e1e0dca42b",
 }
 
 
