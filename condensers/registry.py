@@ -9,10 +9,23 @@ from condensers.core.identity import identity
 from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
-from condensers.methods import datadam, ddm, ddm_released, dm, herding, m3d, random, readouts, selftrained
+from condensers.methods import (
+    cf,
+    datadam,
+    ddm,
+    ddm_released,
+    dm,
+    dsdm,
+    hdd,
+    herding,
+    m3d,
+    random,
+    readouts,
+    selftrained,
+)
 from search_spaces.names import unknown
 
-METHODS = (random, herding, dm, ddm, ddm_released, m3d, datadam, selftrained)
+METHODS = (random, herding, dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, selftrained)
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.

@@ -265,10 +265,12 @@ class Pretrained:
     Attributes:
         size: networks in the pool.
         epochs: of training each of them on all real images.
+        nearest: share of the way from start to end that every draw has gone at least; 1 for trained networks alone.
     """
 
     size: int = 2
     epochs: int = 20
+    nearest: float = 0.0
     trains_on: ClassVar[TrainsOn] = "real"
 
     def begin(self, run: Run) -> "PretrainedSource":
@@ -298,7 +300,8 @@ class PretrainedSource(Pool):
         chosen, share = draws.uniform(self.run.key_at(at), 2)[0].split(1)
         member = (chosen * self.asked.size).long()
         first, last = (self.weights.index_select(0, member + shift)[0] for shift in (0, self.asked.size))
-        _fill(self.run.network, torch.lerp(first, last, share))
+        nearest = self.asked.nearest
+        _fill(self.run.network, torch.lerp(first, last, nearest + (1 - nearest) * share))
 
 
 @torch.no_grad()

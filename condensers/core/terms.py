@@ -15,13 +15,14 @@ recipe's key (`condensers.core.identity`). What the loop must know of them they 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.core.identity import beyond, identity
+from condensers.device import draws
 
 EMBEDDING, LOGITS = "embedding", "logits"
 FIRST_VERSION = 2  # version 1 had other draws; from here each term counts its own versions
@@ -40,14 +41,22 @@ class Context:
     Attributes:
         labels: the classes at hand in the data set's numbering, `[C]`.
         key: names the iteration's further random numbers, `[1]`: both sides draw the same ones from it.
+        drawn: numbers that have been asked for, by how many.
     """
 
     labels: Int64[Tensor, "C"]
     key: Int64[Tensor, "1"]
+    drawn: dict[int, Float[Tensor, "n"]] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, part: slice) -> "Context":
         """The context of some of the classes."""
-        return Context(self.labels[part], self.key)
+        return Context(self.labels[part], self.key, self.drawn)
+
+    def normal(self, n: int) -> Float[Tensor, "n"]:
+        """`n` normal random numbers, the same for both sides and all chunks: they are drawn for the first that asks."""
+        if n not in self.drawn:
+            self.drawn[n] = draws.normal(self.key, n)[0]
+        return self.drawn[n]
 
 
 @dataclass(frozen=True)

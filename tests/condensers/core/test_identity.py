@@ -210,6 +210,9 @@ GOLDEN = {
     "ddm-released": "598e94e7c14d0a35",
     "datadam": "9778575017952770",
     "datadam-code": "de65c5e1e0dca42b",
+    "hdd": "658342a8bb8a937c",
+    "cf": "d30d26a03edf342c",
+    "dsdm": "a241c8b5496d1c04",
 }
 
 

@@ -106,6 +106,12 @@ def test_pretrained_networks_are_points_between_start_and_end(digits):
         torch.testing.assert_close(found, torch.lerp(start, end, share), rtol=1e-4, atol=1e-5)
 
 
+def test_pretrained_networks_can_be_those_that_are_trained_to_the_end(digits):
+    matching = run(digits.train, Pretrained(size=1, epochs=1, nearest=1.0), 1)
+    for iteration in range(3):
+        torch.testing.assert_close(loaded(matching, iteration), matching.networks.weights[1])
+
+
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(digits, kind, tmp_path):
     whole = run(digits.train, POOLS[kind], 6)

@@ -180,6 +180,15 @@ def test_a_context_is_sliced_by_class():
     assert context[1:].key is context.key
 
 
+def test_a_contexts_normal_numbers_are_drawn_once_for_all_its_parts():
+    context = Context(torch.tensor([5, 6, 7]), torch.tensor([1]))
+    numbers = context[1:].normal(10)
+    assert context.normal(10) is numbers
+    assert context[:1].normal(10) is numbers
+    assert torch.equal(Context(torch.tensor([2]), torch.tensor([1])).normal(10), numbers)
+    assert not torch.equal(Context(torch.tensor([2]), torch.tensor([2])).normal(10), numbers)
+
+
 def test_a_rate_can_fall_and_iterates_be_averaged(digits):
     def run(optimizer, steps):
         own = replace(registry.condenser("dm"), optimizer=optimizer)
