@@ -16,8 +16,10 @@ from condensers.methods import (
     ddm_released,
     dm,
     dsdm,
+    forgetting,
     hdd,
     herding,
+    kcenter,
     m3d,
     random,
     readouts,
@@ -25,7 +27,9 @@ from condensers.methods import (
 )
 from search_spaces.names import unknown
 
-METHODS = (random, herding, dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, selftrained)
+SELECTIONS = (random, herding, kcenter, forgetting)
+RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, selftrained)
+METHODS = SELECTIONS + RECIPES
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from condensers.condense import Group, condense
 from condensers.core.matching import Matching
 from condensers.core.networks import Fresh
 from condensers.core.recipe import SGD, Schedule, league_of
+from condensers.core.selecting import random_network, train_proxy
 from condensers.memory import check
+from condensers.methods.forgetting import Forgotten
 from condensers.methods.herding import select
+from condensers.methods.kcenter import centers
 from condensers.registry import condenser, names
 from condensers.registry import names as registered
 
@@ -22,8 +26,8 @@ from .core.test_identity import GOLDEN
 NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
-COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained", "ddm-released", "dsdm"}
-OPEN = {"m3d", "herding-trained", "dsdm"}
+COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained", "ddm-released", "dsdm", "forgetting"}
+OPEN = {"m3d", "herding-trained", "dsdm", "forgetting"}
 DECODED = {"m3d", "dsdm"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]
 
@@ -186,6 +190,48 @@ def test_herding_reads_the_named_network(made, digits):
     assert made("herding").of_classes([2]).indices.tolist() == members[chosen].tolist()
     other = make(digits.train, "herding", schedule=Schedule(network="ConvNet-W4-D1"))
     assert not torch.equal(other.indices, made("herding").indices)
+
+
+def test_centers_are_the_farthest_from_all_before():
+    features = torch.randn(40, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 3
+    expected = [min(range(40), key=lambda i: (features[i] - features.mean(0)).norm().item())]
+    while len(expected) < 40:
+        gaps = {i: min((features[i] - features[j]).norm().item() for j in expected) for i in range(40)}
+        expected.append(max((i for i in gaps if i not in expected), key=gaps.get))
+    assert centers(features, 40).tolist() == expected
+
+
+def test_each_center_is_another_image_even_among_twins():
+    assert sorted(centers(torch.ones(6, 3), 6).tolist()) == list(range(6))
+
+
+def test_forgotten_is_what_was_known_an_epoch_before():
+    forgotten = Forgotten(torch.zeros(4, dtype=torch.bool))
+    for right in ([1, 0, 1, 0], [0, 0, 1, 1], [1, 0, 1, 0], [0, 0, 1, 1]):
+        forgotten.see(torch.tensor(right).bool())
+    assert forgotten.times.tolist() == [2, 0, 0, 1]
+
+
+def test_forgetting_picks_the_most_forgotten(made, digits):
+    network, seen = random_network(digits.train, SCHEDULE, 1, "forgetting network"), digits.train.of_classes([*CLASSES])
+    # Training sees images in the order of the classes that were asked for.
+    seen = seen.subset(torch.cat([(seen.labels == label).nonzero().squeeze(1) for label in CLASSES]))
+    history = [torch.zeros(len(seen))]
+    images = seen.normalise(seen.images)
+
+    def watch(epochs):
+        with torch.no_grad():
+            history.append((network(images).argmax(1) == seen.labels).float())
+
+    train_proxy(network, seen, SCHEDULE, 1, watch)
+    times = sum(((after - before) < 0).long() for before, after in pairwise(history))
+    picked = {tuple(image.flatten().tolist()) for image in made("forgetting").of_classes([2]).images}
+    found = [tuple(image.flatten().tolist()) in picked for image in images]
+    own = seen.labels == 2
+    chosen = torch.tensor(found) & own
+    assert chosen.sum() == IPC
+    assert times[chosen].min() >= times[own & ~chosen].max()
+    assert times[chosen].max() > 0
 
 
 def test_random_is_uniform(digits):

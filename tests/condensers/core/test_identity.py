@@ -213,6 +213,8 @@ GOLDEN = {
     "hdd": "658342a8bb8a937c",
     "cf": "d30d26a03edf342c",
     "dsdm": "a241c8b5496d1c04",
+    "kcenter": "b03e7c154c3c6fc3",
+    "forgetting": "f5e3cf3ff479f064",
 }
 
 
