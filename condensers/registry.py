@@ -19,6 +19,7 @@ from condensers.methods import (
     forgetting,
     hdd,
     herding,
+    idm,
     kcenter,
     m3d,
     random,
@@ -28,7 +29,7 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, selftrained)
+RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, selftrained)
 METHODS = SELECTIONS + RECIPES
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
@@ -113,6 +114,6 @@ def _extra(text: str) -> tuple[Term, ...]:
         terms = tuple(replace(term, weight=float(weight)) if colon else term for term in PLUS[name][0])
     except ValueError as error:
         raise ValueError(f"the weight in {text!r} is not a number: write {name}:NUMBER") from error
-    if not all(0 < term.weight < inf for term in terms):
+    if colon and not all(0 < term.weight < inf for term in terms):
         raise ValueError(f"the weight in {text!r} is not above 0 and finite: write {name}:NUMBER")
     return terms

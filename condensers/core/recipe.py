@@ -7,6 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
 from condensers.core.pixels import Pixels, Raw
@@ -49,22 +50,20 @@ class SGD:
     """How pixels follow their gradient.
 
     Attributes:
-        lr: step size; or pairs of images per class, ascending from 1, and the step size from there on.
+        lr: step size, which may depend on the images per class.
         momentum: of torch's SGD.
         fall: `cosine` lets the gradient's share of a step fall to zero over the run.
         average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
     """
 
-    lr: float | tuple[tuple[int, float], ...] = 1.0
+    lr: ByIpc = 1.0
     momentum: float = 0.5
     fall: Literal["none", "cosine"] = "none"
     average: float = 0.0
 
     def lr_at(self, ipc: int) -> float:
         """The step size at so many images per class."""
-        if not isinstance(self.lr, tuple):
-            return self.lr
-        return [lr for least, lr in self.lr if least <= ipc][-1]
+        return at_ipc(self.lr, ipc)
 
     def describe(self) -> dict[str, object]:
         """The optimiser as JSON values."""
@@ -154,7 +153,7 @@ class Recipe:
         pixels: what is stored, and how it is decoded to images.
         optimizer: of the pixels.
         iterations: in its paper, where DM's has 20,000: a protocol that shortens DM shortens this in proportion.
-        real_batch: in its paper, where DM's has 256; scaled likewise.
+        real_batch: in its paper, where DM's has 256; scaled likewise. It may depend on the images per class.
         description: one line for lists.
         paper: authors, title, where and when.
     """
@@ -165,7 +164,7 @@ class Recipe:
     pixels: Pixels = RAW
     optimizer: SGD = STEPS
     iterations: int = Schedule.iterations
-    real_batch: int = Schedule.real_batch
+    real_batch: ByIpc = Schedule.real_batch
     description: str = ""
     paper: str = ""
     makes_pixels = True
@@ -196,12 +195,17 @@ class Recipe:
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
         """Its paper's schedule, shortened as the base shortens DM's; what a user has set stays as it is."""
+        own = {"iterations": self.iterations, "real_batch": at_ipc(self.real_batch, ipc)}
         sizes = {
-            name: max(1, round(getattr(base, name) * getattr(self, name) / getattr(Schedule, name)))
-            for name in ("iterations", "real_batch")
+            name: max(1, round(getattr(base, name) * size / getattr(Schedule, name)))
+            for name, size in own.items()
             if name not in base.given and getattr(base, name)
         }
         return replace(base, **sizes, given=frozenset(("iterations", "real_batch")))
+
+    def at(self, ipc: int) -> "Recipe":
+        """The recipe at so many stored images per class: its terms have one weight each."""
+        return replace(self, terms=tuple(term.at(ipc) for term in self.terms))
 
     def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
         """The objective, summed over the classes at hand."""

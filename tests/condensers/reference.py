@@ -257,6 +257,11 @@ def prototype(real, synthetic):
     return objectives.mean_match(real, synthetic) / real.embedding.shape[1]
 
 
+def cross_entropy(real, synthetic):
+    """IDM: of the synthetic images under their class."""
+    return -torch.log(torch.softmax(synthetic.logits, 1)[:, synthetic.label]).mean()
+
+
 def over_classes(term):
     def summed(real, synthetic):
         return sum(term(r, s) for r, s in zip(real, synthetic, strict=True))
@@ -328,6 +333,7 @@ TERMS = {
     "hyperbolic-capped": hyperbolic(2.0),
     "covariance": over_classes(covariance),
     "prototype": over_classes(prototype),
+    "labels": over_classes(cross_entropy),
     "ridge": ridge,
     "blocks": blocks,
 }
@@ -346,6 +352,7 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "cf": _sum({"characteristic": 300}),
     "hdd": _sum({"hyperbolic": 20}),
     "dsdm": _sum({"mean match": 1, "covariance": 50, "prototype": 0.2}, factor=2),
+    "idm": _sum({"mean match": 1, "labels": 0.5}, factor=2),
     "dm+mm": _sum({"mm-default": 5000, "mean match": 1}),
     "dm+cm": _sum({"cm-code": 5000, "mean match": 1}),
     "dm+sm": _sum({"mm-default": 5000, "cm-code": 5000, "mean match": 1}),

@@ -26,9 +26,9 @@ from .core.test_identity import GOLDEN
 NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
-COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained", "ddm-released", "dsdm", "forgetting"}
-OPEN = {"m3d", "herding-trained", "dsdm", "forgetting"}
-DECODED = {"m3d", "dsdm"}
+COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained", "ddm-released", "dsdm", "forgetting", "idm"}
+OPEN = {"m3d", "herding-trained", "dsdm", "forgetting", "idm"}
+DECODED = {"m3d", "dsdm", "idm"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]
 
 

@@ -215,6 +215,7 @@ GOLDEN = {
     "dsdm": "a241c8b5496d1c04",
     "kcenter": "b03e7c154c3c6fc3",
     "forgetting": "f5e3cf3ff479f064",
+    "idm": "ba1b9e89f52bc7f4",
 }
 
 

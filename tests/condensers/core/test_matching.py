@@ -11,7 +11,7 @@ from condensers.core.matching import Matching
 from condensers.core.networks import Fresh
 from condensers.core.reading import in_order
 from condensers.core.recipe import Recipe, Schedule
-from condensers.methods import cf, ddm, ddm_released, dm, dsdm, hdd, m3d, readouts
+from condensers.methods import cf, ddm, ddm_released, dm, dsdm, hdd, idm, m3d, readouts
 from condensers.methods.readouts import Pooled
 
 from .. import reference
@@ -34,6 +34,7 @@ TERMS = {
     "hyperbolic-capped": replace(hdd.CENTROIDS, statistic=hdd.Hyperboloid(radius=2.0)),
     "covariance": dsdm.COVARIANCE,
     "prototype": dsdm.PROTOTYPE,
+    "labels": replace(idm.LABELS, weight=2.0),
     "ridge": readouts.RIDGE,
     "blocks": readouts.BLOCKS,
 }

@@ -216,6 +216,18 @@ def test_the_rate_belongs_to_the_images_per_class():
     assert SGD(0.2).lr_at(7) == 0.2
 
 
+def test_a_weight_and_a_real_batch_may_belong_to_the_images_per_class(digits):
+    idm = registry.condenser("idm")
+    assert [idm.at(ipc).terms[1].weight for ipc in (1, 10, 49, 50)] == [0.5, 0.5, 0.5, 0.1]
+    assert [idm.schedule(Schedule(), ipc).real_batch for ipc in (1, 2, 50)] == [5000, 256, 256]
+    weights = [Matching(digits.train, CLASSES, ipc, [idm], SCHEDULE, 0).recipes[0].terms[1].weight for ipc in (4, 25)]
+    assert weights == [0.5, 0.5]
+    term = Term(mean_activation, squared, weight=((1, 1.0), (4, 3.0)))
+    _, low, _ = gradients(digits.train, replace(term, weight=1.0))
+    _, high, _ = gradients(digits.train, term)
+    torch.testing.assert_close(high, 3 * low)
+
+
 def test_every_image_is_a_copy():
     x = torch.randn(2, 3, 4)
     assert every_image(x).data_ptr() != x.data_ptr()
