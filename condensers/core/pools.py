@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.networks import Images, Run, TrainsOn
-from condensers.core.optimizers import ByIPC, at_ipc
 from condensers.device import draws
 from condensers.device.training import Training, train
 
@@ -129,8 +129,8 @@ class Alternating:
         momentum: of this training. DC's plain steps: rate 0.01, no momentum, no weight decay.
     """
 
-    outer: int | ByIPC[int] = ((1, 1), (2, 10), (20, 20), (50, 50))
-    inner: int | ByIPC[int] = ((1, 1), (2, 50), (20, 25), (50, 10))
+    outer: ByIpc = ((1, 1), (2, 10), (20, 20), (50, 50))
+    inner: ByIpc = ((1, 1), (2, 50), (20, 25), (50, 10))
     momentum: float = 0.0
     trains_on: ClassVar[TrainsOn] = "synthetic"
 
@@ -262,10 +262,12 @@ class Pretrained:
     Attributes:
         size: networks in the pool.
         epochs: of training each of them on all real images.
+        nearest: share of the way from start to end that every draw has gone at least; 1 for trained networks alone.
     """
 
     size: int = 2
     epochs: int = 20
+    nearest: float = 0.0
     trains_on: ClassVar[TrainsOn] = "real"
 
     def begin(self, run: Run) -> "PretrainedSource":
@@ -299,7 +301,8 @@ class PretrainedSource(Pool):
         chosen, share = draws.uniform(self.run.key_at(at), 2)[0].split(1)
         member = (chosen * self.asked.size).long()
         first, last = (self.weights.index_select(0, member + shift)[0] for shift in (0, self.asked.size))
-        _fill(self.run.network, torch.lerp(first, last, share))
+        nearest = self.asked.nearest
+        _fill(self.run.network, torch.lerp(first, last, nearest + (1 - nearest) * share))
 
 
 @torch.no_grad()

@@ -210,6 +210,15 @@ GOLDEN = {
     "dm+icd": "e805eb411a87bbb5",
     "dm+ridge": "2dd57ece042c8fcd",
     "dm+blocks": "75849343c9aa0fa5",
+    "ddm-released": "598e94e7c14d0a35",
+    "datadam": "9778575017952770",
+    "datadam-code": "de65c5e1e0dca42b",
+    "hdd": "658342a8bb8a937c",
+    "cf": "d30d26a03edf342c",
+    "dsdm": "a241c8b5496d1c04",
+    "kcenter": "b03e7c154c3c6fc3",
+    "forgetting": "f5e3cf3ff479f064",
+    "idm": "ba1b9e89f52bc7f4",
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.condense import Checkpoint, Group, condense, config, lockstep
+from condensers.condense import Checkpoint, Group, config, lockstep
 from condensers.core.matching import Matching
 from condensers.core.networks import Fresh, Run
 from condensers.core.pools import Alternating, OnSynthetic, PartlyTrained, Pretrained, Queue
@@ -108,6 +108,12 @@ def test_pretrained_networks_are_points_between_start_and_end(digits):
         torch.testing.assert_close(found, torch.lerp(start, end, share), rtol=1e-4, atol=1e-5)
 
 
+def test_pretrained_networks_can_be_those_that_are_trained_to_the_end(digits):
+    matching = run(digits.train, Pretrained(size=1, epochs=1, nearest=1.0), 1)
+    for iteration in range(3):
+        torch.testing.assert_close(loaded(matching, iteration), matching.networks.weights[1])
+
+
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(digits, kind, tmp_path):
     whole = run(digits.train, POOLS[kind], 6)
@@ -169,25 +175,6 @@ def test_a_papers_schedule_is_shortened_as_the_base_shortens_dms_and_a_users_sta
     given = m3d.schedule(replace(base, given=frozenset({"iterations"})), 10)
     assert (given.iterations, given.real_batch) == (200, 32)
     assert registry.condenser("dm").schedule(base, 10) == base
-
-
-@pytest.mark.parametrize("name", ["m3d-f1", "dm-self"])
-def test_other_networks_still_lower_the_objective(digits, name):
-    own = registry.condenser(name)
-    schedule = Schedule(30, 32, "ConvNet-W8-D2", "crop_scale", chunk=64, given=frozenset({"iterations", "real_batch"}))
-
-    def loss(images):
-        judge = Matching(digits.train, range(10), 5, [replace(own, networks=Fresh(5))], schedule, 99)
-        judge.pixels[name].copy_(images.view(judge.pixels[name].shape))
-        total = 0.0
-        for iteration in range(0, 50, 5):
-            judge.iteration = iteration
-            total += float(judge.gradients()[name])
-        return total
-
-    made = condense([own], digits.train, [Group(tuple(range(10)), 5)], schedule, seed=3)[name].images
-    start = Matching(digits.train, range(10), 5, [own], schedule, 3).memory(name)[0]
-    assert loss(made) < 0.9 * loss(start)
 
 
 @pytest.mark.parametrize("steps", [1, 7])
