@@ -20,6 +20,7 @@ from condensers.methods import (
     hdd,
     herding,
     idm,
+    iid,
     kcenter,
     m3d,
     random,
@@ -29,7 +30,7 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, selftrained)
+RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained)
 METHODS = SELECTIONS + RECIPES
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}

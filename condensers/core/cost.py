@@ -9,6 +9,7 @@ import torch
 
 from condensers.core.matching import Matching
 from condensers.core.recipe import Recipe
+from condensers.core.terms import JUDGE
 from search_spaces.forward import forward_pass
 
 TRAINING = 3  # work in forward passes: forward, gradient of activations, gradient of weights
@@ -42,6 +43,8 @@ def cost_of(matching: Matching, recipe: Recipe, seconds: float) -> Cost:
     synthetic = matching.sides[recipe.name].ipc * recipe.decoded
     # Where classes are coupled, a first pass finds the statistics of all of them.
     passes = TO_PIXELS + recipe.couples_classes
+    # A judge is as large as the network that is matched on.
+    passes *= 1 + any(term.tap == JUDGE for term in recipe.terms)
     images = len(matching.classes) * schedule.iterations * (matching.batch + passes * synthetic)
     hidden = matching.networks.hidden_images
     flop = float(one) * (images + TRAINING * hidden)

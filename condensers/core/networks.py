@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training, train
+from search_spaces import registry
 
 TrainsOn = Literal["nothing", "real", "synthetic"]
 Images = tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]  # normalised, with labels
@@ -73,12 +74,19 @@ class Networks(Protocol):
 
     trains_on: ClassVar[TrainsOn]
 
+    def build(self, name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+        """The network that a loop fills, for images of `shape` (channels, height, width): the one of that name.
+
+        Raises ValueError if there is no such network, or if it does not fit the images.
+        """
+        return registry.build(name, classes, shape)
+
     def begin(self, run: Run) -> Source:
         """The source for one run."""
 
 
 @dataclass(frozen=True)
-class Fresh:
+class Fresh(Networks):
     """A new random network every `every` iterations (DM: 1, M3D: 5)."""
 
     every: int = 1
@@ -168,7 +176,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class OnSynthetic:
+class OnSynthetic(Networks):
     """A pool of networks that are trained on the memory itself while it is made (the pool of FRePo, with hard labels).
 
     Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member starts
@@ -208,7 +216,7 @@ class SyntheticSource(Pool):
 
 
 @dataclass(frozen=True)
-class Queue:
+class Queue(Networks):
     """A queue of networks in the middle of their training on real images (IDM, Zhao et al., 2023).
 
     Every `every` iterations a fresh network takes the place of the oldest; each iteration `trained` of those in the
@@ -259,7 +267,7 @@ class QueueSource(Pool):
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Networks):
     """A pool of networks trained on the real images beforehand; each draw is a point between start and end.
 
     Attributes:

@@ -26,9 +26,10 @@ from .core.test_identity import GOLDEN
 NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
-COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained", "ddm-released", "dsdm", "forgetting", "idm"}
-OPEN = {"m3d", "herding-trained", "dsdm", "forgetting", "idm"}
-DECODED = {"m3d", "dsdm", "idm"}
+TRAINED = {"herding-trained", "forgetting", "idm", "iid", "iid-idm", "dsdm"}
+COUPLED = TRAINED | {"dm+ridge", "dm+blocks", "dm-self", "ddm-released"}
+OPEN = TRAINED | {"m3d"}
+DECODED = {"m3d", "dsdm", "idm", "iid-idm"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]
 
 
