@@ -22,6 +22,7 @@ from condensers.methods import (
     hdd,
     herding,
     idm,
+    iid,
     kcenter,
     m3d,
     random,
@@ -31,7 +32,7 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MATCHING = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, selftrained)
+MATCHING = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained)
 BILEVEL = (dc, bptt)
 METHODS = SELECTIONS + MATCHING + BILEVEL
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from condensers.core.by_ipc import ByIpc, at_ipc
-from condensers.core.networks import Images, Run, TrainsOn
+from condensers.core.networks import Images, Networks, Run, TrainsOn
 from condensers.device import draws
 from condensers.device.training import Training, train
 
@@ -74,7 +74,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class OnSynthetic:
+class OnSynthetic(Networks):
     """A pool of networks that are trained on the memory itself while it is made (the pool of FRePo, with hard labels).
 
     Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member starts
@@ -118,7 +118,7 @@ class SyntheticSource(Pool):
 
 
 @dataclass(frozen=True)
-class Alternating:
+class Alternating(Networks):
     """One network that is trained on the memory between steps of the pixels (the outer and inner loops of DC).
 
     After `outer` steps of the pixels it is drawn anew; between two of them it is trained for `inner` epochs.
@@ -165,7 +165,7 @@ class AlternatingSource(Pool):
 
 
 @dataclass(frozen=True)
-class PartlyTrained:
+class PartlyTrained(Networks):
     """A new network every iteration, trained on the memory for a random number of epochs (the start of RaT-BPTT).
 
     Attributes:
@@ -201,7 +201,7 @@ class PartlyTrainedSource(Pool):
 
 
 @dataclass(frozen=True)
-class Queue:
+class Queue(Networks):
     """A queue of networks in the middle of their training on real images (IDM, Zhao et al., 2023).
 
     Every `every` iterations a fresh network takes the place of the oldest; each iteration `trained` of those in the
@@ -256,7 +256,7 @@ class QueueSource(Pool):
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Networks):
     """A pool of networks trained on the real images beforehand; each draw is a point between start and end.
 
     Attributes:

@@ -12,7 +12,7 @@ from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
 from condensers.core.optimizers import SGD, Optimizer
 from condensers.core.pixels import Pixels, Raw
-from condensers.core.terms import Reads, Statistics, Term
+from condensers.core.terms import JUDGE, Reads, Statistics, Term
 from search_spaces.registry import identity_of, mixes_samples
 
 League = Literal["strict", "open"]
@@ -221,8 +221,8 @@ class Recipe(Iterative):
 
     @property
     def synthetic_passes(self) -> int:
-        """Forward and gradient; where classes are coupled, a first pass finds the statistics of all of them."""
-        return 2 + self.couples_classes
+        """Forward and gradient; a first pass for all statistics where classes are coupled; a judge as large again."""
+        return (2 + self.couples_classes) * (1 + any(term.tap == JUDGE for term in self.terms))
 
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""

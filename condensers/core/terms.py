@@ -26,7 +26,7 @@ from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, identity
 from condensers.device import draws
 
-EMBEDDING, LOGITS = "embedding", "logits"
+EMBEDDING, LOGITS, JUDGE = "embedding", "logits", "judge"
 FIRST_VERSION = 2  # version 1 had other draws; from here each term counts its own versions
 Statistic = Callable[..., Tensor]
 Distance = Callable[[Any, Any], Tensor]
@@ -70,10 +70,10 @@ class Term:
             several such statistics, which the distance then gets as a tuple for each side.
         distance: statistics of the real and of the synthetic side to a scalar.
         weight: its factor in the objective, where it is one number (`at`).
-        tap: which activations: the final `embedding`, the `logits`, or one per block: `conv`, `norm`, `act` or `block`
-            output.
+        tap: which activations: the final `embedding`, the `logits`, one per block (`conv`, `norm`, `act` or `block`
+            output), or the embedding of a `judge` (`condensers.core.judged`).
         layers: how the distances of several blocks are combined.
-        last: whether the last block counts among them.
+        blocks: which of them count: `all`, `inner` (all but the last) or the `last`.
         decay: of a moving average over iterations that takes the place of the real side's statistics; 0 for none.
         version: raised when a formula of this term changes, so that no other term's memories are made anew.
     """
@@ -83,7 +83,7 @@ class Term:
     weight: ByIpc = 1.0
     tap: str = EMBEDDING
     layers: Literal["sum", "mean"] = "sum"
-    last: bool = True
+    blocks: Literal["all", "inner", "last"] = "all"
     decay: float = 0.0
     version: int = FIRST_VERSION
 
@@ -116,7 +116,7 @@ class Term:
 
     def _layers(self, side: Statistics, decay: float = 0.0) -> list[Tensor | tuple[Tensor, ...]]:
         by_layer = list(zip(*(side[(*reads, decay) if decay else reads] for reads in self.reads), strict=True))
-        chosen = by_layer if self.last else by_layer[:-1]
+        chosen = {"all": by_layer, "inner": by_layer[:-1], "last": by_layer[-1:]}[self.blocks]
         return chosen if isinstance(self.statistic, tuple) else [only for (only,) in chosen]
 
     def describe(self) -> dict[str, object]:
@@ -129,7 +129,7 @@ class Term:
             "tap": self.tap,
             "layers": self.layers,
             # Left out at their defaults, so that memories made before these fields existed keep their keys.
-            **({} if self.last else {"last": False}),
+            **({} if self.blocks == "all" else {"blocks": self.blocks}),
             **({"decay": self.decay} if self.decay else {}),
             **beyond(self, Term),
         }

@@ -48,7 +48,7 @@ def _datadam(name: str, power: int, iterations: int, description: str) -> Recipe
     return Recipe(
         name,
         (
-            Term(Attention(power), squared, SCALE, tap="act", last=False),
+            Term(Attention(power), squared, SCALE, tap="act", blocks="inner"),
             Term(mean_activation, squared, SCALE * OUTPUT),
         ),
         optimizer=SGD(lr=((1, 1.0), (51, 10.0))),

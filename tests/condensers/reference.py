@@ -262,6 +262,21 @@ def cross_entropy(real, synthetic):
     return -torch.log(torch.softmax(synthetic.logits, 1)[:, synthetic.label]).mean()
 
 
+def local_covariance(real, synthetic):
+    """IID: of the last maps, centred by their mean map, image by image."""
+
+    def of(maps):
+        centred = (maps - maps.mean(0)).flatten(2)
+        return sum(image @ image.T for image in centred) / len(maps)
+
+    return ((of(real.block[-1]) - of(synthetic.block[-1])) ** 2).sum()
+
+
+def spread(real, synthetic):
+    """IID: squared distances from the mean of the class."""
+    return sum(((one - synthetic.embedding.mean(0)) ** 2).sum() for one in synthetic.embedding)
+
+
 def over_classes(term):
     def summed(real, synthetic):
         return sum(term(r, s) for r, s in zip(real, synthetic, strict=True))
@@ -334,6 +349,8 @@ TERMS = {
     "covariance": over_classes(covariance),
     "prototype": over_classes(prototype),
     "labels": over_classes(cross_entropy),
+    "local covariance": over_classes(local_covariance),
+    "spread": over_classes(spread),
     "ridge": ridge,
     "blocks": blocks,
 }
@@ -353,6 +370,8 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "hdd": _sum({"hyperbolic": 20}),
     "dsdm": _sum({"mean match": 1, "covariance": 50, "prototype": 0.2}, factor=2),
     "idm": _sum({"mean match": 1, "labels": 0.5}, factor=2),
+    "iid": _sum({"mean match": 1, "local covariance": 0.01, "spread": 0.05}),
+    "iid-idm": _sum({"mean match": 1, "labels": 0.5, "local covariance": 0.01, "spread": 0.05}, factor=2),
     "dm+mm": _sum({"mm-default": 5000, "mean match": 1}),
     "dm+cm": _sum({"cm-code": 5000, "mean match": 1}),
     "dm+sm": _sum({"mm-default": 5000, "cm-code": 5000, "mean match": 1}),

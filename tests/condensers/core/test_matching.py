@@ -11,7 +11,8 @@ from condensers.core.matching import Matching
 from condensers.core.networks import Fresh
 from condensers.core.reading import in_order
 from condensers.core.recipe import Recipe, Schedule
-from condensers.methods import cf, ddm, ddm_released, dm, dsdm, hdd, idm, m3d, readouts
+from condensers.core.terms import EMBEDDING, JUDGE
+from condensers.methods import cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts
 from condensers.methods.readouts import Pooled
 
 from .. import reference
@@ -35,15 +36,23 @@ TERMS = {
     "covariance": dsdm.COVARIANCE,
     "prototype": dsdm.PROTOTYPE,
     "labels": replace(idm.LABELS, weight=2.0),
+    "local covariance": iid.LOCAL,
+    "spread": replace(iid.CENTRAL, tap=EMBEDDING),
     "ridge": readouts.RIDGE,
     "blocks": readouts.BLOCKS,
 }
 
 
 def recipe_of(name):
-    """The condenser of that name, on fresh networks if its own are trained: those the reference does not know."""
+    """The condenser of that name, on fresh networks if its own are trained: those the reference does not know.
+
+    A network is then its own judge.
+    """
     own = registry.condenser(name)
-    return own if own.networks.trains_on == "nothing" else replace(own, networks=Fresh())
+    if own.networks.trains_on == "nothing":
+        return own
+    terms = tuple(replace(term, tap=EMBEDDING) if term.tap == JUDGE else term for term in own.terms)
+    return replace(own, networks=Fresh(), terms=terms)
 
 
 RECIPES = [Recipe(name, (term,)) for name, term in TERMS.items()]

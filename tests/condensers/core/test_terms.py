@@ -118,11 +118,13 @@ def test_the_logits_can_be_tapped_with_labels(digits):
 
 
 @pytest.mark.parametrize("layers", ["sum", "mean"])
-def test_the_last_block_can_be_left_out(digits, layers):
-    term = Term(mean_activation, squared, tap="block", last=False, layers=layers, weight=2.0)
+@pytest.mark.parametrize(("blocks", "position"), [("inner", 0), ("last", 1)])
+def test_the_last_block_can_be_left_out_or_be_the_only_one(digits, layers, blocks, position):
+    term = Term(mean_activation, squared, tap="block", blocks=blocks, layers=layers, weight=2.0)
 
     def plain(real, synthetic, network):
-        return 2 * sum((r.block[0].mean(0) - s.block[0].mean(0)).square().sum() for r, s in pairs(real, synthetic))
+        maps = [(r.block[position].mean(0), s.block[position].mean(0)) for r, s in pairs(real, synthetic)]
+        return 2 * sum((r - s).square().sum() for r, s in maps)
 
     found = gradients(digits.train, term)
     assert_is(found, expected(digits.train, found[0].pixels["own"], plain))
