@@ -114,6 +114,8 @@ def prepare(config: Nas) -> Survey:
     device, protocol = place_of(config)
     if config.search:
         _check_search(config)
+    elif config.train_winner:
+        raise ValueError("--train-winner is for a --search: give one, or leave it out")
     survey = _resolve(config, protocol, device)
     _check(survey)
     queue.check(config.storage, config.workers)
