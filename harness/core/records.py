@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PAUSE = 1.0  # seconds between two looks at what other processes do
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
+NO_TEXT = frozenset("\0\ufffd")  # the second is what bytes are read as that are not UTF-8
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 
 
@@ -212,6 +213,8 @@ class Records(Generic[AnyRow]):
         for number, fields in lines:
             if len(fields) != len(self.columns):
                 raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
+            if any(NO_TEXT.intersection(field) for field in fields):
+                raise self._damage(number, "it holds bytes that are no text")
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:

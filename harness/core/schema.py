@@ -134,7 +134,10 @@ class Column:
             return None
         try:
             # Python's float is exact; pandas' own parser only in some versions or behind a deprecated option.
-            return _truth(text) if self.kind is bool else self.kind(text)
+            value = _truth(text) if self.kind is bool else self.kind(text)
+            if self.optional and value != value:  # what is left out is an empty field, so this is damage
+                raise ValueError
+            return value
         except ValueError as error:
             raise ValueError(f"its {self.name} is {text!r}, which is no {KINDS[self.kind]}") from error
 

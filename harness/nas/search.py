@@ -9,10 +9,11 @@ their first trials, so that they are compared in pairs.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from statistics import fmean
 
 import optuna
@@ -23,6 +24,7 @@ from optuna.trial import FrozenTrial
 from condensers.device.training import accuracy, train
 from harness.core import storage as storages
 from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
 from harness.core.progress import say
 from harness.core.records import Records, provenance
@@ -122,12 +124,13 @@ def run_searches(
         workers: likewise.
 
     Raises:
-        ValueError: a storage that cannot be used.
+        ValueError: a storage that cannot be used, or records that are damaged.
     """
     records = records_of(survey)
     url = storages.url_of(storage, survey.out) if storages.asked(storage) or workers > 1 else None
     make_memories(survey)
     every = cells(survey, searches(survey, samplers, trials, replicates), url)
+    check(survey, {cell.key: trials for cell in every})
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
     run_cells(every, records, f"searches-{survey.dataset.identity}", storage, workers, _best_accuracy)
     return {cell.key for cell in every}
@@ -136,6 +139,34 @@ def run_searches(
 def records_of(survey: Survey) -> Records[TrialRow]:
     """The CSV of the searches."""
     return Records(survey.out / "search.csv", TrialRow)
+
+
+def check(survey: Survey, trials: Mapping[str, int]) -> None:
+    """Raise ValueError unless the rows of all searches in the records are whole and possible.
+
+    Args:
+        survey: what is searched.
+        trials: of each of its searches, by the key of its cell.
+    """
+    rows, where = records_of(survey).read(), records_of(survey).path
+    check_words(rows, "status", ("complete", "pruned", "diverged", "repeated"), where)
+    lost = rows["status"].isin(("diverged", "repeated")) & rows["validation_accuracy"].isna()
+    check_numbers(rows, TrialRow, ("validation_accuracy",), where, unmeasured=lost)
+    check_counted(rows, "trial", trials, where)
+    own = rows[rows["cell"].isin(trials)]
+    check_words(own, "architecture", {one.name for one in survey.space}, where)
+    for cell, search in own.groupby("cell"):
+        _check_choice(search.sort_values("trial"), cell, where)
+
+
+def _check_choice(search: pd.DataFrame, cell: object, where: Path) -> None:
+    """Raise ValueError unless the best of each trial is the first complete one with the best accuracy until then."""
+    best, most = "", -math.inf
+    for trial in search.itertuples():
+        if trial.status == "complete" and trial.validation_accuracy > most:
+            best, most = trial.architecture, trial.validation_accuracy
+        if trial.best != best:
+            raise damage(where, cell, f"ends trial {trial.trial} with {trial.best!r} as the best, not with {best!r}")
 
 
 def whole_networks(survey: Survey) -> list[NetworkRow]:

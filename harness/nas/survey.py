@@ -226,7 +226,8 @@ def _check(survey: Survey) -> None:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
     _check_ipc(survey)
     build(survey.schedule.network, survey.dataset.classes, survey.dataset.shape)
-    survey.records.finished()
+    for records in (survey.records, tables.published(survey.dataset.identity)):
+        tables.read_networks(records)
 
 
 def _check_side(side: int, surveyed: Space) -> None:

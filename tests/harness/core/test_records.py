@@ -244,6 +244,8 @@ def test_a_file_of_another_schema_is_refused(records, row, message):
         (lambda content: content[:-4], "line 3: it has no line end"),
         (lambda content: content[:-20], "line 3: it has 2 fields"),
         (lambda content: content + b'"b,1,2\n', "line 4: unexpected end of data"),
+        (lambda content: content + b"b\0,1,2\n", "line 4: it holds bytes that are no text"),
+        (lambda content: content + b"b,\xff,2\n", "line 4: it holds bytes that are no text"),
     ],
 )
 def test_a_damaged_file_is_refused_and_its_line_named(records, damage, message):

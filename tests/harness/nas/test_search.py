@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -361,3 +362,44 @@ def test_an_unknown_sampler_is_refused(capsys):
     with pytest.raises(SystemExit):
         tyro.cli(Nas, args=["--search", "grid"])
     assert "tpe" in capsys.readouterr().err
+
+
+def changed(column: str, text: str, row: int = 20):
+    """What writes a text into one row."""
+
+    def change(rows: pd.DataFrame) -> pd.DataFrame:
+        rows.loc[row, column] = text
+        return rows
+
+    return change
+
+
+DAMAGE = {
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1)]), "has rows of trial 0 1 2"),
+    "no last row": (lambda rows: rows.iloc[:-1], "not of 0 to 14 once each"),
+    "no first row": (lambda rows: rows.iloc[1:], "not of 0 to 14 once each"),
+    "nan": (changed("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
+    "infinite": (changed("validation_accuracy", "1e999"), "holds validation_accuracy = inf, not 0 to 1"),
+    "negative": (changed("validation_accuracy", "-7"), "holds validation_accuracy = -7, not 0 to 1"),
+    "negative time": (changed("seconds", "-7"), "holds seconds = -7, not 0 or more"),
+    "no time": (changed("seconds", "nan"), "holds seconds = nan, not 0 or more"),
+    "negative count": (changed("epochs_trained", "-7"), "holds epochs_trained = -7, not 0 or more"),
+    "NUL for a number": (changed("validation_accuracy", "\0"), "it holds bytes that are no text"),
+    "NUL in a text": (changed("architecture", "ConvNet\0"), "it holds bytes that are no text"),
+    "another architecture": (changed("architecture", "ConvNet"), "'ConvNet', which there is not"),
+    "another state": (changed("status", "complet"), "holds status = 'complet', which there is not"),
+    "another winner": (changed("best", "ConvNet"), "with 'ConvNet' as the best, not with 'ConvNet-W"),
+    "another accuracy": (changed("validation_accuracy", "1.0", row=0), "as the best, not with"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_searches_are_refused_in_one_line(damage, finished, table, tmp_path):
+    change, words = DAMAGE[damage]
+    shutil.copytree(finished.out, tmp_path / "out")
+    path = tmp_path / "out" / "search.csv"
+    change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        main(replace(SMALL, whole_table=table, out=tmp_path / "out"))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
