@@ -9,10 +9,10 @@ from condensers.core.identity import identity
 from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
-from condensers.methods import ddm, dm, herding, m3d, random, readouts, selftrained
+from condensers.methods import bptt, dc, ddm, dm, herding, m3d, random, readouts, selftrained
 from search_spaces.names import unknown
 
-METHODS = (random, herding, dm, ddm, m3d, selftrained)
+METHODS = (random, herding, dm, ddm, m3d, selftrained, dc, bptt)
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.
@@ -58,8 +58,10 @@ def condenser(name: str) -> Condenser:
     """
     base, *extras = name.split("+")
     found = CONDENSERS.get(ALIASES.get(base, base))
-    if found is None or (extras and not found.makes_pixels):
+    if found is None:
         raise unknown("condenser", name, known())
+    if extras and not found.takes_terms:
+        raise ValueError(f"{found.name} takes no terms; add them to a feature-matching method, as in dm+{extras[0]}")
     if not extras:
         return found
     terms = found.terms + tuple(term for extra in extras for term in _extra(extra))

@@ -19,7 +19,7 @@ from .core.test_identity import GOLDEN
 NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
-COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "herding-trained"}
+COUPLED = {"dm+ridge", "dm+blocks", "dm-self", "dc", "dsa", "bptt", "herding-trained"}
 OPEN = {"m3d", "herding-trained"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]
 
@@ -176,7 +176,7 @@ def test_random_is_uniform(digits):
         ("DM", "unknown condenser 'DM'. Did you mean 'dm'?"),
         ("Herding", "Did you mean 'herding'?"),
         ("our", "Did you mean 'ours'?"),
-        ("random+sm", "unknown condenser 'random+sm'. Did you mean 'random'?"),
+        ("random+sm", "random takes no terms; add them to a feature-matching method, as in dm+sm"),
         ("dm+smm", "unknown term 'smm'. Did you mean 'sm'?"),
         ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
         ("dm+", "unknown term ''. Choices: blocks, cm, icd, mm, ridge, sm"),
@@ -185,7 +185,7 @@ def test_random_is_uniform(digits):
         ("dm+sm:0", "the weight in 'sm:0' is not above 0 and finite"),
         ("dm+sm:-1", "the weight in 'sm:-1' is not above 0 and finite"),
         ("dm+sm:inf", "the weight in 'sm:inf' is not above 0 and finite"),
-        ("", "unknown condenser ''. Choices: ddm"),
+        ("", "unknown condenser ''. Choices: bptt, dc, ddm"),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(name, words):

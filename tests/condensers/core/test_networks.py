@@ -8,9 +8,11 @@ import torch
 from condensers import registry
 from condensers.condense import Checkpoint, Group, condense, config, lockstep
 from condensers.core.matching import Matching
-from condensers.core.networks import Fresh, OnSynthetic, Pretrained, Queue
+from condensers.core.networks import Fresh, Run
+from condensers.core.pools import Alternating, OnSynthetic, PartlyTrained, Pretrained, Queue
 from condensers.core.recipe import Schedule, in_lockstep, league_of
 from condensers.device import draws
+from condensers.device.training import Training
 from search_spaces.registry import build
 
 SCHEDULE = Schedule(6, 16, "ConvNet-W8-D2", "crop_scale", chunk=64)
@@ -186,3 +188,19 @@ def test_other_networks_still_lower_the_objective(digits, name):
     made = condense([own], digits.train, [Group(tuple(range(10)), 5)], schedule, seed=3)[name].images
     start = Matching(digits.train, range(10), 5, [own], schedule, 3).memory(name)[0]
     assert loss(made) < 0.9 * loss(start)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("kind", [*POOLS.values(), Fresh(2), Alternating(3, 2)])
+def test_hidden_training_is_known_before_it_starts(digits, kind, steps):
+    matching = run(digits.train, kind, steps)
+    real = sum(int((digits.train.labels == label).sum()) for label in (0, 1, 2))
+    assert kind.hidden(steps, ipc=3, memory=9, real=real) == matching.networks.hidden_images
+
+
+def test_hidden_training_of_random_length_is_known_on_average(digits):
+    source = PartlyTrained(4).begin(Run(run(digits.train, Fresh(), 0).network, digits.train, Training(), 5, 3))
+    images = digits.train.normalise(digits.train.images[:2]), digits.train.labels[:2]
+    for iteration in range(60):
+        source.advance(iteration, lambda: images)
+    assert source.hidden_images == pytest.approx(PartlyTrained(4).hidden(60, ipc=3, memory=2, real=0), rel=0.2)
