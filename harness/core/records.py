@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from condensers.device.files import atomic_write, one_line_errors, require_file
 from harness.core.paths import ROOT
-from harness.core.schema import AnyRow, Column, columns, parse, values
+from harness.core.schema import AnyRow, Column, columns, parse, unescaped, values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PAUSE = 1.0  # seconds between two looks at what other processes do
 LARGEST = 2**30  # bytes of a file that is read; that is over a million rows
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
+NO_TEXT = frozenset("\0\ufffd")  # the second is what bytes are read as that are not UTF-8
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 
 
@@ -214,12 +215,14 @@ class Records(Generic[AnyRow]):
         for number, fields in lines:
             if len(fields) != len(self.columns):
                 raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
+            if any(NO_TEXT.intersection(field) for field in fields):
+                raise self._damage(number, "it holds bytes that are no text")
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
         # As pandas has it: a missing number is nan, and whole numbers beside it become floats.
         if column.kind is str:
-            return list(texts)
+            return [unescaped(text) for text in texts]
         return [math.nan if value is None else value for value in self._values(column, texts)]
 
     def _values(self, column: Column, texts: Iterable[str]) -> Iterator[object]:

@@ -246,6 +246,7 @@ def test_a_file_of_another_schema_is_refused(records, row, message):
         (lambda content: content + b'"b,1,2\n', "line 4: unexpected end of data"),
         (lambda content: content.replace(b"a,0", b'a,"0'), "line 2: unexpected end of data"),
         (lambda content: content.replace(b"a,0", b"a\xff,0"), "line 2: 'utf-8' codec can't decode byte 0xff"),
+        (lambda content: content + b"b\0,1,2\n", "line 4: it holds bytes that are no text"),
     ],
 )
 def test_a_damaged_file_is_refused_and_its_line_named(records, damage, message):
