@@ -12,14 +12,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from condensers.core.cost import Cost, cost_of, peak_bytes, total
+from condensers.core.gradients import GradientMatching
 from condensers.core.identity import identity
+from condensers.core.loop import Loop
 from condensers.core.matching import Matching
-from condensers.core.recipe import Condenser, Recipe, Schedule, Selection, in_lockstep, league_of
+from condensers.core.recipe import Condenser, Iterative, Schedule, Selection, in_lockstep, league_of
 from condensers.core.sampling import check_enough
+from condensers.core.unrolling import Unrolling
 from condensers.device.files import atomic_write
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
 
+LOOPS: dict[str, type[Loop]] = {"matching": Matching, "gradients": GradientMatching, "unrolling": Unrolling}
 CHECKPOINT_SECONDS = 60.0
 Match = Callable[..., dict[str, Memory]]
 
@@ -94,7 +98,7 @@ def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:
     return join(parts, own | {"cost": total([part.metadata["cost"] for part in parts])})
 
 
-def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[list[Recipe]]:
+def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[list[Iterative]]:
     """The recipes among the condensers, those that run in lockstep together."""
     return in_lockstep([condenser for condenser in condensers if condenser.makes_pixels], schedule, ipc)
 
@@ -151,7 +155,7 @@ def _select(selection: Selection, source: LabelledImages, group: Group, schedule
 
 
 def lockstep(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Iterative],
     source: LabelledImages,
     group: Group,
     schedule: Schedule,
@@ -160,16 +164,16 @@ def lockstep(
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
     """A memory of one group for each recipe, going on from what is in `state`. Raises ValueError as `condense`."""
-    matching = Matching(source, group.classes, group.ipc, recipes, schedule, seed)
-    state.resume(matching, [config(recipe, [group], schedule, seed) for recipe in recipes])
-    progress(matching.iteration)
-    while matching.iteration < schedule.iterations:
-        matching.step()
+    loop = LOOPS[recipes[0].loop](source, group.classes, group.ipc, recipes, schedule, seed)
+    state.resume(loop, [config(recipe, [group], schedule, seed) for recipe in recipes])
+    progress(loop.iteration)
+    while loop.iteration < schedule.iterations:
+        loop.step()
         progress(1)
-        state.save_if_due(matching)
-    state.save(matching)
+        state.save_if_due(loop)
+    state.save(loop)
     return {
-        recipe.name: Memory(*matching.memory(recipe.name), {"cost": asdict(cost_of(matching, recipe, state.seconds))})
+        recipe.name: Memory(*loop.memory(recipe.name), {"cost": asdict(cost_of(loop, recipe, state.seconds))})
         for recipe in recipes
     }
 
@@ -188,30 +192,30 @@ class Checkpoint:
         """Time spent on the run, with that before a kill as far as it was saved."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def resume(self, matching: Matching, configs: list[dict[str, object]]) -> None:
+    def resume(self, loop: Loop, configs: list[dict[str, object]]) -> None:
         """Go on from the file of such a run if there is one; a file that cannot be read counts as none."""
         if self.folder is None:
             return
         # The checksum of the starting images is part of the name, for other data sets may share the folder and seed.
-        start = Memory(*matching.memory(matching.recipes[0].name), {}).checksum
+        start = Memory(*loop.memory(loop.recipes[0].name), {}).checksum
         run = json.dumps([*configs, start], sort_keys=True).encode()
         self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
         try:
             found = load(self.path.read_bytes())
-            matching.restore(found)
+            loop.restore(found)
             self.seconds_before = float(found["seconds"])
         except (OSError, SafetensorError, KeyError, RuntimeError):
             self.remove()
 
-    def save_if_due(self, matching: Matching) -> None:
+    def save_if_due(self, loop: Loop) -> None:
         """Write the state if it was last written more than CHECKPOINT_SECONDS ago."""
         if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
-            self.save(matching)
+            self.save(loop)
 
-    def save(self, matching: Matching) -> None:
+    def save(self, loop: Loop) -> None:
         """Write the state."""
         if self.path is not None:
-            state = {name: tensor.detach().cpu().contiguous() for name, tensor in matching.state().items()}
+            state = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.state().items()}
             seconds = torch.tensor(self.seconds, dtype=torch.float64)
             atomic_write(self.path, save(state | {"seconds": seconds}))
         self.saved = time.monotonic()

@@ -10,8 +10,10 @@ from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import (
+    bptt,
     cf,
     datadam,
+    dc,
     ddm,
     ddm_released,
     dm,
@@ -30,8 +32,8 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-RECIPES = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained)
-METHODS = SELECTIONS + RECIPES
+MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained, dc, bptt)
+METHODS = SELECTIONS + MAKERS
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.
@@ -77,8 +79,10 @@ def condenser(name: str) -> Condenser:
     """
     base, *extras = name.split("+")
     found = CONDENSERS.get(ALIASES.get(base, base))
-    if found is None or (extras and not found.makes_pixels):
+    if found is None:
         raise unknown("condenser", name, known())
+    if extras and not found.takes_terms:
+        raise ValueError(f"{found.name} takes no terms; add them to a feature-matching method, as in dm+{extras[0]}")
     if not extras:
         return found
     terms = found.terms + tuple(term for extra in extras for term in _extra(extra))

@@ -18,7 +18,7 @@ from torch import distributed as dist
 
 from condensers.condense import Checkpoint, Group, lockstep
 from condensers.core.cost import total
-from condensers.core.recipe import Condenser, Recipe, Schedule
+from condensers.core.recipe import Condenser, Iterative, Schedule
 from condensers.core.sampling import check_enough
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory
@@ -93,7 +93,7 @@ def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None
 
 
 def cut(
-    source: LabelledImages, group: Group, schedule: Schedule, ranks: int, recipes: Sequence[Recipe]
+    source: LabelledImages, group: Group, schedule: Schedule, ranks: int, recipes: Sequence[Iterative]
 ) -> list[tuple[int, ...]]:
     """The classes of each rank, in the group's order; none for the last ones where there are too few chunks.
 
@@ -120,7 +120,7 @@ def cut(
 
 def match(
     ranks: Ranks,
-    recipes: Sequence[Recipe],
+    recipes: Sequence[Iterative],
     source: LabelledImages,
     group: Group,
     schedule: Schedule,

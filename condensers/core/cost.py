@@ -7,13 +7,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from condensers.core.matching import Matching
-from condensers.core.recipe import Recipe
-from condensers.core.terms import JUDGE
+from condensers.core.loop import Loop
+from condensers.core.recipe import Iterative
 from search_spaces.forward import forward_pass
 
 TRAINING = 3  # work in forward passes: forward, gradient of activations, gradient of weights
-TO_PIXELS = 2  # work in forward passes: forward, gradient of activations (weights need none)
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,16 @@ class Cost:
     hidden_images: int = 0
 
 
-def cost_of(matching: Matching, recipe: Recipe, seconds: float) -> Cost:
+def cost_of(loop: Loop, recipe: Iterative, seconds: float) -> Cost:
     """What a finished run took for one of its recipes."""
-    source, schedule = matching.pools.source, matching.schedule
-    one = forward_pass(schedule.network, matching.network.classifier.out_features, source.shape).flops
-    synthetic = matching.sides[recipe.name].ipc * recipe.decoded
-    # Where classes are coupled, a first pass finds the statistics of all of them.
-    passes = TO_PIXELS + recipe.couples_classes
-    # A judge is as large as the network that is matched on.
-    passes *= 1 + any(term.tap == JUDGE for term in recipe.terms)
-    images = len(matching.classes) * schedule.iterations * (matching.batch + passes * synthetic)
-    hidden = matching.networks.hidden_images
+    source, schedule = loop.pools.source, loop.schedule
+    one = forward_pass(schedule.network, loop.network.classifier.out_features, source.shape).flops
+    synthetic = loop.sides[recipe.name].ipc * recipe.decoded
+    passes = recipe.real_passes * loop.batch + recipe.synthetic_passes * synthetic
+    images = len(loop.classes) * schedule.iterations * passes
+    hidden = loop.networks.hidden_images
     flop = float(one) * (images + TRAINING * hidden)
-    return Cost(seconds, len(matching.recipes), flop, peak_bytes(matching.device), hidden)
+    return Cost(seconds, len(loop.recipes), flop, peak_bytes(loop.device), hidden)
 
 
 def total(found: Sequence[dict[str, float]], at_once: bool = False) -> dict[str, float]:

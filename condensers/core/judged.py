@@ -7,7 +7,8 @@ from typing import ClassVar
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.networks import Images, Networks, Pretrained, Run, Source, TrainsOn
+from condensers.core.networks import Images, Networks, Run, Source, TrainsOn
+from condensers.core.pools import Pretrained
 from condensers.core.terms import JUDGE
 from condensers.device import draws
 from search_spaces.convnet import NO_TAPS, Taps, shown
@@ -37,6 +38,10 @@ class Judged(Networks):
         return JudgedSource(
             {"matched": self.matched.begin(replace(run, network=run.network.matched)), JUDGE: self.judges.begin(judged)}
         )
+
+    def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
+        """Of both."""
+        return sum(kind.hidden(iterations, ipc, memory, real) for kind in (self.matched, self.judges))
 
 
 class WithJudge(nn.Module):

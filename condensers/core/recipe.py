@@ -1,17 +1,17 @@
-"""What a condenser says of itself: a selection of real images, or a recipe for the matching loop."""
+"""What a condenser says of itself: a selection of real images, or a recipe by which images are made step by step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
+from condensers.core.optimizers import SGD, ByIPC, Optimizer, at_ipc
 from condensers.core.pixels import Pixels, Raw
-from condensers.core.terms import Reads, Statistics, Term
+from condensers.core.terms import JUDGE, Reads, Statistics, Term
 from search_spaces.registry import identity_of, mixes_samples
 
 League = Literal["strict", "open"]
@@ -45,33 +45,6 @@ class Schedule:
         return own | {"network": identity_of(self.network)}
 
 
-@dataclass(frozen=True)
-class SGD:
-    """How pixels follow their gradient.
-
-    Attributes:
-        lr: step size, which may depend on the images per class.
-        momentum: of torch's SGD.
-        fall: `cosine` lets the gradient's share of a step fall to zero over the run.
-        average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
-    """
-
-    lr: ByIpc = 1.0
-    momentum: float = 0.5
-    fall: Literal["none", "cosine"] = "none"
-    average: float = 0.0
-
-    def lr_at(self, ipc: int) -> float:
-        """The step size at so many images per class."""
-        return at_ipc(self.lr, ipc)
-
-    def describe(self) -> dict[str, object]:
-        """The optimiser as JSON values."""
-        later = {name: value for name, value in changed(self).items() if name in ("fall", "average")}
-        optimizer = {"optimizer": own} if (own := beyond(self, SGD)) else {}
-        return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later, **optimizer}
-
-
 FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # defaults, as in DM
 
 
@@ -103,6 +76,10 @@ class Condenser(Protocol):
     def decoded(self) -> int:
         """Images that each stored one is decoded to."""
 
+    @property
+    def takes_terms(self) -> bool:
+        """Whether terms can be added to it by name, as in `dm+sm`."""
+
     def separable(self, network: str) -> bool:
         """Whether slicing a memory of all classes equals condensing each slice alone; if not, slices leak classes."""
 
@@ -126,6 +103,7 @@ class Selection:
     paper: str = ""
     trained_on_real: bool = False
     makes_pixels = False
+    takes_terms = False
     decoded = 1
 
     def separable(self, network: str) -> bool:
@@ -143,46 +121,46 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A matching method: what is matched, on which networks, by which pixels, and how these follow.
+class Iterative:
+    """A condenser that makes images step by step: on which networks, by which pixels, and how these follow.
 
     Attributes:
         name: as users write it.
-        terms: the objective.
-        networks: which networks are matched on.
+        networks: which networks the loop works on.
         pixels: what is stored, and how it is decoded to images.
         optimizer: of the pixels.
-        iterations: in its paper, where DM's has 20,000: a protocol that shortens DM shortens this in proportion.
-        real_batch: in its paper, where DM's has 256; scaled likewise. It may depend on the images per class.
+        iterations: in its paper (or by images per class), where DM's has 20,000: a protocol that shortens DM shortens
+            this in proportion.
+        real_batch: in its paper (or by images per class), where DM's has 256; scaled likewise.
+        augments: whether images are augmented while it works.
         description: one line for lists.
         paper: authors, title, where and when.
+        loop: what runs it, a key of `condensers.condense.LOOPS`.
+        real_passes: work of an iteration for each real image, in forward passes of the network.
+        synthetic_passes: the same for each decoded image.
+        takes_terms: whether terms can be added to it by name.
     """
 
     name: str
-    terms: tuple[Term, ...]
-    networks: Networks = FRESH
-    pixels: Pixels = RAW
-    optimizer: SGD = STEPS
-    iterations: int = Schedule.iterations
-    real_batch: ByIpc = Schedule.real_batch
-    description: str = ""
-    paper: str = ""
+    networks: Networks = field(default=FRESH, kw_only=True)
+    pixels: Pixels = field(default=RAW, kw_only=True)
+    optimizer: Optimizer = field(default=STEPS, kw_only=True)
+    iterations: int | ByIPC[int] = field(default=Schedule.iterations, kw_only=True)
+    real_batch: int | ByIPC[int] = field(default=Schedule.real_batch, kw_only=True)
+    augments: bool = field(default=True, kw_only=True)
+    description: str = field(default="", kw_only=True)
+    paper: str = field(default="", kw_only=True)
     makes_pixels = True
+    takes_terms = False
+    couples_classes = False
+    loop: ClassVar[str]
+    real_passes: ClassVar[float]
+    synthetic_passes: ClassVar[float]
 
     @property
     def decoded(self) -> int:
         """Images that each stored one is decoded to."""
         return self.pixels.decoded
-
-    @property
-    def reads(self) -> list[Reads]:
-        """What its terms need from an image set."""
-        return [reads for term in self.terms for reads in term.reads]
-
-    @property
-    def couples_classes(self) -> bool:
-        """Whether a term lets classes see each other."""
-        return any(term.couples_classes for term in self.terms)
 
     @property
     def trained_on_real(self) -> bool:
@@ -195,13 +173,55 @@ class Recipe:
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
         """Its paper's schedule, shortened as the base shortens DM's; what a user has set stays as it is."""
-        own = {"iterations": self.iterations, "real_batch": at_ipc(self.real_batch, ipc)}
         sizes = {
-            name: max(1, round(getattr(base, name) * size / getattr(Schedule, name)))
-            for name, size in own.items()
+            name: max(1, round(getattr(base, name) * at_ipc(getattr(self, name), ipc) / getattr(Schedule, name)))
+            for name in ("iterations", "real_batch")
             if name not in base.given and getattr(base, name)
         }
-        return replace(base, **sizes, given=frozenset(("iterations", "real_batch")))
+        augmentation = base.augmentation if self.augments else ""
+        return replace(base, **sizes, augmentation=augmentation, given=frozenset(("iterations", "real_batch")))
+
+    def objective(self) -> dict[str, object]:
+        """What it minimises, as JSON values."""
+        raise NotImplementedError
+
+    def describe(self, schedule: Schedule) -> dict[str, object]:
+        """The condenser as JSON values: part of a memory's config."""
+        own = {name: value for name, value in changed(self).items() if name in ("networks", "pixels")}
+        return {**self.optimizer.describe(), **own, **schedule.describe(), **self.objective()}
+
+
+@dataclass(frozen=True)
+class Recipe(Iterative):
+    """A feature-matching method: weighted terms of the activations of real and synthetic images.
+
+    Attributes:
+        terms: the objective.
+    """
+
+    terms: tuple[Term, ...]
+    takes_terms = True
+    loop = "matching"
+    real_passes = 1
+
+    @property
+    def reads(self) -> list[Reads]:
+        """What its terms need from an image set."""
+        return [reads for term in self.terms for reads in term.reads]
+
+    @property
+    def couples_classes(self) -> bool:
+        """Whether a term lets classes see each other."""
+        return any(term.couples_classes for term in self.terms)
+
+    @property
+    def synthetic_passes(self) -> int:
+        """Forward and gradient, of the judge as well if there is one.
+
+        Where classes are coupled, a first pass finds the statistics of all of them.
+        """
+        networks = 1 + any(term.tap == JUDGE for term in self.terms)
+        return networks * (2 + self.couples_classes)
 
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""
@@ -211,12 +231,9 @@ class Recipe:
         """The objective, summed over the classes at hand."""
         return sum(term.value(real, synthetic) for term in self.terms)
 
-    def describe(self, schedule: Schedule) -> dict[str, object]:
-        """The recipe as JSON values: part of a memory's config."""
-        own = {name: value for name, value in changed(self).items() if name in ("networks", "pixels")}
-        terms = [term.describe() for term in self.terms]
-        described = {"terms": terms, **self.optimizer.describe(), **own, **schedule.describe()}
-        return described | beyond(self, Recipe)
+    def objective(self) -> dict[str, object]:
+        """The terms as JSON values."""
+        return {"terms": [term.describe() for term in self.terms], **beyond(self, Recipe)}
 
 
 def league_of(condenser: Condenser) -> League:
@@ -224,13 +241,13 @@ def league_of(condenser: Condenser) -> League:
     return "open" if condenser.trained_on_real or condenser.decoded > 1 else "strict"
 
 
-def in_lockstep(recipes: Sequence[Recipe], base: Schedule, ipc: int) -> list[list[Recipe]]:
+def in_lockstep(recipes: Sequence[Iterative], base: Schedule, ipc: int) -> list[list[Iterative]]:
     """The recipes that can share networks and real images, group by group, each group in the place of its first recipe.
 
     Recipes whose networks are trained on their own memory run alone.
     """
-    groups: dict[object, list[Recipe]] = {}
+    groups: dict[object, list[Iterative]] = {}
     for recipe in recipes:
         alone = recipe.name if recipe.networks.trains_on == "synthetic" else None
-        groups.setdefault((recipe.schedule(base, ipc), recipe.networks, alone), []).append(recipe)
+        groups.setdefault((recipe.loop, recipe.schedule(base, ipc), recipe.networks, alone), []).append(recipe)
     return list(groups.values())

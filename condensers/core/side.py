@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.recipe import Recipe
+from condensers.core.recipe import Iterative
 from condensers.device.images import LabelledImages
 
 
@@ -23,12 +23,12 @@ class Side:
     """
 
     def __init__(
-        self, recipe: Recipe, real: Float[Tensor, "C n ch h w"], ipc: int, iterations: int, source: LabelledImages
+        self, recipe: Iterative, real: Float[Tensor, "C n ch h w"], ipc: int, iterations: int, source: LabelledImages
     ) -> None:
         self.recipe, self.ipc, self.iterations = recipe, ipc, iterations
         asked = recipe.optimizer
         self.pixels = recipe.pixels.start(real[:, : ipc * recipe.decoded])
-        self.optimizer = torch.optim.SGD([self.pixels], lr=asked.lr_at(ipc), momentum=asked.momentum)
+        self.optimizer = asked.of(self.pixels, ipc)
         self.first_averaged = iterations - round(asked.average * iterations)
         self.average = self.pixels.detach().clone() if asked.average else None
         black, white = (torch.full_like(self.pixels[0, 0], value) for value in (0, 255))
@@ -52,9 +52,7 @@ class Side:
 
     def state(self) -> dict[str, Tensor]:
         """Everything a later run needs to go on from here."""
-        buffer = self.optimizer.state[self.pixels].get("momentum_buffer")
-        velocity = torch.zeros_like(self.pixels) if buffer is None else buffer
-        own = {"pixels": self.pixels.detach(), "momentum": velocity}
+        own = {"pixels": self.pixels.detach()} | self._optimizer_state()
         return own if self.average is None else own | {"average": self.average}
 
     def check(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -65,6 +63,16 @@ class Side:
     def restore(self, found: Mapping[str, Tensor]) -> None:
         """Go on from what `check` has found."""
         self.pixels.data.copy_(found["pixels"])
-        self.optimizer.state[self.pixels]["momentum_buffer"] = found["momentum"]
+        self.optimizer.state[self.pixels] = {name: found[name] for name in self._names}
         if self.average is not None:
             self.average.copy_(found["average"])
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        """What the optimiser keeps; before its first step it keeps nothing, which stands for zeros."""
+        kept = self.optimizer.state[self.pixels]
+        empty = {name: torch.zeros(()) if name == "step" else torch.zeros_like(self.pixels) for name in self._names}
+        return {name: empty[name] if kept.get(name) is None else kept[name] for name in self._names}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.recipe.optimizer.state

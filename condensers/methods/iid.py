@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from condensers.core.judged import Judged
-from condensers.core.networks import Pretrained
+from condensers.core.pools import Pretrained
 from condensers.core.recipe import Recipe
 from condensers.core.statistics import gram
 from condensers.core.terms import JUDGE, Term, every_image, mean_activation, of_synthetic_images, squared

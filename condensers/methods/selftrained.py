@@ -7,7 +7,7 @@ cannot be sliced by step. The pool is FRePo's (Zhou, Nezhadarya and Ba, NeurIPS 
 objective instead of theirs. Cost: one network's epoch on the decoded memory an iteration, recorded as hidden training.
 """
 
-from condensers.core.networks import OnSynthetic
+from condensers.core.pools import OnSynthetic
 from condensers.core.recipe import Recipe
 from condensers.methods.dm import MEAN_MATCH
 

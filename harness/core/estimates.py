@@ -24,15 +24,20 @@ CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
 
 def condensing(plan: Plan, dataset: Dataset) -> Work:
     """What it takes to make the memories of a plan that are not there yet."""
-    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0, 0
+    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0.0, 0.0
     for groups, names in plan.lockstep(plan.missing()):
         condensers = [registry.condenser(name) for name in names]
         for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
-            own = recipes[0].schedule(plan.schedule, group.ipc)
+            own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
             steps = own.iterations * len(group.classes)
-            forward += steps * min(own.real_batch, smallest)
-            trained += steps * group.ipc * sum(recipe.decoded for recipe in recipes)
-    return Work.of(forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops, forward, trained)
+            forward += steps * min(own.real_batch, smallest) * first.real_passes
+            images = group.ipc * len(group.classes)
+            # What is more than training them once counts as so many images more.
+            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / BACKWARD) for recipe in recipes)
+            trained += own.iterations * images * often
+            trained += first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
+    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
+    return Work.of(flops, round(forward), round(trained))
 
 
 def print_estimate(

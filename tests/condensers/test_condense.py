@@ -134,9 +134,9 @@ def _reshape(name):
         lambda path: path.write_bytes(b"no such format" * 100),
         _drop("iteration"),
         _drop("pixels/ours"),
-        _drop("momentum/ours"),
+        _drop("momentum_buffer/ours"),
         _reshape("pixels/ours"),
-        _reshape("momentum/dm+ridge"),
+        _reshape("momentum_buffer/dm+ridge"),
     ],
 )
 def test_a_damaged_checkpoint_counts_as_none(digits, short, left, tmp_path, damage):

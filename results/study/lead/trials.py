@@ -1,6 +1,6 @@
 """Readings of a readout beside DM, on trial for the lead recipe: a plugin, `--plugin results/study/lead/trials.py`."""
 
-from condensers.core.networks import OnSynthetic
+from condensers.core.pools import OnSynthetic
 from condensers.core.recipe import SGD, Recipe
 from condensers.methods.dm import MEAN_MATCH
 from condensers.methods.readouts import of_blocks

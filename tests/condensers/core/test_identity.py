@@ -173,7 +173,7 @@ def test_names_within_the_package_are_unique():
 
 
 def all_terms():
-    recipes = [made for made in registry.CONDENSERS.values() if made.makes_pixels]
+    recipes = [made for made in registry.CONDENSERS.values() if made.takes_terms]
     return [term for recipe in recipes for term in recipe.terms] + [
         term for terms, _ in registry.PLUS.values() for term in terms
     ]
@@ -200,6 +200,9 @@ GOLDEN = {
     "m3d": "fb6f9354782857b2",
     "m3d-f1": "7a952340f1db8e3e",
     "dm-self": "cce167fee8895a6b",
+    "dc": "2d6ed73593af5d19",
+    "dsa": "97e22a1c31469bf8",
+    "bptt": "aa3f07ad41d0b4b1",
     "ddm": "44f22754b83c4e75",
     "dm+mm": "eb1064b2847ea1a1",
     "dm+cm": "fccad0d0bc0211f3",

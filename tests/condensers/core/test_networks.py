@@ -10,10 +10,12 @@ from condensers import registry
 from condensers.condense import Checkpoint, Group, config, lockstep
 from condensers.core.judged import Judged
 from condensers.core.matching import Matching
-from condensers.core.networks import Fresh, OnSynthetic, Pretrained, Queue
+from condensers.core.networks import Fresh, Run
+from condensers.core.pools import Alternating, OnSynthetic, PartlyTrained, Pretrained, Queue
 from condensers.core.recipe import Schedule, in_lockstep, league_of
 from condensers.core.terms import JUDGE
 from condensers.device import draws
+from condensers.device.training import Training
 from search_spaces.registry import build
 
 SCHEDULE = Schedule(6, 16, "ConvNet-W8-D2", "crop_scale", chunk=64)
@@ -197,3 +199,19 @@ def test_a_papers_schedule_is_shortened_as_the_base_shortens_dms_and_a_users_sta
     given = m3d.schedule(replace(base, given=frozenset({"iterations"})), 10)
     assert (given.iterations, given.real_batch) == (200, 32)
     assert registry.condenser("dm").schedule(base, 10) == base
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("kind", [*POOLS.values(), Fresh(2), Alternating(3, 2)])
+def test_hidden_training_is_known_before_it_starts(digits, kind, steps):
+    matching = run(digits.train, kind, steps)
+    real = sum(int((digits.train.labels == label).sum()) for label in (0, 1, 2))
+    assert kind.hidden(steps, ipc=3, memory=9, real=real) == matching.networks.hidden_images
+
+
+def test_hidden_training_of_random_length_is_known_on_average(digits):
+    source = PartlyTrained(4).begin(Run(run(digits.train, Fresh(), 0).network, digits.train, Training(), 5, 3))
+    images = digits.train.normalise(digits.train.images[:2]), digits.train.labels[:2]
+    for iteration in range(60):
+        source.advance(iteration, lambda: images)
+    assert source.hidden_images == pytest.approx(PartlyTrained(4).hidden(60, ipc=3, memory=2, real=0), rel=0.2)

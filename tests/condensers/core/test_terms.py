@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from condensers import registry
 from condensers.core.matching import Matching
+from condensers.core.optimizers import at_ipc
 from condensers.core.recipe import SGD, Recipe, Schedule
 from condensers.core.terms import LOGITS, Context, Term, every_image, mean_activation, of_synthetic_images, squared
 from condensers.device import draws
@@ -214,8 +215,8 @@ def test_a_rate_can_fall_and_iterates_be_averaged(digits):
 
 def test_the_rate_belongs_to_the_images_per_class():
     optimizer = SGD(lr=((1, 1.0), (10, 10.0), (50, 20.0)))
-    assert [optimizer.lr_at(ipc) for ipc in (1, 9, 10, 49, 50, 100)] == [1, 1, 10, 10, 20, 20]
-    assert SGD(0.2).lr_at(7) == 0.2
+    assert [at_ipc(optimizer.lr, ipc) for ipc in (1, 9, 10, 49, 50, 100)] == [1, 1, 10, 10, 20, 20]
+    assert at_ipc(SGD(0.2).lr, 7) == 0.2
 
 
 def test_a_weight_and_a_real_batch_may_belong_to_the_images_per_class(digits):

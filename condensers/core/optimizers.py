@@ -1,0 +1,92 @@
+"""How pixels follow their gradient."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from condensers.core.identity import beyond, changed, identity
+
+Value = TypeVar("Value")
+ByIPC = tuple[tuple[int, Value], ...]  # pairs of images per class, ascending from 1, and the value from there on
+
+
+def at_ipc(value: Value | ByIPC[Value], ipc: int) -> Value:
+    """The value at so many images per class."""
+    return [found for least, found in value if least <= ipc][-1] if isinstance(value, tuple) else value
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """What moves pixels: a frozen dataclass, for it is part of a memory's key.
+
+    Attributes:
+        fall: `cosine` lets the gradient's share of a step fall to zero over the run.
+        average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
+        state: names of what it keeps beside the pixels, as torch calls them.
+    """
+
+    fall: Literal["none", "cosine"]
+    average: float
+    state: tuple[str, ...]
+
+    def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
+        """Torch's optimiser of the pixels, at so many images per class."""
+
+    def describe(self) -> dict[str, object]:
+        """The optimiser as JSON values."""
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent. Defaults: DM (Zhao and Bilen, 2023).
+
+    Attributes:
+        lr: step size; or by images per class.
+        momentum: of torch's SGD.
+        fall: see Optimizer.
+        average: see Optimizer.
+    """
+
+    lr: float | ByIPC[float] = 1.0
+    momentum: float = 0.5
+    fall: Literal["none", "cosine"] = "none"
+    average: float = 0.0
+    state = ("momentum_buffer",)
+
+    def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
+        """Torch's SGD of the pixels."""
+        return torch.optim.SGD([pixels], lr=at_ipc(self.lr, ipc), momentum=self.momentum)
+
+    def describe(self) -> dict[str, object]:
+        """The optimiser as JSON values."""
+        later = {name: value for name, value in changed(self).items() if name in ("fall", "average")}
+        optimizer = {"optimizer": own} if (own := beyond(self, SGD)) else {}
+        return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later, **optimizer}
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, 2015): each pixel moves by about `lr` a step, however small its gradient.
+
+    Attributes:
+        lr: step size; or by images per class.
+        betas: decays of the moving averages of the gradient and of its square.
+        average: see Optimizer.
+    """
+
+    lr: float | ByIPC[float] = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    average: float = 0.0
+    fall = "none"  # a smaller gradient would not make its steps smaller
+    state = ("exp_avg", "exp_avg_sq", "step")
+
+    def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
+        """Torch's Adam of the pixels."""
+        lr, on_cuda = at_ipc(self.lr, ipc), pixels.device.type == "cuda"
+        return torch.optim.Adam([pixels], lr=lr, betas=self.betas, capturable=on_cuda)
+
+    def describe(self) -> dict[str, object]:
+        """The optimiser as JSON values."""
+        return {"optimizer": identity(self)}
