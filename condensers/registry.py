@@ -11,6 +11,7 @@ from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import (
     bptt,
+    cafe,
     cf,
     datadam,
     dc,
@@ -28,11 +29,12 @@ from condensers.methods import (
     random,
     readouts,
     selftrained,
+    whitening,
 )
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained, dc, bptt)
+MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
@@ -44,6 +46,8 @@ PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
     "icd": ((ddm.DEFAULT.icd,), "intra-class diversity"),
     "ridge": ((readouts.RIDGE,), "ridge readout of the embedding"),
     "blocks": ((readouts.BLOCKS,), "ridge readout of every block"),
+    "blocks-entropy": ((readouts.ENTROPY,), "ridge readout of every block, judged by cross-entropy"),
+    "whiten": ((whitening.WHITENED,), "means where features of real images vary alike in all directions"),
 }
 
 
