@@ -1,4 +1,7 @@
-"""Whether the rows of a finished cell are all there, once each, and possible: a reader's check before it averages."""
+"""Whether the rows of a finished cell are all there, once each, of one making, and possible.
+
+A reader's check before it averages.
+"""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -6,21 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN = ("network_replicate", "metric", "value")  # all else is the same in every row of a cell
 FORGETTING = "forgetting"  # only metrics with this in their name may be negative
 
 
 def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], where: object) -> "pd.DataFrame":
     """The rows, if each of their cells has one value for each network in each metric, and all values are fractions.
 
+    Rows of a cell must also be equal in everything else, for they were written by one run.
+
     Args:
-        rows: whole cells, with the columns of `harness.core.records.COLUMNS`.
+        rows: whole cells, with the columns of `ScoreRow`.
         networks: how many were trained in each cell.
         metrics: what each cell must hold; it may hold more, which is checked as well.
         where: the file, for the message.
 
     Raises:
-        ValueError: a row is missing, there twice, or holds what no score can be; one line.
+        ValueError: a row is missing, there twice, of another making, or holds what no score can be; one line.
     """
+    _check_making(where, rows.drop(columns=list(OWN)))
     for cell, own in rows.groupby("cell"):
         lacking = set(metrics) - set(own["metric"])
         if lacking:
@@ -29,6 +36,12 @@ def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], w
             _check_networks(where, cell, metric, list(values["network_replicate"]), networks)
             _check_values(where, cell, metric, values["value"])
     return rows
+
+
+def _check_making(where: object, rows: "pd.DataFrame") -> None:
+    for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
+        if len(differing := counts[counts > 1]):
+            raise _damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:

@@ -31,3 +31,9 @@ def test_forgetting_alone_may_be_negative():
         check_cells(rows(value=[0, 0, -1, -1.5]), 2, [], "file")
     with pytest.raises(ValueError, match=r"holds accuracy = -0\.1, not 0 to 1"):
         check_cells(rows(value=[0, -0.1, 0, 0]), 2, [], "file")
+
+
+def test_rows_of_one_cell_are_of_one_making():
+    mixed = pd.concat([rows("a", condenser="dm"), rows("b", condenser=["dm", "dm", "random", "dm"])])
+    with pytest.raises(ValueError, match="file is damaged: cell b has rows that differ in condenser"):
+        check_cells(mixed, 2, ["accuracy"], "file")
