@@ -193,5 +193,6 @@ def _make(
         return
     for name, condenser in zip(names, condensers, strict=True):
         memory = made[condenser.name]
-        metadata = memory.metadata | {"dataset": dataset.name, "dataset_checksum": dataset.checksum} | origin
+        source = {"dataset": dataset.name, "dataset_checksum": dataset.checksum}
+        metadata = memory.metadata | source | {"class_names": list(dataset.class_names)} | origin
         save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))
