@@ -34,8 +34,9 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
-METHODS = SELECTIONS + MAKERS
+MATCHING = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained)
+BILEVEL = (dc, bptt)
+METHODS = SELECTIONS + MATCHING + BILEVEL
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.

@@ -94,6 +94,7 @@ class Networks(Protocol):
             memory: decoded images of all classes.
             real: real images of all classes.
         """
+        return 0
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,6 @@ class Fresh(Networks):
     def begin(self, run: Run) -> "FreshSource":
         """The source for one run."""
         return FreshSource(run, self.every)
-
-    def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """None are trained."""
-        return 0
 
 
 class FreshSource:
