@@ -22,8 +22,8 @@ from typing import Any, Literal, TypeVar
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, identity
-from condensers.core.optimizers import ByIPC, at_ipc
 from condensers.device import draws
 
 EMBEDDING, LOGITS, JUDGE = "embedding", "logits", "judge"
@@ -69,7 +69,7 @@ class Term:
         statistic: activations `[C, B, ...]` of one layer to what is compared, a tensor of its own and not a view; or
             several such statistics, which the distance then gets as a tuple for each side.
         distance: statistics of the real and of the synthetic side to a scalar.
-        weight: its factor in the objective; or by images per class (`at`).
+        weight: its factor in the objective, where it is one number (`at`).
         tap: which activations: the final `embedding`, the `logits`, one per block (`conv`, `norm`, `act` or `block`
             output), or the embedding of a `judge` (`condensers.core.judged`).
         layers: how the distances of several blocks are combined.
@@ -80,7 +80,7 @@ class Term:
 
     statistic: Statistic | tuple[Statistic, ...]
     distance: Distance
-    weight: float | ByIPC[float] = 1.0
+    weight: ByIpc = 1.0
     tap: str = EMBEDDING
     layers: Literal["sum", "mean"] = "sum"
     blocks: Literal["all", "inner", "last"] = "all"

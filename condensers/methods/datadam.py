@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from condensers.core.optimizers import SGD
-from condensers.core.recipe import Recipe
+from condensers.core.recipe import SGD, Recipe
 from condensers.core.terms import Term, mean_activation, squared
 
 SCALE, OUTPUT = 100.0, 0.01

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from condensers.condense import LOOPS, Group, condense
+from condensers.condense import Group, condense
+from condensers.core.matching import Matching
 from condensers.core.networks import Fresh
-from condensers.core.optimizers import SGD
-from condensers.core.recipe import Schedule, league_of
+from condensers.core.recipe import SGD, Schedule, league_of
 from condensers.core.selecting import random_network, train_proxy
 from condensers.memory import check
 from condensers.methods.forgetting import Forgotten
@@ -131,28 +131,26 @@ def test_every_recipe_starts_from_the_same_images_and_moves(made, digits, name):
 # Others than recipes of terms: test_gradients and test_unrolling.
 @pytest.mark.parametrize("name", [name for name in NAMES if condenser(name).takes_terms])
 def test_every_recipe_lowers_its_own_objective_on_draws_never_used(digits, name):
-    own, sizes = condenser(name), frozenset({"iterations", "real_batch"})
-    if isinstance(own.optimizer, SGD):
-        # Rates are the papers', for natural images: digits take smaller steps.
-        own = replace(own, optimizer=SGD(lr=0.1))
-    if own.networks.trains_on == "synthetic":
-        # The judge below has no memory to train networks on.
-        own = replace(own, networks=Fresh())
-    schedule = Schedule(30, 32, "ConvNet-W32-D2", "crop_scale", chunk=64, given=sizes)
+    # Rates are the papers', for natural images: digits take smaller steps.
+    own = replace(condenser(name), optimizer=SGD(lr=0.1))
+    sizes = frozenset({"iterations", "real_batch"})
+    schedule = Schedule(40, 32, "ConvNet-W32-D2", "crop_scale", chunk=64, given=sizes)
+    # A judge has no memory to train networks on.
+    judging = replace(own, networks=Fresh()) if own.networks.trains_on == "synthetic" else own
 
     def loss(stored):
-        judge = LOOPS[own.loop](digits.train, CLASSES, IPC, [own], schedule, seed=99)
+        judge = Matching(digits.train, CLASSES, IPC, [judging], schedule, seed=99)
         judge.pixels[own.name].copy_(stored)
         total = 0.0
         for judge.iteration in range(10):
             total += float(judge.gradients()[own.name])
         return total
 
-    loop = LOOPS[own.loop](digits.train, CLASSES, IPC, [own], schedule, seed=3)
-    start = loss(loop.pixels[own.name])
+    matching = Matching(digits.train, CLASSES, IPC, [own], schedule, seed=3)
+    start = loss(matching.pixels[own.name])
     for _ in range(schedule.iterations):
-        loop.step()
-    assert loss(loop.pixels[own.name]) < start - 0.05 * abs(start)
+        matching.step()
+    assert loss(matching.pixels[own.name]) < start - 0.05 * abs(start)
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
