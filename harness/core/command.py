@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from harness.core.devices import keep_freed_memory
+from harness.core.ending import ended_by_signals
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
 
@@ -30,31 +31,33 @@ LONGEST = 2000  # characters of an error: a list of all names fits, a file's wor
 def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
     """Run `execute` on the command line read as a `config_type`, or print the names that flags take.
 
-    Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 interrupted. Set HARNESS_TRACEBACK=1 for the
-    whole traceback of an error.
+    Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 Ctrl-C, 143 SIGTERM. Set HARNESS_TRACEBACK=1 for
+    the whole traceback of an error.
     """
     prog = f"python -m harness.{config_type.__name__.lower()}"
     try:
-        config = parse(config_type, sys.argv[1:], prog, description)
-        keep_freed_memory()
-        load_plugins(config.plugin)
-        if config.list_names:
-            from harness.core.listing import print_names
-
-            print_names()
-        else:
-            execute(config)
+        with ended_by_signals():
+            _run(config_type, execute, prog, description)
     except ValueError as error:
         if os.environ.get(TRACEBACK):
             raise
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(config_type: type[Config], execute: Callable[[Config], object], prog: str, description: str) -> None:
+    config = parse(config_type, sys.argv[1:], prog, description)
+    keep_freed_memory()
+    load_plugins(config.plugin)
+    if config.list_names:
+        from harness.core.listing import print_names
+
+        print_names()
+    else:
+        execute(config)
 
 
 def one_line(text: str) -> str:
