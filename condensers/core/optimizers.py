@@ -1,20 +1,13 @@
 """How pixels follow their gradient."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
-
-Value = TypeVar("Value")
-ByIPC = tuple[tuple[int, Value], ...]  # pairs of images per class, ascending from 1, and the value from there on
-
-
-def at_ipc(value: Value | ByIPC[Value], ipc: int) -> Value:
-    """The value at so many images per class."""
-    return [found for least, found in value if least <= ipc][-1] if isinstance(value, tuple) else value
 
 
 @runtime_checkable

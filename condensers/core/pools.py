@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.networks import Images, Networks, Run, TrainsOn
-from condensers.core.optimizers import ByIPC, at_ipc
 from condensers.device import draws
 from condensers.device.training import Training, train
 
