@@ -12,7 +12,7 @@ def print_left(experiment: Experiment) -> None:
     plans = [memory_plan(experiment, order) for order in range(experiment.orders)]
     left = unfinished(cells(experiment), experiment.records)
     missing = sum(len(plan.missing()) for plan in plans)
-    say(f"sources    {', '.join(sources(experiment))}")
+    say(f"sources    {', '.join(source.name for source in sources(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {experiment.training.epochs} epochs")
     work = sum((cell.work for cell in left), Work()) + sum(

@@ -25,6 +25,7 @@ from scenarios.streams import step_classes
 from search_spaces.registry import build
 
 WHOLE = "whole"
+RETRAIN, GDUMB, NAIVE = "retrain", "gdumb", "naive"  # strategies that something depends on
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Experiment:
     Attributes:
         dataset: on the CPU; `on_device` is the copy that the work is done on.
         names: condensers, `whole` among them if the upper bound is asked for.
+        strategies: how networks learn from their memories.
         files: memories that are streamed instead of condensed ones.
         per_class: images per class, or None under a total budget.
         max_size: images in all, or None.
@@ -47,6 +49,7 @@ class Experiment:
     dataset: Dataset
     steps: int
     names: tuple[str, ...]
+    strategies: tuple[str, ...]
     files: tuple[memories.Stored, ...]
     per_class: int | None
     max_size: int | None
@@ -124,6 +127,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         dataset=dataset,
         steps=config.steps,
         names=(*(() if files else names), *((WHOLE,) if config.upper_bound else ())),
+        strategies=tuple(dict.fromkeys(config.strategy)),
         files=files,
         per_class=None if config.memory_size else settled.memory_per_class,
         max_size=config.memory_size,

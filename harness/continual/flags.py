@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from harness.core.flags import MOST_ORDERS, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+
+Strategy = Literal["retrain", "gdumb", "replay", "naive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,12 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
         None,
         "Instead: stored images in all. Every class keeps its first floor(size / classes seen) images.",
         marks=True,
+    )
+    strategy: tuple[Strategy, ...] = flag(
+        ("retrain",),
+        "retrain: new networks from the memory alone at every step. In Avalanche: gdumb does so too, without "
+        "augmentation; replay trains one network on each step's real images mixed with the memory; naive without it.",
+        least=1,
     )
     orders: int | None = flag(
         None,

@@ -15,7 +15,8 @@ from harness.evidence.figures import continual_curve
 from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting, mean_forgetting
 
-HISTORY = frozenset({"forgetting", "avalanche_forgetting", "average_incremental_accuracy"})
+AVERAGE = "average_incremental_accuracy"
+HISTORY = frozenset({"forgetting", AVERAGE})
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +45,19 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
 def _history(rows: Sequence[ScoreRow], replicate: int, key: str) -> list[ScoreRow]:
     """Rows of one network replicate at the last step."""
     own = sorted((row for row in rows if row.network_replicate == replicate), key=lambda row: row.step)
-    ours, theirs = (_accuracies(own, prefix) for prefix in ("", "avalanche_"))
+    ours = _accuracies(own, "")
     values = {
         "forgetting": mean_forgetting(ours),
-        "avalanche_forgetting": forgetting(theirs),
-        "average_incremental_accuracy": np.mean([row.value for row in own if row.metric == "accuracy"]),
+        **({"avalanche_forgetting": forgetting(_accuracies(own, "avalanche_"))} if _is_retrained(own) else {}),
+        AVERAGE: np.mean([row.value for row in own if row.metric == "accuracy"]),
     }
     last = replace(own[-1], cell=key, seconds=0.0)
     return [replace(last, metric=metric, value=value) for metric, value in values.items()]
+
+
+def _is_retrained(rows: Sequence[ScoreRow]) -> bool:
+    """Whether Avalanche has tested the networks, too: those that it trains itself are tested once."""
+    return any(row.metric == "avalanche_accuracy" for row in rows)
 
 
 def _accuracies(network: Sequence[ScoreRow], prefix: str) -> list[list[float]]:
@@ -81,10 +87,12 @@ def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
 
 def _metrics(found: Collection[str], step: int) -> set[str]:
     """What a cell holds: that of a history, or that of a step."""
-    if not HISTORY.isdisjoint(found):
-        return set(HISTORY)
-    ours = ["accuracy", *(f"accuracy_on_step_{number}" for number in range(1, step + 1))]
-    return {*ours, *(f"avalanche_{name}" for name in ours)}
+    history = not HISTORY.isdisjoint(found)
+    steps = [f"accuracy_on_step_{number}" for number in range(1, step + 1)]
+    ours = HISTORY if history else {"accuracy", *steps}
+    # Avalanche's own values stand beside ours where we have trained and it has tested.
+    theirs = {f"avalanche_{name}" for name in ours - {AVERAGE}}
+    return {*ours, *(set() if theirs.isdisjoint(found) else theirs)}
 
 
 def report(experiment: "Experiment", configs: set[str]) -> None:

@@ -20,7 +20,8 @@ from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.device.training import predict
 from condensers.memory import Memory
-from harness.continual.experiment import WHOLE, Experiment
+from harness.continual.experiment import GDUMB, NAIVE, RETRAIN, WHOLE, Experiment
+from harness.continual.online import Online, settings_of
 from harness.continual.report import add_history
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
@@ -40,19 +41,42 @@ ACCURACY = Board(objective="accuracy")
 
 
 @dataclass(frozen=True)
+class Source:
+    """What is compared: how networks learn, and from what.
+
+    Attributes:
+        condenser: a condenser, `whole`, or the name of a memory file; nothing for a strategy without a memory.
+        strategy: a value of --strategy.
+    """
+
+    condenser: str
+    strategy: str = RETRAIN
+
+    @property
+    def name(self) -> str:
+        """As its rows carry it."""
+        if self.strategy == NAIVE:
+            return NAIVE
+        return self.condenser if self.strategy == RETRAIN else f"{self.condenser} ({self.strategy})"
+
+
+@dataclass(frozen=True)
 class Score:
     """What a cell is about: the networks of one memory at one step."""
 
-    condenser: str
+    source: Source
     order: int
     step: int
     config: str
     key: str
 
 
-def sources(experiment: Experiment) -> list[str]:
-    """What is compared: condensers, `whole`, and memory files, each by the name that its rows carry."""
-    return [*experiment.names, *(file.name for file in experiment.files)]
+def sources(experiment: Experiment) -> list[Source]:
+    """What is compared: condensers and memory files under each strategy, `whole` retrained only, naive once."""
+    held = [*experiment.names, *(file.name for file in experiment.files)]
+    found = [Source(name, strategy) for strategy in experiment.strategies if strategy != NAIVE for name in held]
+    found = [source for source in found if source.condenser != WHOLE or source.strategy == RETRAIN]
+    return [*found, *([Source("", NAIVE)] if NAIVE in experiment.strategies else [])]
 
 
 def configs(experiment: Experiment) -> set[str]:
@@ -62,10 +86,11 @@ def configs(experiment: Experiment) -> set[str]:
 
 def scores(experiment: Experiment, order: int) -> list[Score]:
     """The scores of one class order, condenser by condenser, step by step."""
-    return [score for name in sources(experiment) for score in _scores_of(experiment, name, order)]
+    return [score for source in sources(experiment) for score in _scores_of(experiment, source, order)]
 
 
-def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
+def _scores_of(experiment: Experiment, source: Source, order: int) -> list[Score]:
+    name = source.condenser
     shared = {
         "memory": _memory_key(experiment, name, order),
         "dataset": experiment.dataset.checksum,
@@ -74,7 +99,7 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
         "max_size": experiment.max_size,
         "networks": experiment.networks,
         "network": identity_of(experiment.schedule.network),
-        "training": (experiment.whole if name == WHOLE else experiment.training).describe(),
+        "training": _training(experiment, source),
         "seed": experiment.seed,
         "precision": experiment.precision,
         "protocol": experiment.protocol,
@@ -82,15 +107,15 @@ def _scores_of(experiment: Experiment, name: str, order: int) -> list[Score]:
     keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
     # The class order is left out, so that a condenser has one config over all orders.
     config = config_key({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
-    return [Score(name, order, step, config, key) for step, key in enumerate(keys, 1)]
+    return [Score(source, order, step, config, key) for step, key in enumerate(keys, 1)]
 
 
 def _memory_key(experiment: Experiment, name: str, order: int) -> str:
     for file in experiment.files:
         if file.name == name:
             return file.memory.checksum
-    if name == WHOLE:
-        return WHOLE
+    if name in (WHOLE, ""):
+        return name
     return memory_plan(experiment, order).key(name)
 
 
@@ -114,7 +139,8 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 def cells(experiment: Experiment) -> list[Cell]:
     """The cells of all orders in turn: workers that start together condense different ones at once."""
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
-    return [_cell(experiment, score) for together in zip(*by_order, strict=True) for score in together]
+    online = Online(experiment, partial(_network, experiment))
+    return [_cell(experiment, score, online) for together in zip(*by_order, strict=True) for score in together]
 
 
 def run(experiment: Experiment) -> None:
@@ -128,24 +154,39 @@ def run(experiment: Experiment) -> None:
         number=lambda rows: fmean(row.value for row in rows if row.metric == "accuracy"),
     )
     for order in range(experiment.orders):
-        for name in sources(experiment):
-            add_history(experiment.records, [score.key for score in _scores_of(experiment, name, order)])
+        for source in sources(experiment):
+            add_history(experiment.records, [score.key for score in _scores_of(experiment, source, order)])
 
 
-def _cell(experiment: Experiment, score: Score) -> Cell:
-    shown = {"condenser": score.condenser, "order": score.order, "step": score.step}
-    return Cell(score.key, shown, partial(_make, experiment, score), _work(experiment, score), ACCURACY)
+def _training(experiment: Experiment, source: Source) -> dict[str, object]:
+    """How networks are trained, as JSON values."""
+    if source.strategy != RETRAIN:
+        return settings_of(experiment, source.strategy)
+    return (experiment.whole if source.condenser == WHOLE else experiment.training).describe()
+
+
+def _cell(experiment: Experiment, score: Score, online: Online) -> Cell:
+    shown = {"condenser": score.source.name, "order": score.order}
+    if score.source.strategy == RETRAIN:
+        # Other strategies make all steps in one run, so one worker takes them together.
+        shown["step"] = score.step
+    return Cell(score.key, shown, partial(_make, experiment, score, online), _work(experiment, score), ACCURACY)
 
 
 def _work(experiment: Experiment, score: Score) -> Work:
-    """Training, and testing twice: by our functions and by Avalanche."""
-    groups = experiment.groups(score.order)[: score.step]
+    """Training and testing; retrained networks are tested twice: by our functions and by Avalanche."""
+    groups, strategy = experiment.groups(score.order)[: score.step], score.source.strategy
     seen = sum(len(group.classes) for group in groups)
-    if score.condenser == WHOLE:
-        epochs, images = experiment.whole.epochs, len(experiment.dataset.train) * seen // experiment.dataset.classes
+    real = len(experiment.dataset.train) // experiment.dataset.classes
+    if score.source.condenser == WHOLE:
+        epochs, images = experiment.whole.epochs, real * seen
+    elif strategy in (RETRAIN, GDUMB):
+        decoded = groups[-1].ipc * _decoded(experiment, score.source.condenser)
+        epochs, images = experiment.training.epochs, seen * decoded
     else:
-        epochs, images = experiment.training.epochs, seen * groups[-1].ipc * _decoded(experiment, score.condenser)
-    tested = 2 * len(experiment.dataset.test) * seen // experiment.dataset.classes
+        # A minibatch of the memory goes with each of the step's images.
+        epochs, images = experiment.whole.epochs, real * len(groups[-1].classes) * (1 if strategy == NAIVE else 2)
+    tested = (1 + (strategy == RETRAIN)) * len(experiment.dataset.test) * seen // experiment.dataset.classes
     flop = forward_pass(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
@@ -158,15 +199,15 @@ def _decoded(experiment: Experiment, source: str) -> int:
     return registry.condenser(source).decoded
 
 
-def _make(experiment: Experiment, score: Score) -> list[ScoreRow] | None:
+def _make(experiment: Experiment, score: Score, online: Online) -> list[ScoreRow] | None:
     """The rows of a score, whose memory is made first if need be; None while another process makes it."""
-    return _rows(experiment, score, _memory_of(experiment, score)) if _ensure(experiment, score) else None
+    return _rows(experiment, score, _memory_of(experiment, score), online) if _ensure(experiment, score) else None
 
 
 def _ensure(experiment: Experiment, score: Score) -> bool:
     """Make the memories of the cell's order, unless it needs none; False while another live process does."""
     plan = memory_plan(experiment, score.order)
-    if score.condenser not in plan.names:
+    if score.source.condenser not in plan.names:
         return True
     progress, origin = _condensing(plan, score.order), provenance(name_of(experiment.device), experiment.precision)
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
@@ -178,22 +219,28 @@ def _condensing(plan: memories.Plan, order: int) -> Iterator[Callable[[int], obj
         yield shown.update
 
 
-def _memory_of(experiment: Experiment, score: Score) -> Memory:
+def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
+    """The memory that networks learn from; None for a strategy without one."""
+    name = score.source.condenser
     for file in experiment.files:
-        if file.name == score.condenser:
+        if file.name == name:
             return file.memory
-    if score.condenser == WHOLE:
+    if name == WHOLE:
         train = experiment.dataset.train
         return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
-    return memory_plan(experiment, score.order).load(score.condenser, experiment.dataset)
+    return memory_plan(experiment, score.order).load(name, experiment.dataset) if name else None
 
 
-def _rows(experiment: Experiment, score: Score, memory: Memory) -> list[ScoreRow]:
+def _rows(experiment: Experiment, score: Score, memory: Memory | None, online: Online) -> list[ScoreRow]:
     """Train and test all networks of a cell; one row per network and metric."""
-    stream = continual_stream(experiment.dataset, experiment.steps, score.order)
     started = time.perf_counter()
-    values = _tested(experiment, score, memory, stream)
-    row = _row_maker(experiment, score, memory, (time.perf_counter() - started) / experiment.networks)
+    if score.source.strategy == RETRAIN:
+        values = _tested(experiment, score, memory)
+        seconds = (time.perf_counter() - started) / experiment.networks
+    else:
+        streamed = online.run(score.source.strategy, score.order, memory)
+        values, seconds = streamed.values[score.step - 1], streamed.seconds
+    row = _row_maker(experiment, score, memory, seconds)
     return [
         row(network_replicate=replicate, metric=metric, value=value)
         for replicate, metrics in enumerate(values)
@@ -201,12 +248,13 @@ def _rows(experiment: Experiment, score: Score, memory: Memory) -> list[ScoreRow
     ]
 
 
-def _tested(experiment: Experiment, score: Score, memory: Memory, stream: CLScenario) -> list[dict[str, float]]:
-    """The metrics of every network of a cell."""
-    whole = score.condenser == WHOLE
+def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[str, float]]:
+    """The metrics of every network that is trained anew from the memory."""
+    stream = continual_stream(experiment.dataset, experiment.steps, score.order)
+    whole = score.source.condenser == WHOLE
     bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
     training, seed = experiment.whole if whole else experiment.training, partial(experiment.network_seed, score.order)
-    said = f"{score.condenser}, order {score.order}, step {score.step}"
+    said = f"{score.source.name}, order {score.order}, step {score.step}"
     with bar(training.epochs * experiment.networks, said) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
@@ -246,24 +294,22 @@ def _values(
     }
 
 
-def _row_maker(experiment: Experiment, score: Score, memory: Memory, seconds: float) -> Callable[..., ScoreRow]:
+def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seconds: float) -> Callable[..., ScoreRow]:
     """What makes a row of a cell, given its `network_replicate`, `metric` and `value`."""
     seen = [label for classes in experiment.step_classes(score.order)[: score.step] for label in classes]
-    share = memory.of_classes(seen).per_class
-    if score.condenser != WHOLE:
-        share = min(share, class_share(len(seen), experiment.per_class, experiment.max_size))
-    decoded = memory.metadata.get("decoded_per_class", share) // memory.metadata.get("stored_per_class", share)
+    share, metadata = _share(experiment, score, memory, seen), memory.metadata if memory else {}
+    decoded = metadata.get("decoded_per_class", 1) // metadata.get("stored_per_class", 1)
     origin = provenance(name_of(experiment.device), experiment.precision)
     return partial(
         ScoreRow,
         cell=score.key,
         dataset=experiment.dataset.name,
         dataset_checksum=experiment.dataset.checksum,
-        condenser=score.condenser,
+        condenser=score.source.name,
         config=score.config,
         ipc_stored=share,
         ipc_decoded=share * max(1, decoded),
-        trained_on_real=bool(memory.metadata.get("trained_on_real")),
+        trained_on_real=bool(metadata.get("trained_on_real")),
         steps=experiment.steps,
         class_order=score.order,
         memory_replicate=0,
@@ -272,5 +318,15 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory, seconds: fl
         seconds=seconds,
         protocol=experiment.protocol,
         origin=Provenance(chunk=experiment.training.chunk, **origin),
-        memory_checksum=memory.checksum,
+        memory_checksum=memory.checksum if memory else "",
     )
+
+
+def _share(experiment: Experiment, score: Score, memory: Memory | None, seen: list[int]) -> int:
+    """Stored images of each class that has been seen."""
+    if memory is None:
+        return 0
+    share = memory.of_classes(seen).per_class
+    if score.source.condenser == WHOLE:
+        return share
+    return min(share, class_share(len(seen), experiment.per_class, experiment.max_size))

@@ -20,6 +20,7 @@ from harness.core.seeds import seed_of
 Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
+RANDOM = "random"
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -198,7 +199,7 @@ def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
     | accuracy_bootstrap | the same, with the bootstrap's interval |
     | average_accuracy | average incremental accuracy |
     | forgetting | at the final step; only if recorded |
-    | above_random | paired difference in final accuracy; only if `random` is there, None in its own row |
+    | above_random | paired difference in final accuracy from `random` under the same strategy; None without it |
     | memories, networks | how many at the final step; networks over all memories |
 
     The measured ones hold an `Interval` each.
@@ -230,16 +231,24 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method
     }
     if "forgetting" in set(frame["metric"]):
         row["forgetting"] = interval(final[final["metric"] == "forgetting"], method)
-    if "random" in set(frame["condenser"]):
+    if any(_base(name)[0] == RANDOM for name in frame["condenser"].unique()):
         row["above_random"] = _above_random(frame, condenser, method)
     return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
 
 
 def _above_random(frame: pd.DataFrame, condenser: str, method: Method) -> Interval | None:
-    if condenser == "random":
+    base, strategy = _base(condenser)
+    reference = RANDOM + strategy
+    if base == RANDOM or reference not in set(frame["condenser"]):
         return None
     last = int(frame["steps"].iloc[0])
-    return paired_difference(frame, "accuracy", condenser, "random", step=last, method=method)
+    return paired_difference(frame, "accuracy", condenser, reference, step=last, method=method)
+
+
+def _base(name: str) -> tuple[str, str]:
+    """The condenser's own name, and the strategy behind it in brackets, if there is one."""
+    base, space, strategy = name.partition(" (")
+    return base, space + strategy
 
 
 def _league(rows: pd.DataFrame) -> str:
@@ -276,7 +285,8 @@ def one_experiment(frame: pd.DataFrame) -> None:
     """
     _one_of_each(frame, SAME)
     # Under a total budget the share of a class shrinks from step to step, for all condensers alike.
-    for _, step in frame.groupby("step"):
+    # What has no memory can be compared with any.
+    for _, step in frame[frame["ipc_stored"] > 0].groupby("step"):
         _one_of_each(step, ["ipc_stored"])
     row = ["condenser", *MEMORY, "network_replicate", "step", "metric"]
     twice = frame[frame.duplicated(row)]

@@ -1,0 +1,103 @@
+"""Strategies of Avalanche that go through a stream once: one run makes the values of all its steps.
+
+They train as Avalanche does, by SGD at the rate of the memories' evaluation, without augmentation and at one rate.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from avalanche.training import Naive
+from avalanche.training.plugins import GDumbPlugin, ReplayPlugin
+from torch import nn
+
+from condensers.device.training import predict
+from condensers.memory import Memory
+from harness.continual.experiment import GDUMB, Experiment
+from scenarios.buffers import CondensedBuffer
+from scenarios.plugins import gdumb, replay
+from scenarios.strategies import accuracy_by_step, accuracy_on, silent_evaluator
+from scenarios.streams import continual_stream
+
+Values = dict[str, float]  # by metric, of one network after one step
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A finished run: the values after each step of each network, and the time that a step took for a network."""
+
+    values: list[list[Values]]
+    seconds: float
+
+
+@dataclass
+class Online:
+    """Runs of an experiment's strategies; the last one is kept, for its steps are asked for one after another."""
+
+    experiment: Experiment
+    make_network: Callable[[int], nn.Module]
+    last: dict[tuple, Streamed] = field(default_factory=dict)
+
+    def run(self, strategy: str, order: int, memory: Memory | None) -> Streamed:
+        """All steps of a class order with one memory, by as many networks as the experiment has."""
+        key = (strategy, order, memory and memory.checksum)
+        if key not in self.last:
+            started, networks = time.perf_counter(), range(self.experiment.networks)
+            by_network = [self._network(strategy, order, memory, replicate) for replicate in networks]
+            values = [list(step) for step in zip(*by_network, strict=True)]
+            each = (time.perf_counter() - started) / len(networks) / self.experiment.steps
+            self.last = {key: Streamed(values, each)}
+        return self.last[key]
+
+    def _network(self, strategy: str, order: int, memory: Memory | None, replicate: int) -> list[Values]:
+        """The values of one network after each step."""
+        experiment, seed = self.experiment, self.experiment.network_seed(order, 1, replicate)
+        stream, found = continual_stream(experiment.dataset, experiment.steps, order), []
+        # Avalanche's loaders shuffle by the global generator; its own plugins call what it will remove one day.
+        with torch.random.fork_rng(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            torch.manual_seed(seed)
+            learner = self._learner(strategy, self.make_network(seed), memory)
+            for experience in stream.train_stream:
+                learner.train(experience)
+                found.append(self._tested(learner.model, experiment.step_classes(order)[: len(found) + 1]))
+        return found
+
+    def _learner(self, strategy: str, network: nn.Module, memory: Memory | None) -> Naive:
+        settings = settings_of(self.experiment, strategy)
+        rates = {name: settings[name] for name in ("lr", "momentum", "weight_decay")}
+        return Naive(
+            model=network,
+            optimizer=torch.optim.SGD(network.parameters(), **rates),
+            train_mb_size=settings["batch"],
+            train_epochs=settings["epochs"],
+            device=self.experiment.device,
+            plugins=[] if memory is None else [self._plugin(strategy, memory)],
+            evaluator=silent_evaluator(),
+        )
+
+    def _plugin(self, strategy: str, memory: Memory) -> GDumbPlugin | ReplayPlugin:
+        buffer = CondensedBuffer(memory, self.experiment.per_class, self.experiment.max_size)
+        return gdumb(buffer) if strategy == GDUMB else replay(buffer)
+
+    def _tested(self, network: nn.Module, steps: list[list[int]]) -> Values:
+        classes = [label for own in steps for label in own]
+        seen = self.experiment.on_device.test.of_classes(classes)
+        predictions = predict(network, seen, self.experiment.training.chunk)
+        by_step = accuracy_by_step(predictions, seen.labels, steps)
+        return {
+            "accuracy": accuracy_on(predictions, seen.labels, classes),
+            **{f"accuracy_on_step_{number}": value for number, value in enumerate(by_step, 1)},
+        }
+
+
+def settings_of(experiment: Experiment, strategy: str) -> dict[str, object]:
+    """How a strategy trains: what a score's key holds of it.
+
+    GDumb trains on the memory as long as `retrain` does, others on a step's real images as long as a whole set is
+    trained on.
+    """
+    training = experiment.training if strategy == GDUMB else experiment.whole
+    values = {name: getattr(training, name) for name in ("epochs", "batch", "lr", "momentum", "weight_decay")}
+    return {"strategy": strategy, **values}

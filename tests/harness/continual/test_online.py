@@ -1,0 +1,103 @@
+"""Avalanche's own strategies as rows: repeatable, resumable, paired, and without a memory where there is none."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from harness.continual.__main__ import main
+from harness.continual.flags import Continual
+
+SMALL = Continual(
+    condensers=("random", "dm"),
+    strategy=("gdumb", "replay", "naive"),
+    iterations=3,
+    real_batch=8,
+    epochs=4,
+    memory_per_class=2,
+    orders=2,
+    networks=2,
+    network="ConvNet-W8-D1",
+)
+NAMES = {"random (gdumb)", "dm (gdumb)", "random (replay)", "dm (replay)", "naive"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    config = replace(SMALL, out=tmp_path_factory.mktemp("online"))
+    main(config)
+    return config
+
+
+@pytest.fixture
+def rows(done):
+    return pd.read_csv(done.out / "results.csv", keep_default_na=False)
+
+
+def test_every_strategy_order_network_and_step_has_its_rows(rows):
+    assert set(rows["condenser"]) == NAMES
+    accuracies = rows[rows["metric"] == "accuracy"]
+    counts = accuracies.groupby(["condenser", "class_order", "network_replicate"])["step"].apply(list)
+    assert len(counts) == len(NAMES) * 2 * 2
+    assert all(sorted(steps) == [1, 2, 3, 4, 5] for steps in counts)
+    # One value for each step seen, and all that is derived from them.
+    last = rows[(rows["condenser"] == "naive") & (rows["step"] == 5)]
+    assert set(last["metric"]) == {
+        "accuracy",
+        *(f"accuracy_on_step_{step}" for step in range(1, 6)),
+        "forgetting",
+        "average_incremental_accuracy",
+    }
+
+
+def test_naive_has_no_memory_and_forgets(rows):
+    naive = rows[rows["condenser"] == "naive"]
+    assert (naive["ipc_stored"] == 0).all()
+    assert (naive["memory_checksum"] == "").all()
+    held = rows[rows["condenser"] != "naive"]
+    assert (held["ipc_stored"] == 2).all()
+    last = naive[naive["step"] == 5]
+    first_step = last[last["metric"] == "accuracy_on_step_1"]["value"]
+    assert first_step.max() < 0.5
+
+
+def test_gdumb_learns_from_the_memory_alone(rows):
+    # Trained from the same network on the same images, it differs between memories, and is no naive run.
+    final = rows[(rows["step"] == 5) & (rows["metric"] == "accuracy")].groupby("condenser")["value"].mean()
+    assert final["dm (gdumb)"] != final["random (gdumb)"]
+    assert final["random (replay)"] > final["naive"]
+
+
+def test_what_is_lost_is_made_again_to_the_same_bits(done, rows):
+    path = done.out / "results.csv"
+    cell = rows[(rows["condenser"] == "dm (replay)") & (rows["step"] == 3)]["cell"].iloc[0]
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if cell not in line))
+    main(done)
+    again = pd.read_csv(path, keep_default_na=False)
+    columns = ["cell", "network_replicate", "metric", "value"]
+    assert set(map(tuple, again[columns].to_numpy())) == set(map(tuple, rows[columns].to_numpy()))
+
+
+def test_condensed_replay_is_compared_with_real_replay(done, capsys):
+    main(done)
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if line.strip().startswith("dm (replay)"))
+    own = next(line for line in said.splitlines() if line.strip().startswith("random (replay)"))
+    assert line.count("[") == own.count("[") + 1  # the difference from random under the same strategy
+
+
+def test_a_dry_run_counts_them(done, capsys, tmp_path):
+    main(replace(done, out=tmp_path, dry_run=True))
+    said = capsys.readouterr().out
+    assert "sources    random (gdumb), dm (gdumb), random (replay), dm (replay), naive" in said
+    assert f"scores     {len(NAMES) * 2 * 5} cells" in said
+
+
+def test_the_usual_strategy_is_the_default_and_can_be_named_beside_others(tmp_path, capsys):
+    assert Continual().strategy == ("retrain",)
+    both = replace(SMALL, strategy=("retrain", "naive"), condensers=("random",), orders=1, networks=1, out=tmp_path)
+    main(both)
+    rows = pd.read_csv(tmp_path / "results.csv")
+    assert set(rows["condenser"]) == {"random", "naive"}
+    assert "random" in capsys.readouterr().out
