@@ -29,11 +29,14 @@ from harness.core.progress import bar
 from harness.core.records import provenance
 from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import config_key
+from harness.core.studies import Board
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
 from scenarios.streams import continual_stream
 from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
+
+ACCURACY = Board(objective="accuracy")
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def run(experiment: Experiment) -> None:
 
 def _cell(experiment: Experiment, score: Score) -> Cell:
     shown = {"condenser": score.condenser, "order": score.order, "step": score.step}
-    return Cell(score.key, shown, partial(_make, experiment, score), _work(experiment, score))
+    return Cell(score.key, shown, partial(_make, experiment, score), _work(experiment, score), ACCURACY)
 
 
 def _work(experiment: Experiment, score: Score) -> Work:

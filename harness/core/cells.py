@@ -7,13 +7,14 @@ reports what is in the records.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.core.progress import bar
-from harness.core.queue import Job, run_jobs
+from harness.core.queue import Job, Value, run_jobs
 from harness.core.records import Records
 from harness.core.schema import AnyRow, Row
+from harness.core.studies import ONE_BOARD, Board
 
 BACKWARD = 3  # a training pass in forward passes: forward, gradient of activations, gradient of weights
 
@@ -49,15 +50,20 @@ class Cell:
 
     Attributes:
         key: hash of all that decides its rows.
-        shown: what a dashboard shows of it. Neighbours that show the same are taken together, by one worker.
+        shown: what was chosen, as a dashboard shows it. Neighbours of one board that show the same are taken together,
+            by one worker.
         make: makes its rows; None while another live process makes something that the cell needs.
         work: what making them takes.
+        board: the study of a dashboard that it belongs to.
+        about: what else a dashboard shows of it.
     """
 
     key: str
-    shown: Mapping[str, str | int | float]
+    shown: Mapping[str, Value]
     make: Callable[[], Sequence[Row] | None]
     work: Work = Work()
+    board: Board = ONE_BOARD
+    about: Mapping[str, Value] = field(default_factory=dict)
 
 
 def run_cells(
@@ -73,10 +79,10 @@ def run_cells(
     Args:
         cells: in the order in which they are taken.
         records: where they end up.
-        study: what the cells are, for the bar and for the queue's study.
+        study: what the cells are, for the bar and for the queue's studies.
         storage: as for `harness.core.queue.run_jobs`.
         workers: likewise.
-        number: what a dashboard shows for a cell's rows; nan for nothing.
+        number: what a dashboard shows for the rows of cells that are taken together; nan for nothing.
 
     Raises:
         ValueError: as `run_jobs`, or whatever making a cell's rows raises.
@@ -90,7 +96,7 @@ def run_cells(
                 _run(by_key[key], records)
                 # Other workers' cells count too.
                 shown.update(len(left & records.finished()) - shown.n)
-            rows = records.rows({job.cells[-1]})
+            rows = records.rows(set(job.cells))
             return number(rows) if rows else math.nan
 
         run_jobs(_jobs(list(by_key.values())), execute, records, study, storage, workers)
@@ -104,9 +110,9 @@ def unfinished(cells: Sequence[Cell], records: Records) -> list[Cell]:
 
 def _jobs(cells: Sequence[Cell]) -> list[Job]:
     jobs = []
-    for shown, together in groupby(cells, lambda cell: cell.shown):
-        first, *also = (cell.key for cell in together)
-        jobs.append(Job(first, shown, tuple(also)))
+    for (board, shown), together in groupby(cells, lambda cell: (cell.board, cell.shown)):
+        first, *also = together
+        jobs.append(Job(first.key, shown, tuple(cell.key for cell in also), board, first.about))
     return jobs
 
 

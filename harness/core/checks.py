@@ -3,8 +3,11 @@
 A reader's check before it averages.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
+
+from harness.core.schema import columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +34,7 @@ def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], w
     for cell, own in rows.groupby("cell"):
         lacking = set(metrics) - set(own["metric"])
         if lacking:
-            raise _damage(where, cell, f"has no rows of {', '.join(sorted(lacking))}")
+            raise damage(where, cell, f"has no rows of {', '.join(sorted(lacking))}")
         for metric, values in own.groupby("metric"):
             _check_networks(where, cell, metric, list(values["network_replicate"]), networks)
             _check_values(where, cell, metric, values["value"])
@@ -41,21 +44,97 @@ def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], w
 def _check_making(where: object, rows: "pd.DataFrame") -> None:
     for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
         if len(differing := counts[counts > 1]):
-            raise _damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
+            raise damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
+
+
+def check_numbers(
+    rows: "pd.DataFrame", row_type: type, fractions: Collection[str], where: object, unmeasured: object = False
+) -> "pd.DataFrame":
+    """The rows, if all their numbers are finite and not negative, and fractions at most 1.
+
+    Args:
+        rows: with the columns of `row_type`. A column whose values may be left out may be nan.
+        row_type: their dataclass.
+        fractions: columns of accuracies and the like.
+        where: the file, for the message.
+        unmeasured: which rows have nan for their fractions, as a network that diverged has; a truth value for each.
+
+    Raises:
+        ValueError: as it says, in one line.
+    """
+    for column in columns(row_type):
+        if column.kind in (int, float):
+            values, most = rows[column.name].map(_float), 1 if column.name in fractions else math.inf
+            possible = values.between(0, most) & (values < math.inf)  # nan is never between
+            lacking = values.isna() & (column.optional or (unmeasured if column.name in fractions else False))
+            bad = rows[~possible & ~lacking]
+            if len(bad):
+                cell, value = bad[["cell", column.name]].iloc[0]
+                raise damage(where, cell, f"holds {column.name} = {_float(value):g}, not {_range(most)}")
+    return rows
+
+
+def check_counted(rows: "pd.DataFrame", number: str, counts: Mapping[str, int], where: object) -> "pd.DataFrame":
+    """The rows, if those of each cell are numbered from 0 on, once each and without a gap.
+
+    Args:
+        rows: whole cells.
+        number: the column of the numbers, such as `trial`.
+        counts: how many rows a cell has, by its key; of others it is not known, so their last ones may be missing.
+        where: the file, for the message.
+
+    Raises:
+        ValueError: as it says, in one line.
+    """
+    for cell, found in rows.groupby("cell")[number]:
+        numbers, count = sorted(found), counts.get(cell, len(found))
+        if numbers != list(range(count)):
+            shown = " ".join(map(str, numbers[:20])) + " ..." * (len(numbers) > 20)
+            raise damage(where, cell, f"has rows of {number} {shown}, not of 0 to {count - 1} once each")
+    return rows
+
+
+def check_once(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
+    """The rows, if each is a cell of its own. Raises ValueError in one line."""
+    twice = rows[rows["cell"].duplicated()]
+    if len(twice):
+        raise damage(where, twice["cell"].iloc[0], "is there more than once")
+    return rows
+
+
+def check_words(rows: "pd.DataFrame", column: str, words: Collection[str], where: object) -> "pd.DataFrame":
+    """The rows, if a column holds nothing but some words. Raises ValueError in one line."""
+    bad = rows[~rows[column].isin(words)]
+    if len(bad):
+        cell, word = bad[["cell", column]].iloc[0]
+        raise damage(where, cell, f"holds {column} = {word!r}, which there is not")
+    return rows
+
+
+def _float(value: object) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _range(most: float) -> str:
+    return "0 or more" if most == math.inf else f"0 to {most:g}"
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:
     if sorted(map(float, found)) != list(range(networks)):
         shown = ", ".join(f"{number:g}" for number in sorted(map(float, found)))
-        raise _damage(where, cell, f"has {metric} of networks {shown}, not of 0 to {networks - 1} once each")
+        raise damage(where, cell, f"has {metric} of networks {shown}, not of 0 to {networks - 1} once each")
 
 
 def _check_values(where: object, cell: object, metric: object, values: "pd.Series") -> None:
     least = -1 if FORGETTING in str(metric) else 0
     bad = values[~values.astype(float).between(least, 1)]  # nan is never between
     if len(bad):
-        raise _damage(where, cell, f"holds {metric} = {float(bad.iloc[0]):g}, not {least} to 1")
+        raise damage(where, cell, f"holds {metric} = {float(bad.iloc[0]):g}, not {least} to 1")
 
 
-def _damage(where: object, cell: object, what: str) -> ValueError:
+def damage(where: object, cell: object, what: str) -> ValueError:
+    """What is wrong with a cell of a file, in one line that also says what to do."""
     return ValueError(f"{where} is damaged: cell {cell} {what}; delete the rows of that cell to run it again")

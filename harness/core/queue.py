@@ -10,30 +10,27 @@ across these machines.
 """
 
 import math
-import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 
 import optuna
 import sqlalchemy
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from harness.core import storage as storages
 from harness.core.records import PAUSE, Records
 from harness.core.seeds import config_key
+from harness.core.studies import ONE_BOARD, Board, open_storage, open_study, quiet
 from harness.core.workers import further_workers
 
-HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
-ATTEMPTS = 3  # at connecting, while other processes may be making the same tables
-GRACE = 3  # heartbeats that a worker may miss before its trial is given to another
+Value = str | int | float
 
 
 @dataclass(frozen=True)
@@ -42,14 +39,18 @@ class Job:
 
     Attributes:
         cell: key in the records, and the job's name in the study.
-        params: what a dashboard shows of it.
+        params: what was chosen, as a dashboard shows it: the parameters of a trial.
         also: keys of further cells that belong to it. Taking a job is slow while thousands wait, so short cells are
             best taken several at a time.
+        board: the study that it is a trial of.
+        about: what else a dashboard shows of it: the trial's user attributes.
     """
 
     cell: str
-    params: Mapping[str, str | int | float]
+    params: Mapping[str, Value]
     also: tuple[str, ...] = ()
+    board: Board = ONE_BOARD
+    about: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -77,7 +78,7 @@ def run_jobs(
             dashboard shows, or nan. For finished cells it does nothing else; it may do nothing while another live
             process has the cell, or makes what the cell needs, and is called again later.
         records: where the cells end up.
-        study: what the jobs are; the study's name is this and a hash of the jobs.
+        study: what the jobs are; a study's name is this, that of its board and a hash of the jobs.
         storage: URL of a database that every worker reaches. None: `queue.db` beside the records, or, with one worker,
             no queue at all.
         workers: processes on this machine, this one included.
@@ -126,7 +127,7 @@ def _unfinished(jobs: Sequence[Job], records: Records) -> list[Job]:
 
 
 class _Queue:
-    """The jobs as trials of a study. Who has which trial changes under one lock of the output folder only.
+    """The jobs as trials of studies. Who has which trial changes under one lock of the output folder only.
 
     Without the lock two workers can take the same trial from SQLite, which locks no rows, and a worker that is too late
     for the last trial makes Optuna invent another. Both have happened.
@@ -136,25 +137,35 @@ class _Queue:
         self, jobs: Sequence[Job], execute: Callable[[Job], float], records: Records, study: str, url: sqlalchemy.URL
     ) -> None:
         self.jobs = {job.cell: job for job in jobs}
-        self.choices = _choices(jobs)
         self.execute = execute
         self.records = records
         # Named by a hash of all jobs, so that changed flags never meet the queue of other jobs.
-        name = f"{study}-{config_key({cell: asdict(job) for cell, job in self.jobs.items()})}"
+        key = config_key({cell: asdict(job) for cell, job in self.jobs.items()})
         with self.records.lock("queue"):
-            self.study = open_study(name, url)
-            self._filled()
+            storage = open_storage(url)
+            self.boards = deque(
+                _Board(open_study("-".join(filter(None, (study, board.name, key))), storage, board.objective), own)
+                for board, own in _by_board(self.jobs.values()).items()
+            )
+            for board in self.boards:
+                self._filled(board)
 
     def take(self) -> bool:
-        """Do the next waiting job; False if none is waiting at the moment."""
+        """Do the next waiting job; False if none is waiting at the moment.
+
+        Boards take turns, so that what is first in each of them is done first. Not more of them are asked than need be:
+        to ask takes long while thousands of jobs wait.
+        """
         with ExitStack() as alone:
             alone.enter_context(self.records.lock("queue"))
-            if not any(trial.state == TrialState.WAITING for trial in self._filled()):
-                return False
-            self._optimize(taken=alone.close)
-        return True
+            for board in tuple(self.boards):
+                self.boards.rotate(-1)
+                if any(trial.state == TrialState.WAITING for trial in self._filled(board)):
+                    self._optimize(board, taken=alone.close)
+                    return True
+        return False
 
-    def _optimize(self, taken: Callable[[], None]) -> None:
+    def _optimize(self, board: "_Board", taken: Callable[[], None]) -> None:
         done = []
 
         def objective(trial: optuna.Trial) -> float:
@@ -164,53 +175,43 @@ class _Queue:
                 raise optuna.TrialPruned
             job = self.jobs[trial.user_attrs["cell"]]
             for name in job.params:
-                trial.suggest_categorical(name, self.choices[name])
+                trial.suggest_categorical(name, board.choices[name])
+            # Not when it was enqueued: whoever takes a trial reads all that wait, with all that is said of them.
+            for name, told in job.about.items():
+                trial.set_user_attr(name, told)
             value = self._execute(job)
             done.append(trial)
             return value
 
         try:
             # Not ask and tell, between which Optuna sends no heartbeats.
-            self.study.optimize(objective, n_trials=1)
+            board.study.optimize(objective, n_trials=1)
         except (AssertionError, ValueError, UpdateFinishedTrialError):
             # Optuna 5 raises these if the trial is over already: this process slept for so long that others took it
             # for dead. If the work was done all the same, nothing is wrong.
             if not done:
                 raise
 
-    def _filled(self) -> list[FrozenTrial]:
+    def _filled(self, board: "_Board") -> list[FrozenTrial]:
         """The trials that are not over, with what dead workers had given back.
 
-        If there are none, nobody is at work, and the study is filled from the records.
+        If there are none, nobody is at work on them, and the study is filled from the records.
         """
-        with _quiet():
-            fail_stale_trials(self.study)
-        if trials := self._trials(TrialState.WAITING, TrialState.RUNNING):
+        with quiet():
+            fail_stale_trials(board.study)
+        if trials := board.trials(TrialState.WAITING, TrialState.RUNNING):
             return trials
-        self._fill()
-        return self._trials(TrialState.WAITING, TrialState.RUNNING)
+        self._fill(board)
+        return board.trials(TrialState.WAITING, TrialState.RUNNING)
 
-    def _fill(self) -> None:
+    def _fill(self, board: "_Board") -> None:
         finished = self.records.finished()
-        shown = {trial.user_attrs["cell"] for trial in self._trials(TrialState.COMPLETE)}
-        for job in self.jobs.values():
+        shown = {trial.user_attrs.get("cell") for trial in board.trials(TrialState.COMPLETE)}
+        for job in board.jobs:
             if not job.done(finished):
-                self.study.enqueue_trial(dict(job.params), user_attrs={"cell": job.cell})
+                board.enqueue(job)
             elif job.cell not in shown:
-                self._show(job)
-
-    def _show(self, job: Job) -> None:
-        distributions = {name: CategoricalDistribution(self.choices[name]) for name in job.params}
-        trial = optuna.create_trial(
-            value=self._execute(job),
-            params=dict(job.params),
-            distributions=distributions,
-            user_attrs={"cell": job.cell},
-        )
-        self.study.add_trial(trial)
-
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states)
+                board.show(job, self._execute(job))
 
     def _execute(self, job: Job) -> float:
         """Execute until its cells are in the records: a live process outside the queue may have them."""
@@ -222,63 +223,48 @@ class _Queue:
         return -math.inf if math.isnan(value) else float(value)
 
 
-def _choices(jobs: Sequence[Job]) -> dict[str, list[str | int | float]]:
+class _Board:
+    """A study and the jobs that are its trials."""
+
+    def __init__(self, study: optuna.Study, jobs: Sequence[Job]) -> None:
+        self.study = study
+        self.jobs = jobs
+        self.choices = _choices(jobs)
+        for name, value in _common([job.about for job in jobs]).items():
+            study.set_user_attr(name, value)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Those in one of the states, by their numbers."""
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def enqueue(self, job: Job) -> None:
+        """Let the job be taken."""
+        self.study.enqueue_trial(dict(job.params), user_attrs={"cell": job.cell})
+
+    def show(self, job: Job, value: float) -> None:
+        """Add a job that is done already."""
+        distributions = {name: CategoricalDistribution(self.choices[name]) for name in job.params}
+        params, attributes = dict(job.params), {**job.about, "cell": job.cell}
+        trial = optuna.create_trial(value=value, params=params, distributions=distributions, user_attrs=attributes)
+        self.study.add_trial(trial)
+
+
+def _common(abouts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """What is said of every job, and so of the study."""
+    return {name: value for name, value in abouts[0].items() if all(name in a and a[name] == value for a in abouts)}
+
+
+def _by_board(jobs: Iterable[Job]) -> dict[Board, list[Job]]:
+    found: dict[Board, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.board, []).append(job)
+    return found
+
+
+def _choices(jobs: Sequence[Job]) -> dict[str, list[Value]]:
     """All values of each parameter. Sorted, for Optuna refuses the same choices in another order."""
-    values: dict[str, set[str | int | float]] = {}
+    values: dict[str, set[Value]] = {}
     for job in jobs:
         for name, value in job.params.items():
             values.setdefault(name, set()).add(value)
     return {name: sorted(each, key=lambda value: (isinstance(value, str), value)) for name, each in values.items()}
-
-
-class _Storage(RDBStorage):
-    """Optuna's, but with a heartbeat before a trial is taken.
-
-    Optuna takes the trial first; if its worker is killed in between, a trial without heartbeats is never given back.
-    """
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna's."""
-        if state == TrialState.RUNNING:
-            self.record_heartbeat(trial_id)
-        return super().set_trial_state_values(trial_id, state, values)
-
-
-def open_study(name: str, url: sqlalchemy.URL) -> optuna.Study:
-    """The study of that name, made if need be; its workers give signs of life."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seconds = int(os.environ.get(HEARTBEAT, "10"))
-    # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
-    patience = {"connect_args": {"timeout": 60}} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
-    with _quiet():
-        storage = _patiently(
-            lambda: _Storage(
-                storages.text(url),
-                engine_kwargs=patience,
-                heartbeat_interval=seconds,
-                grace_period=GRACE * seconds,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
-        )
-    # All trials are enqueued and none is sampled, so the cheapest sampler will do.
-    sampler = optuna.samplers.RandomSampler()
-    return optuna.create_study(
-        storage=storage, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
-    )
-
-
-def _patiently(connect: Callable[[], RDBStorage]) -> RDBStorage:
-    """Connect, and try again if it fails: another process may be making the tables, which no lock of ours covers."""
-    for _ in range(ATTEMPTS - 1):
-        with suppress(SQLAlchemyError, StorageInternalError):
-            return connect()
-        time.sleep(PAUSE)
-    return connect()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Heartbeats have been experimental since Optuna 2.6.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield

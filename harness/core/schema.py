@@ -166,6 +166,8 @@ class Column:
             return None
         try:
             value = _READERS[self.kind](text)
+            if self.optional and value != value:  # what is left out is an empty field, so this is damage
+                raise ValueError
         except ValueError as error:
             raise ValueError(f"its {self.name} is {text!a}, which is no {KINDS[self.kind]}") from error
         if self.text(value) != text:
@@ -176,6 +178,11 @@ class Column:
 def escaped(text: str) -> str:
     """A text as a CSV holds it: one that a spreadsheet would take for a formula stands behind an apostrophe."""
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def unescaped(text: str) -> str:
+    """The text that `escaped` has made so."""
+    return text.removeprefix("'")
 
 
 @cache
@@ -239,4 +246,4 @@ def _truth(text: str) -> bool:
 
 
 # Python's float is exact; pandas' own parser only in some versions or behind a deprecated option.
-_READERS = {str: lambda text: text.removeprefix("'"), int: int, float: float, bool: _truth}
+_READERS = {str: unescaped, int: int, float: float, bool: _truth}

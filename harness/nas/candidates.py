@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from torch import nn
 
@@ -22,11 +23,15 @@ from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
 from harness.core.records import PAUSE, provenance
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key
+from harness.core.studies import Board
 from harness.nas import tables
 from harness.nas.proxies import Proxy, of_early, of_memory, of_whole, of_whole_again, steps_of
 from harness.nas.survey import Survey
 from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
+
+VALIDATION = "validation accuracy"  # the objective of studies on proxies
+ON_WHOLE = Board("whole set", "test accuracy")
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,13 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
         tables.merge(path, survey.records, survey.table, survey.dataset, survey.whole_name, keys)
     tables.adopt(survey.records, survey.table, survey.dataset.identity, keys)
     say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
-    study = f"nas-{survey.dataset.identity}"
-    run_cells(every, survey.records, study, storage, workers, lambda rows: rows[0].validation_accuracy)
+    run_all(survey, every, storage, workers)
     return keys
+
+
+def run_all(survey: Survey, every: Sequence[Cell], storage: str | None, workers: int) -> None:
+    """Run the cells that are not in the survey's records. Raises ValueError for a storage that cannot be used."""
+    run_cells(every, survey.records, f"nas-{survey.dataset.identity}", storage, workers, _number)
 
 
 def make_memories(survey: Survey) -> None:
@@ -168,13 +177,16 @@ def _key(config: str, architecture: Architecture, replicate: int) -> str:
 
 
 def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
-    """The cells of candidates. Those of an architecture show the same, so one worker takes them together."""
+    """The cells of candidates. Those of an architecture on a proxy show the same, so one worker takes them together."""
     return [
         Cell(
             one.key,
             _shown(one),
             partial(_make, survey, one),
             work_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
+            ON_WHOLE if one.proxy.name == WHOLE else Board(one.proxy.name, VALIDATION),
+            about(survey, one.architecture)
+            | {"space": survey.space.name, "proxy": one.proxy.name, "recipe": one.proxy.training_name},
         )
         for one in every
     ]
@@ -187,9 +199,23 @@ def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
 
 
 def _shown(one: Candidate) -> dict[str, str | int]:
-    """The whole set's first replicate goes with all proxies; the further ones come later."""
-    further = one.proxy.name == WHOLE and one.replicate > 0
-    return vars(one.architecture) | {"whole set": "further replicates" if further else "first replicate, and proxies"}
+    """The axes of the space; whole-set networks are a trial each, as the first is what proxies are compared with."""
+    return vars(one.architecture) | ({"network": one.replicate} if one.proxy.name == WHOLE else {})
+
+
+def about(survey: Survey, architecture: Architecture) -> dict[str, str | int]:
+    """What a dashboard shows of an architecture beside its axes."""
+    classes, shape = survey.dataset.classes, survey.dataset.shape
+    return {
+        "architecture": architecture.name,
+        "parameters": architecture.parameters(classes, shape),
+        "macs": architecture.macs(shape, classes),
+    }
+
+
+def _number(rows: Sequence[NetworkRow]) -> float:
+    """What an architecture is ranked by: test accuracy on the whole set, validation accuracy on a proxy."""
+    return fmean(row.test_accuracy if row.proxy == WHOLE else row.validation_accuracy for row in rows)
 
 
 def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
@@ -228,11 +254,9 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
         "dataset_checksum": dataset.checksum,
         "validation": survey.validation,
         "space": survey.space.name,
-        "architecture": architecture.name,
         "index": survey.space.index(architecture),
         **vars(architecture),
-        "parameters": architecture.parameters(dataset.classes, dataset.shape),
-        "macs": architecture.macs(dataset.shape, dataset.classes),
+        **about(survey, architecture),
         "proxy": source.name,
         "memory_replicate": source.memory_replicate,
         "memory_checksum": source.memory_checksum,

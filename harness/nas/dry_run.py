@@ -26,11 +26,7 @@ def print_left(survey: Survey) -> None:
 
 
 def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> None:
-    """Print memories to make and searches to run, and what they are expected to take at most.
-
-    Raises:
-        ValueError: as `harness.nas.search.run_searches`.
-    """
+    """Print memories to make and searches to run, and what they are expected to take at most."""
     known, missing = search.whole_accuracies(survey), _missing(survey)
     there = replace(survey, proxies=tuple(name for name in survey.proxies if name not in missing))
     every = search.cells(there, search.searches(there, samplers, trials, replicates))
@@ -38,7 +34,7 @@ def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replica
     images = survey.training.epochs * survey.ipc * survey.dataset.classes
     later = [search.work_of(survey, images, trials)] * len(missing) * len(set(samplers)) * replicates
     say(f"searches   {len(left) + len(later)} of {trials} trials, none of them stopped early or tried before")
-    say(f"known      {len(known)} of the {len(survey.space)} whole-set accuracies that a search is judged by")
+    say(f"known      {len(known)} of the {len(survey.space)} whole-set accuracies that regret rests on")
     _print_estimate(survey, [*(cell.work for cell in left), *later])
 
 

@@ -43,6 +43,9 @@ class SearchFlags:
     )
     trials: int = flag(40, "Architectures that a search tries.", least=1)
     searches: int = flag(5, "Searches per proxy and sampler, each with networks and draws of its own.", least=1)
+    train_winner: bool = flag(
+        False, "Train the architecture that won on each proxy on the whole set, too, and give its test accuracy."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

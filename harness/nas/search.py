@@ -9,10 +9,11 @@ their first trials, so that they are compared in pairs.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from pathlib import Path
 from statistics import fmean
 
 import optuna
@@ -23,17 +24,28 @@ from optuna.trial import FrozenTrial
 from condensers.device.training import accuracy, train
 from harness.core import storage as storages
 from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.queue import open_study
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
+from harness.core.studies import Board, open_storage, open_study
 from harness.nas import tables
-from harness.nas.candidates import candidates, config_of, has_converged, make_memories, new_network, proxies
+from harness.nas.candidates import (
+    VALIDATION,
+    about,
+    candidates,
+    config_of,
+    has_converged,
+    make_memories,
+    new_network,
+    proxies,
+)
 from harness.nas.proxies import Proxy, of_whole
 from harness.nas.samplers import METHODS, REPORTS, UNPRUNED
 from harness.nas.survey import Survey
+from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
 
 
@@ -112,14 +124,14 @@ def run_searches(
         workers: likewise.
 
     Raises:
-        ValueError: no whole-set accuracy is known, or a storage that cannot be used.
+        ValueError: a storage that cannot be used, or records that are damaged.
     """
-    known, records = whole_accuracies(survey), records_of(survey)
+    records = records_of(survey)
     url = storages.url_of(storage, survey.out) if storages.asked(storage) or workers > 1 else None
     make_memories(survey)
     every = cells(survey, searches(survey, samplers, trials, replicates), url)
+    check(survey, {cell.key: trials for cell in every})
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
-    say(f"whole-set accuracies of {len(known)} of the {len(survey.space)} architectures are known")
     run_cells(every, records, f"searches-{survey.dataset.identity}", storage, workers, _best_accuracy)
     return {cell.key for cell in every}
 
@@ -129,25 +141,52 @@ def records_of(survey: Survey) -> Records[TrialRow]:
     return Records(survey.out / "search.csv", TrialRow)
 
 
-def whole_accuracies(survey: Survey) -> pd.Series:
-    """Test accuracy of the first whole-set network by architecture name, as far as any table knows it.
+def check(survey: Survey, trials: Mapping[str, int]) -> None:
+    """Raise ValueError unless the rows of all searches in the records are whole and possible.
 
-    Zero for a network that diverged.
+    Args:
+        survey: what is searched.
+        trials: of each of its searches, by the key of its cell.
+    """
+    rows, where = records_of(survey).read(), records_of(survey).path
+    check_words(rows, "status", ("complete", "pruned", "diverged", "repeated"), where)
+    lost = rows["status"].isin(("diverged", "repeated")) & rows["validation_accuracy"].isna()
+    check_numbers(rows, TrialRow, ("validation_accuracy",), where, unmeasured=lost)
+    check_counted(rows, "trial", trials, where)
+    own = rows[rows["cell"].isin(trials)]
+    check_words(own, "architecture", {one.name for one in survey.space}, where)
+    for cell, search in own.groupby("cell"):
+        _check_choice(search.sort_values("trial"), cell, where)
 
-    Raises:
-        ValueError: none is known.
+
+def _check_choice(search: pd.DataFrame, cell: object, where: Path) -> None:
+    """Raise ValueError unless the best of each trial is the first complete one with the best accuracy until then."""
+    best, most = "", -math.inf
+    for trial in search.itertuples():
+        if trial.status == "complete" and trial.validation_accuracy > most:
+            best, most = trial.architecture, trial.validation_accuracy
+        if trial.best != best:
+            raise damage(where, cell, f"ends trial {trial.trial} with {trial.best!r} as the best, not with {best!r}")
+
+
+def whole_networks(survey: Survey) -> list[NetworkRow]:
+    """The networks of the space that were trained on the whole set as the survey would, as far as any table has them.
+
+    Several tables may hold the same network; if they differ, the first counts.
     """
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
-    keys = {one.key for one in candidates(survey, [whole]) if one.replicate == 0}
+    keys = {one.key for one in candidates(survey, [whole])}
     sources = (survey.table, tables.published(survey.dataset.identity), survey.records)
-    # Several tables may hold the same network; if they differ, the first counts.
     rows = [row for source in sources for row in source.rows(keys)]
-    known = {row.architecture: row.test_accuracy for row in reversed(rows)}
-    if not known:
-        raise ValueError(
-            f"no table has whole-set accuracies of {survey.space.name} as {survey.whole_name} trains it, so no search "
-            "can be judged: run the same command without --search first, or give --whole-table"
-        )
+    return list({row.cell: row for row in reversed(rows)}.values())
+
+
+def whole_accuracies(survey: Survey) -> pd.Series:
+    """Test accuracy of the first whole-set network by architecture name, where it is known.
+
+    Zero for a network that diverged.
+    """
+    known = {row.architecture: row.test_accuracy for row in whole_networks(survey) if row.network_replicate == 0}
     return pd.Series(known, dtype=float).fillna(0.0)
 
 
@@ -159,6 +198,7 @@ def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | Non
             _params(one),
             partial(_run, survey, one, storage),
             work_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
+            Board(one.proxy.name, VALIDATION),
         )
         for one in every
     ]
@@ -188,7 +228,7 @@ def _key(survey: Survey, config: str, sampler: str, replicate: int, trials: int)
 
 
 def _params(search: Search) -> dict[str, str | int]:
-    return {"proxy": search.proxy.name, "sampler": search.sampler, "search": search.replicate}
+    return {"sampler": search.sampler, "search": search.replicate}
 
 
 def _best_accuracy(rows: Sequence[TrialRow]) -> float:
@@ -207,19 +247,35 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
         sampler=method.sampler(survey.space.axes, seed),
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
-    name = "-".join(map(str, ("search", survey.dataset.identity, *_params(search).values(), search.key)))
-    shows = [] if storage is None else [_show_in(storage, name)]
+    shows = [] if storage is None else [_show_in(storage, survey, search)]
     trials.warm_up()
     study.optimize(trials, n_trials=search.trials, callbacks=shows)
     return trials.rows
 
 
-def _show_in(storage: sqlalchemy.URL, name: str) -> Callable[[optuna.Study, FrozenTrial], None]:
-    """What adds each finished trial to a fresh study of that name; one left by a killed search is deleted first."""
-    if (unfinished := open_study(name, storage)).get_trials(deepcopy=False):
-        optuna.delete_study(study_name=name, storage=unfinished._storage)
-    stored = open_study(name, storage)
+def _show_in(url: sqlalchemy.URL, survey: Survey, search: Search) -> Callable[[optuna.Study, FrozenTrial], None]:
+    """What adds each finished trial to a fresh study of the search; one left by a killed search is deleted first."""
+    own = (survey.dataset.identity, search.proxy.name, search.sampler, search.replicate, search.key)
+    name, storage = "-".join(map(str, ("search", *own))), open_storage(url)
+    if open_study(name, storage, VALIDATION).get_trials(deepcopy=False):
+        optuna.delete_study(study_name=name, storage=storage)
+    stored = open_study(name, storage, VALIDATION)
+    for key, value in _about(survey, search).items():
+        stored.set_user_attr(key, value)
     return lambda study, trial: stored.add_trial(trial)
+
+
+def _about(survey: Survey, search: Search) -> dict[str, str | int]:
+    """What a dashboard says of a whole search."""
+    return {
+        "dataset": survey.dataset.name,
+        "space": survey.space.name,
+        "proxy": search.proxy.name,
+        "recipe": search.proxy.training_name,
+        "epochs": search.proxy.training.epochs,
+        "sampler": METHODS[search.sampler].says,
+        "search": search.replicate,
+    }
 
 
 @dataclass(frozen=True)
@@ -253,6 +309,9 @@ class _Trials:
             self.outcomes[architecture] = self._train(architecture, trial)
         outcome = self.outcomes[architecture]
         self.rows.append(self._row(architecture, outcome, repeated))
+        for name, value in about(self.survey, architecture).items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr("epochs trained", self.rows[-1].epochs_trained)
         if outcome.status == "pruned":
             raise optuna.TrialPruned
         # Minus infinity, because Optuna counts a trial with nan as failed, and the sampler would learn nothing from it.

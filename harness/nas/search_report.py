@@ -1,4 +1,4 @@
-"""What searches say in the end: whole-set regret against trials and minutes, as a table and a figure per proxy.
+"""What searches say in the end: which architectures won and, where whole-set accuracies are known, their regret.
 
 The regret of a search is what the whole-set test accuracy of its best architecture so far (by validation accuracy on
 the proxy) lacks to the best that is known in the space. Means are over search replicates, with Student's 95 %
@@ -15,11 +15,14 @@ import pandas as pd
 
 from condensers.device.files import atomic_write
 from harness.core.progress import say
+from harness.core.records import csv_of
 from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.ranking import FEWEST
 from harness.nas.samplers import METHODS
 from harness.nas.search import records_of, whole_accuracies
 from harness.nas.survey import Survey
+from harness.nas.winners import say_winners, winners
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,24 +32,60 @@ GRID = 60  # points of a curve against minutes
 
 
 def report_searches(survey: Survey, cells: Collection[str]) -> None:
-    """Write search_regret.csv, search_summary.csv and the figures, and print the table, from the cells' records."""
-    known, rows = whole_accuracies(survey), records_of(survey).read()
-    rows = with_regret(rows[rows["cell"].isin(cells)], known)
-    found = summary(rows)
-    about = f"{len(known)} of the {len(survey.space)} architectures of {survey.space.name}"
-    _write(survey.out / "search_regret.csv", rows)
-    _write(survey.out / "search_summary.csv", pd.DataFrame(map(_flat, found)).assign(known=len(known)))
+    """Write search_winners.csv and search_summary.csv and print both, from the records of the cells.
+
+    Where whole-set accuracies are known, also search_regret.csv and the figures.
+    """
+    known, rows = whole_accuracies(survey), finished(survey, cells)
+    found, judged = winners(survey, rows), is_table(known, rows)
+    rows = with_regret(rows, known) if judged else with_minutes(rows)
+    _write(survey.out / "search_winners.csv", found)
+    rests = f"{len(known)} of the {len(survey.space)} architectures of {survey.space.name}"
+    if judged:
+        _write(survey.out / "search_regret.csv", rows)
+        _figures(survey, rows, rests)
+    _say_summary(survey, summary(rows), found, known if judged else known.head(0))
+    if judged:
+        say("regret in points of whole-set test accuracy; mean and 95 % interval over searches, n where not all count")
+        say(f"best: {100 * known.max():.1f} %, of {rests}, trained as {survey.whole_name}")
+    say_winners(survey, found)
+    say(f"rows: {survey.out / 'search*.csv'}" + judged * f"  figures: {survey.out / 'search-*.png'}")
+
+
+def finished(survey: Survey, cells: Collection[str]) -> pd.DataFrame:
+    """The rows of these searches."""
+    rows = records_of(survey).read()
+    return rows[rows["cell"].isin(cells)]
+
+
+def is_table(known: pd.Series, rows: pd.DataFrame) -> bool:
+    """Whether there are more whole-set accuracies than those of a few winners that were trained to be tested."""
+    return int((~known.index.isin(rows["best"])).sum()) >= FEWEST
+
+
+def _figures(survey: Survey, rows: pd.DataFrame, rests: str) -> None:
     for proxy, own in rows.groupby("proxy", sort=False):
         title = f"{own['dataset'].iloc[0]}, {survey.space.name}: searches on {proxy}"
-        figure(own, title, about, survey.out / f"search-{proxy.replace(':', '_')}.png")
-    say(pd.DataFrame(map(_shown, found)).to_string(index=False))
-    say("regret in points of whole-set test accuracy; mean and 95 % interval over searches, n where not all count")
-    say(f"best: {100 * known.max():.1f} %, of {about}, trained as {survey.whole_name}")
-    say(f"rows: {survey.out / 'search*.csv'}  figures: {survey.out / 'search-*.png'}")
+        figure(own, title, rests, survey.out / f"search-{proxy.replace(':', '_')}.png")
+
+
+def _say_summary(survey: Survey, rows: list[dict[str, object]], found: pd.DataFrame, known: pd.Series) -> None:
+    """Write and print a row per proxy and sampler."""
+    for row in rows:
+        own = found[(found["proxy"] == row["proxy"]) & (found["sampler"] == row["sampler"])]
+        row["validation_accuracy"] = over_searches(own["validation_accuracy"])
+    _write(survey.out / "search_summary.csv", pd.DataFrame(map(_flat, rows)).assign(known=len(known)))
+    say(pd.DataFrame(map(_shown, rows)).to_string(index=False))
+
+
+def with_minutes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The trials in order, with `minutes` of their search so far."""
+    rows = rows.sort_values(["proxy", "search_replicate", "sampler", "trial"], ignore_index=True)
+    return rows.assign(minutes=rows.groupby("cell")["seconds"].cumsum() / 60)
 
 
 def with_regret(rows: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
-    """The trials with `minutes` of their search so far, and `whole_accuracy` and `regret` of its best architecture.
+    """The trials `with_minutes`, and `whole_accuracy` and `regret` of the best architecture of their search so far.
 
     Both are nan before the first complete trial, and where the accuracy is not known.
 
@@ -54,38 +93,44 @@ def with_regret(rows: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
         rows: of `search.csv`.
         known: whole-set accuracies as fractions, by architecture name.
     """
-    rows = rows.sort_values(["proxy", "search_replicate", "sampler", "trial"], ignore_index=True)
+    rows = with_minutes(rows)
     whole = rows["best"].map(known).astype(float)
-    minutes = rows.groupby("cell")["seconds"].cumsum() / 60
-    return rows.assign(minutes=minutes, whole_accuracy=whole, regret=known.max() - whole)
+    return rows.assign(whole_accuracy=whole, regret=known.max() - whole)
 
 
 def summary(rows: pd.DataFrame) -> list[dict[str, object]]:
-    """A row per proxy and sampler: what its searches took, and their regret at some trials and at equal minutes.
+    """A row per proxy and sampler: what its searches took and, where it is known, their regret.
 
-    Equal minutes are those of the shortest search on the proxy, whichever the sampler.
+    Regret is given at some trials and at equal minutes: those of the shortest search on the proxy, whichever the
+    sampler.
 
     Args:
-        rows: of `with_regret`.
+        rows: of `with_minutes` or `with_regret`.
     """
+    shortest = rows.groupby(["proxy", "cell"])["minutes"].max().groupby("proxy").min()
     return [
-        _summarise(own, rows.loc[rows["proxy"] == proxy].groupby("cell")["minutes"].max().min())
+        _summarise(own) | (_regrets(own, shortest[proxy]) if "regret" in rows else {})
         for (proxy, _), own in rows.groupby(["proxy", "sampler"], sort=False)
     ]
 
 
-def _summarise(rows: pd.DataFrame, equal: float) -> dict[str, object]:
-    searches, most = rows["cell"].nunique(), int(rows["trial"].max()) + 1
-    trained = rows[rows["epochs_trained"] > 0]
+def _summarise(rows: pd.DataFrame) -> dict[str, object]:
+    searches, trained = rows["cell"].nunique(), rows[rows["epochs_trained"] > 0]
     counts = {status: int((rows["status"] == status).sum()) for status in ("pruned", "repeated", "diverged")}
-    after = {k: rows[rows["trial"] == k - 1] for k in sorted({*CHECKPOINTS, most}) if k <= most}
     return {
         **rows.iloc[0][["proxy", "sampler", "dataset", "space"]],
         "searches": searches,
-        "trials": most,
+        "trials": int(rows["trial"].max()) + 1,
         **{status: count / searches for status, count in counts.items()},
         "epochs_saved": 1 - trained["epochs_trained"].sum() / trained["epochs"].sum(),
         "minutes": rows["seconds"].sum() / 60 / searches,
+    }
+
+
+def _regrets(rows: pd.DataFrame, equal: float) -> dict[str, object]:
+    most = int(rows["trial"].max()) + 1
+    after = {k: rows[rows["trial"] == k - 1] for k in sorted({*CHECKPOINTS, most}) if k <= most}
+    return {
         **{f"regret_after_{k}": over_searches(own["regret"]) for k, own in after.items()},
         "equal_minutes": equal,
         "regret_at_equal_minutes": over_searches(at_minutes(rows, equal)),
@@ -182,7 +227,7 @@ def _flat(row: dict[str, object]) -> dict[str, object]:
 
 
 def _shown(row: dict[str, object]) -> dict[str, str]:
-    regrets = {name: value for name, value in row.items() if isinstance(value, Interval)}
+    equal = {"equal minutes": f"{row['equal_minutes']:.2f}"} if "equal_minutes" in row else {}
     return {
         "proxy": row["proxy"],
         "sampler": row["sampler"],
@@ -190,10 +235,14 @@ def _shown(row: dict[str, object]) -> dict[str, str]:
         "pruned": f"{row['pruned']:.1f}",
         "repeated": f"{row['repeated']:.1f}",
         "epochs saved": f"{row['epochs_saved']:.0%}",
-        **{name.replace("_", " "): str(at).removesuffix(f" n={row['searches']}") for name, at in regrets.items()},
-        "equal minutes": f"{row['equal_minutes']:.2f}",
+        **{
+            name.replace("_", " "): str(value).removesuffix(f" n={row['searches']}")
+            for name, value in row.items()
+            if isinstance(value, Interval)
+        },
+        **equal,
     }
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())
+    atomic_write(path, csv_of(frame))

@@ -114,6 +114,8 @@ def prepare(config: Nas) -> Survey:
     device, protocol = place_of(config)
     if config.search:
         _check_search(config)
+    elif config.train_winner:
+        raise ValueError("--train-winner is for a --search: give one, or leave it out")
     survey = _resolve(config, protocol, device)
     _check(survey)
     queue.check(config.storage, config.workers)
@@ -224,7 +226,8 @@ def _check(survey: Survey) -> None:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
     _check_ipc(survey)
     build(survey.schedule.network, survey.dataset.classes, survey.dataset.shape)
-    survey.records.finished()
+    for records in (survey.records, tables.published(survey.dataset.identity)):
+        tables.read_networks(records)
 
 
 def _check_side(side: int, surveyed: Space) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.core.checks import check_numbers, check_once, check_words
 from harness.core.paths import ROOT
 from harness.core.progress import say
 from harness.core.protocols import WHOLE
@@ -88,6 +89,7 @@ class NetworkRow:
 
 
 Table = Records[NetworkRow]
+ACCURACIES = ("validation_accuracy", "test_accuracy")
 PUBLISHED = ROOT / "results" / "nas"
 
 
@@ -101,12 +103,29 @@ def published(dataset: str) -> Table:
     return Records(PUBLISHED / _file_name(dataset), NetworkRow)
 
 
+def read_networks(records: Table, by_hand: bool = False) -> list[NetworkRow]:
+    """The rows of a survey or a table, if every cell is there once and all that was measured is possible.
+
+    Args:
+        records: the survey's or the table's.
+        by_hand: the file may be several put together, so rows that are alike in everything count as one.
+
+    Raises:
+        ValueError: a cell is there twice, a number cannot be, or the file is damaged otherwise.
+    """
+    rows, where = records.read(), records.path
+    check_once(rows.drop_duplicates() if by_hand else rows, where)
+    check_words(rows, "status", ("ok", "diverged"), where)
+    check_numbers(rows, NetworkRow, ACCURACIES, where, unmeasured=rows["status"] == "diverged")
+    return records.rows()
+
+
 def check(table: Table, split: Dataset, whole_name: str) -> None:
     """Raise ValueError unless every row of the table is of these images and this whole-set training.
 
     Also where the table is damaged or has another schema.
     """
-    rows = table.rows()
+    rows = read_networks(table, by_hand=True)
     _check_images(table.path, rows, split)
     if any(row.proxy != WHOLE for row in rows):
         raise ValueError(f"{table.path} holds rows of proxies: give a table of whole-set accuracies only")
@@ -134,7 +153,7 @@ def read_foreign(path: Path, split: Dataset) -> list[NetworkRow]:
     """
     if not path.exists():
         raise ValueError(f"cannot merge {path}: there is no such file")
-    rows = Records(path, NetworkRow).rows()
+    rows = read_networks(Records(path, NetworkRow), by_hand=True)
     _check_images(path, rows, split)
     return rows
 

@@ -35,6 +35,7 @@ from harness.speed.rows import (
     TurnRow,
     machine,
 )
+from harness.speed.rows import check as check_turns
 from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth
 
@@ -48,6 +49,7 @@ def run(config: Speed) -> None:
     """Measure what is not in the records yet, then report. Raises ValueError for whatever a user can get wrong."""
     device = resolve_device(config.device)
     wanted, records = cells(config, device), Records(config.out / "speed.csv", TurnRow)
+    check_turns(records, {cell.key: cell.shown["competitors"] for cell in wanted}, config.repeats)
     left = unfinished(wanted, records)
     if config.dry_run:
         return _print_left(config, left)

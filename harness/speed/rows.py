@@ -19,9 +19,10 @@ from pathlib import Path
 
 import torch
 
+from harness.core.checks import check_counted, check_numbers, damage
 from harness.core.devices import name_of
 from harness.core.paths import ROOT
-from harness.core.records import provenance
+from harness.core.records import Records, provenance
 from harness.core.seeds import config_key
 from harness.speed.competitors import AS_IT_COMES, Contestant, flop_per_step
 from harness.speed.measuring import Turn
@@ -204,6 +205,28 @@ class Contest:
             return None
         label = CORE if one.ipc == 1 else ONE_IMAGE
         return speeds[CONVOLUTIONS, one.precision] / speeds[label, one.precision]
+
+
+def check(records: Records[TurnRow], competitors: Mapping[str, int], repeats: int) -> None:
+    """Raise ValueError unless every competitor has all its turns, and all that was measured is possible.
+
+    Args:
+        records: of this machine and of others.
+        competitors: how many took turns, by the key of the cell; of other cells it is not known.
+        repeats: turns of each of them.
+    """
+    rows, where = records.read(), records.path
+    check_numbers(rows, TurnRow, (), where)
+    own = rows[rows["cell"].isin(competitors)]
+    turns = own.assign(one=[f"{row.cell} of {_named(row)}" for row in own.itertuples()])
+    for cell, names in turns.groupby("cell")["one"]:
+        if names.nunique() != competitors[cell]:
+            raise damage(where, cell, f"has turns of {names.nunique()} competitors, not of {competitors[cell]}")
+    check_counted(turns.assign(cell=turns["one"]), "repeat", dict.fromkeys(turns["one"], repeats), where)
+
+
+def _named(row: TurnRow) -> str:
+    return f"{row.competitor} {row.precision}, IPC {row.ipc} of {row.classes} classes"
 
 
 @cache

@@ -26,7 +26,7 @@ def say_of(capsys, monkeypatch, name, *arguments) -> tuple[int, str]:
     except SystemExit as end:
         code = end.code
     said = capsys.readouterr().err
-    assert said.count("\n") == (code != 0)
+    assert code == 0 or said.count("\n") == 1  # a slow machine may say how far it is
     return code, said
 
 

@@ -1,4 +1,4 @@
-"""Readings of the unrolled window, on trial for the lead recipe: a plugin, `--plugin results/study/lead/unrolled.py`."""
+"""Readings of the unrolled window, on trial for the lead recipe: `--plugin results/study/lead/unrolled.py`."""
 
 from dataclasses import replace
 

@@ -18,9 +18,9 @@ from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.continual.stream import cells, scores
-from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
+from harness.core.studies import HEARTBEAT
 from harness.evidence.intervals import paired_difference
 
 PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, [\d:]+ left")

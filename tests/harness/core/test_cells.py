@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from harness.core.cells import Work, run_cells, unfinished
-from harness.core.queue import HEARTBEAT
 from harness.core.records import PAUSE
+from harness.core.studies import HEARTBEAT
 
 from . import cells_worker
 from .cells_worker import cell_of, cells, records_in, rows_of

@@ -14,9 +14,10 @@ import optuna
 import pandas as pd
 import pytest
 
-from harness.core import queue as queue_module
-from harness.core.queue import HEARTBEAT, Job, _Queue, run_jobs
+from harness.core import studies
+from harness.core.queue import Job, _Queue, run_jobs
 from harness.core.storage import shown, url_of
+from harness.core.studies import HEARTBEAT, Board
 from harness.core.workers import without_storage
 
 from . import queue_worker
@@ -120,10 +121,11 @@ def test_runs_of_several_folders_can_start_on_one_fresh_storage(tmp_path, storag
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_trial_taken_by_a_worker_that_died_at_once_comes_back(tmp_path, storage_here, monkeypatch):
-    monkeypatch.setattr(queue_module, "GRACE", 1)
+    monkeypatch.setattr(studies, "GRACE", 1)
     records, url = records_in(tmp_path), url_of(storage_here, tmp_path)
     queue = _Queue(JOBS, execute_in(tmp_path), records, "numbers", url)
-    queue.study.ask()  # as Optuna takes a trial, before its heartbeats begin
+    (board,) = queue.boards
+    board.study.ask()  # as Optuna takes a trial, before its heartbeats begin
     work(tmp_path, storage_here)
     assert cells_of(storage_here, COMPLETE) == CELLS
     assert cells_of(storage_here, FAIL) == [CELLS[0]]
@@ -268,3 +270,26 @@ def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_h
     assert begun == ["a", "a3", "b"]
     if with_storage:
         assert cells_of(storage_here, COMPLETE) == ["a", "b"]
+
+
+def test_each_board_is_a_study_with_its_objective_and_they_take_turns(tmp_path, storage_here, capsys):
+    boards = Board("of a", "accuracy"), Board("of b", "speed")
+    jobs = [
+        Job(
+            f"cell-{number}",
+            {"number": number},
+            board=boards[number % 2],
+            about={"name": f"number {number}", "of": "all"},
+        )
+        for number in (5, 1, 3, 2)
+    ]
+    run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", storage_here, workers=1)
+    assert capsys.readouterr().out.split() == ["cell-5", "cell-2", "cell-1", "cell-3"]
+    found = {study.study_name.rpartition("-")[0]: study for study in optuna.get_all_study_summaries(storage_here)}
+    assert set(found) == {"numbers-of a", "numbers-of b"}
+    study = optuna.load_study(study_name=found["numbers-of b"].study_name, storage=storage_here)
+    assert (study.metric_names, study.direction.name) == (["speed"], "MAXIMIZE")
+    assert [(trial.params, trial.value) for trial in study.trials] == [({"number": n}, n / 7) for n in (5, 1, 3)]
+    assert study.trials[0].user_attrs == {"cell": "cell-5", "name": "number 5", "of": "all"}
+    assert study.user_attrs == {"of": "all"}
+    assert study.best_trial.params == {"number": 5}

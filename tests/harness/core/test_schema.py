@@ -23,7 +23,7 @@ ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow)
 def row_type_of(path: Path) -> type:
     """The row type by which a command that writes such a file reads it."""
     named = {"search.csv": TrialRow, "speed.csv": TurnRow}
-    return named.get(path.name) or (NetworkRow if "nas" in path.parts else ScoreRow)
+    return named.get(path.name) or (NetworkRow if path.is_relative_to(RESULTS / "nas") else ScoreRow)
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: str(path.relative_to(RESULTS)))

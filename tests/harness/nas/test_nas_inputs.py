@@ -1,8 +1,10 @@
 """What the search command takes and refuses: memory files, whole-set tables, rows from other machines, flags."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import tyro
@@ -18,7 +20,7 @@ from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, make_memories, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.survey import Survey, prepare
-from harness.nas.tables import NetworkRow
+from harness.nas.tables import NetworkRow, read_networks
 
 SMALL = Nas(proxy=("random",), subset=5, ipc=2, epochs=2, whole_replicates=1)
 
@@ -223,3 +225,64 @@ def test_a_table_that_holds_a_cell_twice_is_taken_once(finished, tmp_path):
     survey = surveyed(replace(SMALL, out=tmp_path / "out", whole_table=twice))
     run(survey, None, 1)
     assert not rows_of(tmp_path / "out" / "results.csv")["cell"].duplicated().any()
+
+
+def written(column: str, text: str):
+    """What writes a text into the second row."""
+    return lambda rows: rows.assign(**{column: [text if place == 1 else own for place, own in enumerate(rows[column])]})
+
+
+DAMAGE = {
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1).assign(seconds="9.0")]), "is there more than once"),
+    "nan": (written("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
+    "infinite": (written("test_accuracy", "inf"), "holds test_accuracy = inf, not 0 to 1"),
+    "negative": (written("test_accuracy", "-7.0"), "holds test_accuracy = -7, not 0 to 1"),
+    "negative count": (written("epochs", "-7"), "its epochs is -7, which is not from 0"),
+    "no time": (written("seconds", "nan"), "holds seconds = nan, not 0 or more"),
+    "state": (written("status", "fine"), "holds status = 'fine', which there is not"),
+    "NUL for a number": (written("test_accuracy", "\0"), "it holds bytes that are no text"),
+    "NUL in a text": (written("architecture", "Conv\0Net"), "it holds bytes that are no text"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_rows_are_refused_wherever_they_come_from(damage, finished, tmp_path):
+    change, words = DAMAGE[damage]
+    own, foreign = tmp_path / "own" / "results.csv", tmp_path / "foreign.csv"
+    own.parent.mkdir()
+    rows = pd.read_csv(finished.out / "results.csv", dtype=str, keep_default_na=False)
+    for path in (own, foreign):
+        change(rows).to_csv(path, index=False)
+    whole = tmp_path / "whole.csv"
+    change(rows[rows["proxy"] == "whole"]).to_csv(whole, index=False)
+    for config in (
+        replace(SMALL, out=own.parent),
+        replace(SMALL, out=tmp_path / "other", merge=(foreign,)),
+        replace(SMALL, out=tmp_path / "other", whole_table=whole),
+        replace(SMALL, out=own.parent, subset=None, search=("random",)),
+    ):
+        with pytest.raises(ValueError, match="is damaged") as caught:
+            main(config)
+        assert words in str(caught.value)
+        assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "other" / "results.csv").exists()
+
+
+def test_a_row_that_is_missing_is_made_again(finished, tmp_path):
+    shutil.copytree(finished.out, tmp_path / "out")
+    path = tmp_path / "out" / "results.csv"
+    header, _, *others = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([header, *others]))
+    run(surveyed(replace(SMALL, out=tmp_path / "out")), None, 1)
+    mine, theirs = (
+        rows_of(each).drop(columns=["seconds", "commit"]).sort_values("cell", ignore_index=True)
+        for each in (path, finished.out / "results.csv")
+    )
+    pd.testing.assert_frame_equal(mine, theirs)
+
+
+def test_the_committed_rows_are_whole(unpublished):
+    files = [*unpublished.glob("whole_*.csv"), *unpublished.glob("*/results.csv")]
+    assert len(files) >= 5
+    for path in files:
+        assert read_networks(Records(path, NetworkRow))

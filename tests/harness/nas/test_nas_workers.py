@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 
+import optuna
 import pandas as pd
 
-from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
+from harness.core.studies import HEARTBEAT
 from harness.nas.tables import NetworkRow
 
 COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "8", "--proxy", "random", "--ipc", "2", "--epochs", "3"]
@@ -44,11 +45,31 @@ def test_three_workers_one_killed_train_every_network_once(tmp_path):
     found = rows(tmp_path / "three")
     assert len(found) == 16
     assert found["cell"].is_unique
+    check_boards(url, found)
     alone = start(tmp_path / "one")
     assert alone.wait(timeout=240) == 0
     pd.testing.assert_frame_equal(in_order(found), in_order(rows(tmp_path / "one")))
     summaries = [pd.read_csv(tmp_path / out / "summary.csv") for out in ("three", "one")]
     pd.testing.assert_frame_equal(*(one.loc[:, ~one.columns.str.contains("minutes")] for one in summaries))
+
+
+def check_boards(url, frame):
+    """A study for the proxy and one for the whole set, each with its own objective and the axes as parameters."""
+    named = {name.rpartition("-")[0]: name for name in optuna.get_all_study_names(url)}
+    for board, objective in (("random", "validation"), ("whole set", "test")):
+        study = optuna.load_study(study_name=named.pop(f"nas-digits-{board}"), storage=url)
+        assert (study.metric_names, study.direction.name) == ([f"{objective} accuracy"], "MAXIMIZE")
+        done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+        mine = frame[frame["proxy"] == board.split()[0]].set_index("cell")
+        assert {trial.user_attrs["cell"] for trial in done} == set(mine.index)
+        for trial in done:
+            row = mine.loc[trial.user_attrs["cell"]]
+            assert trial.value == row[f"{objective}_accuracy"]
+            shown = {**trial.params, **trial.user_attrs}
+            axes = ("width", "depth", "norm", "activation", "pooling")
+            for name in (*axes, "architecture", "parameters", "macs", "recipe", "proxy"):
+                assert shown[name] == row[name]
+    assert not named
 
 
 def in_order(frame):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import pytest
 import tyro
 
 from condensers.device.training import accuracy, train
-from harness.core.queue import HEARTBEAT
 from harness.core.records import Records
 from harness.core.schema import columns, parse
+from harness.core.studies import HEARTBEAT
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, new_network, proxies
 from harness.nas.flags import Nas
@@ -48,7 +49,12 @@ def table(tmp_path_factory) -> Path:
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     mine = [one for one in candidates(survey, [whole]) if one.replicate == 0]
     said = {"dataset": "digits", "dataset_checksum": survey.dataset.checksum, "validation": 30, "proxy": "whole"}
-    row = replace(parse(NetworkRow, ["0"] * len(columns(NetworkRow))), **said, recipe=survey.whole_name, status="ok")
+    row = replace(
+        parse(NetworkRow, ["0.0" if one.kind is float else "0" for one in columns(NetworkRow)]),
+        **said,
+        recipe=survey.whole_name,
+        status="ok",
+    )
     own = [{"cell": one.key, "architecture": one.architecture.name} for one in mine]
     path = out / "whole.csv"
     Records(path, NetworkRow).append([replace(row, **each, test_accuracy=0.5 + k / 1000) for k, each in enumerate(own)])
@@ -133,7 +139,7 @@ def test_the_same_command_again_tries_nothing(finished, capsys):
     main(replace(SMALL, whole_table=finished.table.path, out=finished.out))
     assert {path: path.read_bytes() for path in finished.out.glob("*.csv")} == before
     assert "6 searches of 15 trials, 0 of them to be run" in capsys.readouterr().out
-    assert len(before) == 3, "no network was trained on the whole set, nor in vain"
+    assert len(before) == 4, "no network was trained on the whole set, nor in vain"
 
 
 def test_a_plan_counts_what_is_left_and_runs_nothing(finished, table, tmp_path, capsys):
@@ -174,6 +180,14 @@ def test_a_storage_shows_the_studies_and_changes_nothing(finished, rows, tmp_pat
     assert [Architecture(**trial.params).name for trial in trials] == mine["architecture"].tolist()
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     assert any(trial.intermediate_values for trial in trials)
+    assert [trial.user_attrs["architecture"] for trial in trials] == mine["architecture"].tolist()
+    assert [trial.user_attrs["epochs trained"] for trial in trials] == mine["epochs_trained"].tolist()
+    study = optuna.load_study(study_name=name, storage=storage)
+    assert study.metric_names == ["validation accuracy"]
+    assert study.user_attrs["proxy"] == "random"
+    (queue,) = [name for name in optuna.get_all_study_names(storage) if name.startswith("searches-digits-random-")]
+    best = optuna.load_study(study_name=queue, storage=storage).best_trial
+    assert best.value == mine.loc[mine["status"] == "complete", "validation_accuracy"].max()
 
 
 def call(out: Path, table: Path, *flags: str) -> subprocess.Popen:
@@ -269,6 +283,55 @@ def test_a_part_of_a_table_is_said_to_be_one(finished, table, tmp_path, capsys):
     assert "best: 50.6 %, of 7 of the 405 architectures of convnets-405" in said
 
 
+def test_who_won_is_said_and_written_with_its_parameters(finished, rows, capsys):
+    report_searches(finished, records_of(finished).finished())
+    said, found = capsys.readouterr().out, pd.read_csv(finished.out / "search_winners.csv", keep_default_na=False)
+    assert len(found) == 6
+    for _, row in found.iterrows():
+        mine = rows.query(f"sampler == '{row['sampler']}' and search_replicate == {row['search_replicate']}")
+        done = mine[mine["status"] == "complete"]
+        assert row["architecture"] == mine["best"].iloc[-1]
+        assert row["validation_accuracy"] == done["validation_accuracy"].max()
+        own = Architecture(**{axis: row[axis] for axis in ("width", "depth", "norm", "activation", "pooling")})
+        assert (own.name, own.parameters(10, (1, 8, 8))) == (row["architecture"], row["parameters"])
+    (best,) = found[found["won"]].to_dict("records")
+    assert best["validation_accuracy"] == found["validation_accuracy"].max()
+    equal = found[found["validation_accuracy"] == best["validation_accuracy"]]
+    assert best["parameters"] == equal["parameters"].min()
+    assert f"winner on random: {best['architecture']}\n" in said
+    assert f"width {best['width']}, depth {best['depth']}, norm {best['norm']}, " in said
+    assert f"validation accuracy {100 * best['validation_accuracy']:.1f} %" in said
+
+
+def test_a_search_needs_no_table_and_trains_its_winner_if_asked_to(finished, tmp_path, capsys):
+    config = replace(SMALL, search=("random",), searches=1, trials=3, seed=1, out=tmp_path)
+    main(config)
+    said = capsys.readouterr().out
+    assert "regret" not in said
+    assert "test accuracy not known: --train-winner trains it on the whole set" in said
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == [
+        "search.csv",
+        "search_summary.csv",
+        "search_winners.csv",
+    ]
+    main(replace(config, train_winner=True, whole_replicates=1))
+    said = capsys.readouterr().out
+    trained = Records(tmp_path / "whole_digits.csv", NetworkRow).rows()
+    (row,) = pd.read_csv(tmp_path / "search_winners.csv").to_dict("records")
+    assert [each.architecture for each in trained] == [row["architecture"]]
+    assert (row["test_accuracy"], row["networks"]) == (trained[0].test_accuracy, 1)
+    assert row["test_accuracy"] > 0.8, "all images teach more than twenty"
+    assert f"test accuracy {100 * row['test_accuracy']:.1f} %, trained on the whole set as quick-whole-1" in said
+    assert "regret" not in said, "what won is no table to judge it by"
+    main(replace(config, train_winner=True, whole_replicates=1))
+    assert len(Records(tmp_path / "whole_digits.csv", NetworkRow).rows()) == 1
+
+
+def test_a_winner_is_trained_after_a_search_only(tmp_path):
+    with pytest.raises(ValueError, match="--train-winner is for a --search"):
+        main(replace(SMALL, search=(), train_winner=True, out=tmp_path))
+
+
 def test_networks_that_diverge_are_never_the_best(finished, tmp_path):
     survey = replace(finished, training=replace(finished.training, lr=1e30), out=tmp_path)
     wanted = ("evolution",), 12, 1, None, 1
@@ -286,7 +349,6 @@ MISTAKES = {
     "searches": (["--searches", "0"], "--searches is 0; give at least 1"),
     "whole": (["--proxy", "random", "whole"], "leave out --proxy whole"),
     "subset": (["--subset", "5"], "--subset is for surveys, not for a --search"),
-    "unjudged": (["--seed", "1"], "no table has whole-set accuracies of convnets-405 as quick-whole-1 trains it"),
 }
 
 
@@ -305,3 +367,44 @@ def test_an_unknown_sampler_is_refused(capsys):
     with pytest.raises(SystemExit):
         tyro.cli(Nas, args=["--search", "grid"])
     assert "tpe" in capsys.readouterr().err
+
+
+def changed(column: str, text: str, row: int = 20):
+    """What writes a text into one row."""
+
+    def change(rows: pd.DataFrame) -> pd.DataFrame:
+        rows.loc[row, column] = text
+        return rows
+
+    return change
+
+
+DAMAGE = {
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1)]), "has rows of trial 0 1 2"),
+    "no last row": (lambda rows: rows.iloc[:-1], "not of 0 to 14 once each"),
+    "no first row": (lambda rows: rows.iloc[1:], "not of 0 to 14 once each"),
+    "nan": (changed("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
+    "infinite": (changed("validation_accuracy", "inf"), "holds validation_accuracy = inf, not 0 to 1"),
+    "negative": (changed("validation_accuracy", "-7.0"), "holds validation_accuracy = -7, not 0 to 1"),
+    "negative time": (changed("seconds", "-7.0"), "holds seconds = -7, not 0 or more"),
+    "no time": (changed("seconds", "nan"), "holds seconds = nan, not 0 or more"),
+    "negative count": (changed("epochs_trained", "-7"), "its epochs_trained is -7, which is not from 0"),
+    "NUL for a number": (changed("validation_accuracy", "\0"), "it holds bytes that are no text"),
+    "NUL in a text": (changed("architecture", "ConvNet\0"), "it holds bytes that are no text"),
+    "another architecture": (changed("architecture", "ConvNet"), "'ConvNet', which there is not"),
+    "another state": (changed("status", "complet"), "holds status = 'complet', which there is not"),
+    "another winner": (changed("best", "ConvNet"), "with 'ConvNet' as the best, not with 'ConvNet-W"),
+    "another accuracy": (changed("validation_accuracy", "1.0", row=0), "as the best, not with"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_searches_are_refused_in_one_line(damage, finished, table, tmp_path):
+    change, words = DAMAGE[damage]
+    shutil.copytree(finished.out, tmp_path / "out")
+    path = tmp_path / "out" / "search.csv"
+    change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        main(replace(SMALL, whole_table=table, out=tmp_path / "out"))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

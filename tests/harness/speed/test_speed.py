@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import tyro
 
@@ -202,6 +203,37 @@ def test_the_same_command_measures_nothing_again_and_shows_the_table(measured, c
     assert "4 measurements, 0 to be made" in shown
     assert "dm and eight readings" in shown
     assert (measured / "speed.png").stat().st_size > 1000
+
+
+def written(column: str, text: str):
+    """What writes a text into the second row."""
+    return lambda rows: rows.assign(**{column: [text if place == 1 else own for place, own in enumerate(rows[column])]})
+
+
+DAMAGE = {
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1)]), "has rows of repeat 0 1 1, not of 0 to 1 once each"),
+    "no last row": (lambda rows: rows.iloc[:-1], "has rows of repeat 0, not of 0 to 1 once each"),
+    "a competitor less": (lambda rows: rows[rows["competitor"] != "convolutions"], "of 4 competitors, not of 5"),
+    "another competitor": (written("competitor", "cor"), "of 6 competitors, not of 5"),
+    "nan": (written("seconds", "nan"), "holds seconds = nan, not 0 or more"),
+    "nan for nothing": (written("ratio", "nan"), "its ratio is 'nan', which is no number"),
+    "infinite": (written("units_per_second", "inf"), "holds units_per_second = inf, not 0 or more"),
+    "negative": (written("seconds", "-7.0"), "holds seconds = -7, not 0 or more"),
+    "negative count": (written("peak_bytes", "-7"), "its peak_bytes is -7, which is not from 0"),
+    "NUL for a number": (written("seconds", "\0"), "it holds bytes that are no text"),
+    "NUL in a text": (written("machine", "\0"), "it holds bytes that are no text"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_turns_are_refused_in_one_line(damage, measured, tmp_path):
+    change, words = DAMAGE[damage]
+    path = tmp_path / "speed.csv"
+    change(pd.read_csv(measured / "speed.csv", dtype=str, keep_default_na=False)).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        speed.main(replace(QUICK, out=tmp_path))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_plan_counts_what_is_left_and_measures_nothing(measured, tmp_path, capsys):

@@ -1,0 +1,98 @@
+"""The studies of Optuna that a queue works through, and that `optuna-dashboard` shows."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.core import storage as storages
+from harness.core.records import PAUSE
+
+HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
+ATTEMPTS = 3  # at connecting, while other processes may be making the same tables
+GRACE = 3  # heartbeats that a worker may miss before its trial is given to another
+
+
+@dataclass(frozen=True)
+class Board:
+    """A study of its own in a dashboard.
+
+    Attributes:
+        name: what its trials are of; empty for all of a run.
+        objective: what the number of a trial is. More of it is better.
+    """
+
+    name: str = ""
+    objective: str = "value"
+
+
+ONE_BOARD = Board()
+
+
+class _Storage(RDBStorage):
+    """Optuna's, but with a heartbeat before a trial is taken.
+
+    Optuna takes the trial first; if its worker is killed in between, a trial without heartbeats is never given back.
+    """
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """As Optuna's."""
+        if state == TrialState.RUNNING:
+            self.record_heartbeat(trial_id)
+        return super().set_trial_state_values(trial_id, state, values)
+
+
+def open_storage(url: sqlalchemy.URL) -> RDBStorage:
+    """The database behind studies; its workers give signs of life."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    seconds = int(os.environ.get(HEARTBEAT, "10"))
+    # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
+    patience = {"connect_args": {"timeout": 60}} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    with quiet():
+        return _patiently(
+            lambda: _Storage(
+                storages.text(url),
+                engine_kwargs=patience,
+                heartbeat_interval=seconds,
+                grace_period=GRACE * seconds,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            )
+        )
+
+
+def open_study(name: str, storage: RDBStorage, objective: str) -> optuna.Study:
+    """The study of that name, made if need be, in which more of the objective is better."""
+    # Trials are enqueued or added, and none is sampled, so the cheapest sampler will do.
+    sampler = optuna.samplers.RandomSampler()
+    study = optuna.create_study(
+        storage=storage, study_name=name, sampler=sampler, direction="maximize", load_if_exists=True
+    )
+    with quiet():
+        study.set_metric_names([objective])
+    return study
+
+
+def _patiently(connect: Callable[[], RDBStorage]) -> RDBStorage:
+    """Connect, and try again if it fails: another process may be making the tables, which no lock of ours covers."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(SQLAlchemyError, StorageInternalError):
+            return connect()
+        time.sleep(PAUSE)
+    return connect()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings that heartbeats (since Optuna 2.6) and names of objectives (since 3.2) are experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
