@@ -41,12 +41,6 @@ def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], w
     return rows
 
 
-def _check_making(where: object, rows: "pd.DataFrame") -> None:
-    for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
-        if len(differing := counts[counts > 1]):
-            raise damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
-
-
 def check_numbers(
     rows: "pd.DataFrame", row_type: type, fractions: Collection[str], where: object, unmeasured: object = False
 ) -> "pd.DataFrame":
@@ -120,6 +114,12 @@ def _float(value: object) -> float:
 
 def _range(most: float) -> str:
     return "0 or more" if most == math.inf else f"0 to {most:g}"
+
+
+def _check_making(where: object, rows: "pd.DataFrame") -> None:
+    for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
+        if len(differing := counts[counts > 1]):
+            raise damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:

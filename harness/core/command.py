@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from harness.core.devices import keep_freed_memory
+from harness.core.ending import ended_by_signals
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
 
@@ -34,22 +35,15 @@ LONGEST = 2000  # characters of an error: a list of all names fits, a file's wor
 def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
     """Run `execute` on the command line read as a `config_type`, or print the names that flags take.
 
-    Exit codes: 0 done, 1 out of memory, 2 a mistake of the user's (`ValueError`), 130 interrupted. Set
+    Exit codes: 0 done, 1 out of memory, 2 a mistake of the user's (`ValueError`), 130 Ctrl-C, 143 SIGTERM. Set
     HARNESS_TRACEBACK=1 for the whole traceback of an error.
     """
     # A name that the terminal or the log cannot show must not end a run whose work is done.
     sys.stdout.reconfigure(errors="backslashreplace")
     prog = f"python -m harness.{config_type.__name__.lower()}"
     try:
-        config = parse(config_type, sys.argv[1:], prog, description)
-        keep_freed_memory()
-        load_plugins(config.plugin)
-        if config.list_names:
-            from harness.core.listing import print_names
-
-            print_names()
-        else:
-            execute(config)
+        with ended_by_signals():
+            _run(config_type, execute, prog, description)
     except (ValueError, MemoryError, RuntimeError) as error:
         mistake = isinstance(error, ValueError)
         if os.environ.get(TRACEBACK) or not (mistake or _out_of_memory(error)):
@@ -57,9 +51,6 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
         said = str(error) if mistake else f"{OUT_OF_MEMORY} ({error})" if str(error) else OUT_OF_MEMORY
         print(f"error: {one_line(said)}", file=sys.stderr)
         sys.exit(2 if mistake else 1)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -69,6 +60,18 @@ def _out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, which torch says by a RuntimeError of several wordings."""
     wordings = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
     return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
+
+
+def _run(config_type: type[Config], execute: Callable[[Config], object], prog: str, description: str) -> None:
+    config = parse(config_type, sys.argv[1:], prog, description)
+    keep_freed_memory()
+    load_plugins(config.plugin)
+    if config.list_names:
+        from harness.core.listing import print_names
+
+        print_names()
+    else:
+        execute(config)
 
 
 def one_line(text: str) -> str:

@@ -88,6 +88,7 @@ def run_jobs(
             above 1 where there is no command line to repeat.
     """
     check(storage, workers)
+    records.sweep()
     if storages.asked(storage) is None and workers == 1:
         return _run_here(jobs, execute, records)
     url = storages.url_of(storage, records.path.parent)

@@ -124,7 +124,15 @@ class Records(Generic[AnyRow]):
         try:
             yield cell not in self.finished()
         finally:
-            self._drop(lock, cell)
+            _drop(lock)
+
+    def sweep(self) -> None:
+        """Delete the claims that killed processes left, so that they do not pile up."""
+        for path in (self.path.parent / ".locks").glob(f"{glob.escape(self.path.name)}.cell.*.lock"):
+            lock = FileLock(path)
+            with suppress(Timeout, OSError):
+                lock.acquire(timeout=0)
+                _drop(lock)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -136,16 +144,6 @@ class Records(Generic[AnyRow]):
         lock = self._acquire(name)
         try:
             yield
-        finally:
-            lock.release()
-
-    def _drop(self, lock: FileLock, cell: str) -> None:
-        # A lock file may be deleted only once its cell is in the records: a process that opened the file before then
-        # would hold a lock nobody else can see, but finds the cell finished and leaves it alone.
-        try:
-            if cell in self.finished():
-                with suppress(OSError):
-                    Path(lock.lock_file).unlink()
         finally:
             lock.release()
 
@@ -244,6 +242,13 @@ class Records(Generic[AnyRow]):
 
     def _damage(self, line: int, what: str) -> ValueError:
         return ValueError(f"{self.path} is damaged at line {line}: {what}; delete the rows of its cell to run it again")
+
+
+def _drop(lock: FileLock) -> None:
+    # Deleted while it is held: whoever opened the file before sees that it is gone, and makes another.
+    with suppress(OSError):
+        Path(lock.lock_file).unlink()
+    lock.release()
 
 
 def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] | None, bytes]:

@@ -1,5 +1,6 @@
 """The studies of Optuna that a queue works through, and that `optuna-dashboard` shows."""
 
+import math
 import os
 import time
 import warnings
@@ -15,6 +16,8 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from harness.core import storage as storages
+from harness.core.patience import LONGEST, patient_methods
+from harness.core.progress import MINUTE, say
 from harness.core.records import PAUSE
 
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
@@ -38,11 +41,22 @@ class Board:
 ONE_BOARD = Board()
 
 
+@patient_methods
 class _Storage(RDBStorage):
-    """Optuna's, but with a heartbeat before a trial is taken.
+    """Optuna's, but it waits for a database that is lost, and has a heartbeat before a trial is taken.
 
     Optuna takes the trial first; if its worker is killed in between, a trial without heartbeats is never given back.
+    What is written twice, because the connection went before the answer came, does no harm: a trial of a cell that is
+    finished does nothing, and one that seems taken is given back when its heartbeats stop.
     """
+
+    _said = -math.inf
+
+    def say_lost(self) -> None:
+        """Say that the database is lost, once for all threads that wait for it."""
+        if time.monotonic() - self._said > MINUTE:
+            self._said = time.monotonic()
+            say(f"the database {storages.shown(self.url)} does not answer: trying again for {LONGEST / 60:.0f} minutes")
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's."""
@@ -58,7 +72,7 @@ def open_storage(url: sqlalchemy.URL) -> RDBStorage:
     # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
     patience = {"connect_args": {"timeout": 60}} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
     with quiet():
-        return _patiently(
+        return _connected(
             lambda: _Storage(
                 storages.text(url),
                 engine_kwargs=patience,
@@ -81,7 +95,7 @@ def open_study(name: str, storage: RDBStorage, objective: str) -> optuna.Study:
     return study
 
 
-def _patiently(connect: Callable[[], RDBStorage]) -> RDBStorage:
+def _connected(connect: Callable[[], RDBStorage]) -> RDBStorage:
     """Connect, and try again if it fails: another process may be making the tables, which no lock of ours covers."""
     for _ in range(ATTEMPTS - 1):
         with suppress(SQLAlchemyError, StorageInternalError):

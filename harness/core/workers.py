@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from harness.core.ending import start
 from harness.core.progress import say
 from harness.core.storage import STORAGE
 
@@ -17,8 +19,8 @@ THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable[[], None]]:
     """Run so many workers while the context lasts; this process is worker 1, worker K writes to `logs/worker-K.log`.
 
-    At the end they are waited for; after an error or Ctrl-C here they are ended. CPU threads are divided among them
-    unless OMP_NUM_THREADS is set, GPUs unless `--device cuda:N` names one.
+    At the end they are waited for; after an error here they are ended, and so by Ctrl-C or SIGTERM in a command. CPU
+    threads are divided among them unless OMP_NUM_THREADS is set, GPUs unless `--device cuda:N` names one.
 
     Yields:
         A function that says one line, once, of each worker that died.
@@ -50,9 +52,8 @@ def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Pope
             environment[GPUS] = gpus[(number - 1) % len(gpus)]
         log = logs / f"worker-{number}.log"
         with log.open("a") as output:  # appended: a run on another machine may write to the same log
-            processes[log] = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+            processes[log] = start(partial(subprocess.Popen, command, env=environment, **quiet))
     return processes
 
 

@@ -33,8 +33,8 @@ def quick_heartbeats(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def postgresql():
-    """URL of a server of our own, reached through a socket in a folder of its own."""
+def server():
+    """A server of our own, reached through a socket in a folder of its own: its URL, and what starts and stops it."""
     pytest.importorskip("psycopg")
     programs = [*Path("/usr/lib/postgresql").glob("*/bin"), *(Path(p) for p in os.environ["PATH"].split(os.pathsep))]
     folder = next((each for each in programs if (each / "initdb").exists() and (each / "pg_ctl").exists()), None)
@@ -50,10 +50,20 @@ def postgresql():
         subprocess.run(command, check=True, user=user, cwd=home, stdout=subprocess.DEVNULL)
 
     run("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
-    run("pg_ctl", "start", "-w", "-l", home / "log", "-o", f"-k {home} -c listen_addresses= -c fsync=off")
-    yield f"postgresql+psycopg://postgres@/postgres?host={home}"
-    run("pg_ctl", "stop", "-m", "immediate")
+
+    def switch(on, mode="fast"):
+        options = ["-w", "-l", home / "log", "-o", f"-k {home} -c listen_addresses= -c fsync=off"]
+        run("pg_ctl", *(["start", *options] if on else ["stop", "-m", mode]))
+
+    switch(on=True)
+    yield f"postgresql+psycopg://postgres@/postgres?host={home}", switch
+    switch(on=False, mode="immediate")
     shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def postgresql(server):
+    return server[0]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -109,6 +119,29 @@ def test_three_workers_one_killed_amid_a_cell_leave_the_table_of_one(tmp_path, s
     assert len(trials(storage)) == len(CELLS) + 1
     shown = {trial.user_attrs["cell"]: trial.params for trial in trials(storage) if trial.state == COMPLETE}
     assert shown == {job.cell: job.params for job in JOBS}
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_a_server_that_is_restarted_is_waited_for(tmp_path, server, mode):
+    storage, switch = server
+    for name in optuna.get_all_study_names(storage):
+        optuna.delete_study(study_name=name, storage=storage)
+    workers = [start(tmp_path, storage, 0.8) for _ in range(2)]
+    for worker in workers:
+        worker.stdout.readline()
+    switch(on=False, mode=mode)
+    time.sleep(3)
+    switch(on=True)
+    for worker in workers:
+        said, errors = worker.communicate(timeout=60)
+        assert (worker.returncode, errors) == (0, "")
+        lost = [line for line in said.splitlines() if "does not answer" in line]
+        assert len(lost) == 1
+        assert lost[0].startswith("the database postgresql+psycopg://... (the rest is not shown")
+        assert "host=" not in said
+    assert records_in(tmp_path).finished() == set(CELLS)
+    assert len(records_in(tmp_path).rows()) == 2 * len(CELLS)
+    assert set(cells_of(storage, COMPLETE)) == set(CELLS)
 
 
 def test_runs_of_several_folders_can_start_on_one_fresh_storage(tmp_path, storage):

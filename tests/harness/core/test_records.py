@@ -327,6 +327,21 @@ def test_a_claim_is_exclusive_and_ends_with_its_process(records):
         assert mine
 
 
+def test_claims_of_killed_processes_are_swept_and_those_of_live_ones_are_not(records):
+    claimers = [start(CLAIMER, records.path, cell) for cell in ("dead", "alive")]
+    assert [process.stdout.readline().strip() for process in claimers] == ["True", "True"]
+    claimers[0].kill()
+    claimers[0].communicate()
+    records.sweep()
+    assert [path.name for path in (records.path.parent / ".locks").glob("*.cell.*")] == [
+        f"{records.path.name}.cell.alive.lock"
+    ]
+    with records.claim("alive") as mine:
+        assert not mine
+    claimers[1].kill()
+    claimers[1].communicate()
+
+
 def test_a_claim_is_exclusive_within_a_process(records):
     with records.claim("a") as first, records.claim("a") as second:
         assert first

@@ -1,0 +1,81 @@
+"""Waiting for a database that does not answer, such as a server that is being restarted, instead of losing a run."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType
+from typing import Any, TypeVar
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
+
+LONGEST = 300.0  # seconds until a database that does not answer is given up
+PAUSE = 1.0  # seconds between two attempts
+
+Gained = TypeVar("Gained")
+Storage = TypeVar("Storage", bound=type)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a connection was lost or not made, which may be otherwise the next time; Optuna's own errors wrap it."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
+    # The last one comes up when a connection goes amid a transaction, instead of what took the connection away.
+    return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
+
+
+def patiently(attempt: Callable[[], Gained], say: Callable[[], None], longest: float = LONGEST) -> Gained:
+    """What the attempt gives, tried again as long as its database is lost.
+
+    What had been written just before the connection went may be written again, so attempts must allow for that.
+
+    Args:
+        attempt: uses the database.
+        say: is called once, before the first pause.
+        longest: seconds after which the error is raised all the same.
+
+    Raises:
+        SQLAlchemyError: any other error at once, a lost database after `longest`; or Optuna's StorageInternalError.
+    """
+    until = None
+    while True:
+        try:
+            return attempt()
+        except (SQLAlchemyError, StorageInternalError) as error:
+            if not is_lost(error) or (until and time.monotonic() > until):
+                raise
+        if until is None:
+            until = time.monotonic() + longest
+            say()
+        time.sleep(PAUSE)
+
+
+class Patience(threading.local):
+    """Which thread is within `patiently` already: what it calls there must not wait in turn."""
+
+    within = False
+
+
+def patient_methods(storage: Storage) -> Storage:
+    """Make every method of a class of storages, and of its nearest base, try `patiently`; it has a `say_lost`."""
+    patience = Patience()
+    base = storage.__bases__[0]
+    for name, method in {**vars(base), **vars(storage)}.items():
+        if isinstance(method, FunctionType) and not name.startswith("__") and name != "say_lost":
+            setattr(storage, name, _patient(method, patience))
+    return storage
+
+
+def _patient(method: Callable[..., Gained], patience: Patience) -> Callable[..., Gained]:
+    @wraps(method)
+    def tried(self: Any, *arguments: Any, **named: Any) -> Gained:
+        if patience.within:
+            return method(self, *arguments, **named)
+        patience.within = True
+        try:
+            return patiently(lambda: method(self, *arguments, **named), self.say_lost)
+        finally:
+            patience.within = False
+
+    return tried
