@@ -19,7 +19,11 @@ Choice = Callable[[Float[Tensor, "n d"], int], Int64[Tensor, "ipc"]]
 
 
 def random_network(source: LabelledImages, schedule: Schedule, seed: int, name: str) -> nn.Module:
-    """The schedule's network with random weights, drawn from `name` under the seed."""
+    """The schedule's network with random weights, drawn from `name` under the seed.
+
+    Its batch norms have seen no image: with mean 0 and variance 1 they leave features as they are, not normalised.
+    Other norms have no such memory.
+    """
     classes = int(source.labels.max()) + 1
     return new_network(schedule.network, classes, source.shape, source.images.device, draws.key_of(seed, name))
 

@@ -30,7 +30,12 @@ def gram(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C ch ch"]:
 
 
 def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], Float[Tensor, "C B ch"]]:
-    """Mean and variance over space, as E[x^2] - E[x]^2, which is much faster on a CPU than `torch.var_mean`."""
+    """Mean and variance over space, as E[x^2] - E[x]^2, which is much faster on a CPU than `torch.var_mean`.
+
+    The difference of two numbers that are nearly equal where a map hardly varies: in float32 the variance is off by at
+    most 5e-6 (1 + (mean / deviation)^2) of itself, up to maps of 32 x 32: behind the rectifiers of a ConvNet less than
+    a thousandth, at mean / deviation 1000 more than all of it. Both are tested.
+    """
     mean, square = _Powers.apply(x.movedim(2, -1).flatten(2, 3))
     return mean, (square - mean.square()).clamp_min(0)
 

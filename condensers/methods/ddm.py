@@ -82,7 +82,8 @@ def mean_crowding_of_two(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Flo
 
 def _crowding(features: Tensor, k: int) -> Tensor:
     with torch.no_grad():
-        apart = torch.cdist(features, features)
+        # Not by products, which above 25 images is the default and takes far images for near ones.
+        apart = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
         apart.diagonal(dim1=1, dim2=2).fill_(float("inf"))
         nearest = apart.topk(k, dim=2, largest=False).indices
     classes = torch.arange(len(features), device=features.device)[:, None, None]

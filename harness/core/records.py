@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from condensers.device.files import atomic_write, one_line_errors, require_file
 from harness.core.paths import ROOT
-from harness.core.schema import AnyRow, Column, columns, parse, unescaped, values
+from harness.core.schema import AnyRow, Column, columns, escaped, parse, values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PAUSE = 1.0  # seconds between two looks at what other processes do
 LARGEST = 2**30  # bytes of a file that is read; that is over a million rows
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
-NO_TEXT = frozenset("\0\ufffd")  # the second is what bytes are read as that are not UTF-8
+NO_TEXT = "it holds bytes that are no text"
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
 
 
@@ -203,9 +203,15 @@ class Records(Generic[AnyRow]):
         lines = content.removesuffix(b"\n").split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
-                yield number, next(csv.reader([line.decode()], strict=True), [])
-            except (csv.Error, UnicodeDecodeError) as error:
+                text = line.decode()
+                fields = next(csv.reader([text], strict=True), [])
+            except UnicodeDecodeError as error:
+                raise self._damage(number, NO_TEXT) from error
+            except csv.Error as error:
                 raise self._damage(number, str(error)) from error
+            if "\0" in text:
+                raise self._damage(number, NO_TEXT)
+            yield number, fields
         if not content.endswith(b"\n"):
             raise self._damage(len(lines), "it has no line end, so it may be cut off")
 
@@ -213,15 +219,12 @@ class Records(Generic[AnyRow]):
         for number, fields in lines:
             if len(fields) != len(self.columns):
                 raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
-            if any(NO_TEXT.intersection(field) for field in fields):
-                raise self._damage(number, "it holds bytes that are no text")
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
         # As pandas has it: a missing number is nan, and whole numbers beside it become floats.
-        if column.kind is str:
-            return [unescaped(text) for text in texts]
-        return [math.nan if value is None else value for value in self._values(column, texts)]
+        missing = "" if column.kind is str else math.nan
+        return [missing if value is None else value for value in self._values(column, texts)]
 
     def _values(self, column: Column, texts: Iterable[str]) -> Iterator[object]:
         """The values of a column, line by line."""
@@ -274,6 +277,12 @@ def _encode(lines: Iterable[Iterable[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue().encode()
+
+
+def csv_of(frame: "pd.DataFrame") -> bytes:
+    """A summary as a CSV; no text of it is a formula in a spreadsheet."""
+    safe = frame.map(lambda value: escaped(value) if isinstance(value, str) else value)
+    return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
 def provenance(device: str, precision: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from condensers.device.files import atomic_write
 from harness.core.progress import say
+from harness.core.records import csv_of
 from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import FEWEST
@@ -244,4 +245,4 @@ def _shown(row: dict[str, object]) -> dict[str, str]:
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    atomic_write(path, frame.to_csv(index=False, lineterminator="\n").encode())
+    atomic_write(path, csv_of(frame))

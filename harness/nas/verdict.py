@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.protocols import WHOLE
+from harness.core.records import csv_of
 from harness.evidence.ranking import TOP, Correlation, correlation, difference, ranking_summary
 from harness.evidence.scatter import choice, scatter
 from harness.nas.survey import Survey
@@ -27,7 +28,7 @@ def report(survey: Survey, cells: Collection[str]) -> None:
     rows = rows[rows["cell"].isin(cells)]
     found = [summarise(survey, rows, name) | _above(rows, name, survey.proxies[0]) for name in survey.proxies]
     path = survey.out / "summary.csv"
-    atomic_write(path, pd.DataFrame(map(_flat, found)).to_csv(index=False, lineterminator="\n").encode())
+    atomic_write(path, csv_of(pd.DataFrame(map(_flat, found))))
     for row in found:
         scatter(paired(rows, row["proxy"]), row, survey.out / f"scatter-{row['proxy'].replace(':', '_')}.png")
     say(format_tables(found))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.core.records import Records, atomic_write, provenance
+from harness.core.records import Records, atomic_write, csv_of, provenance
 
 ROOT = Path(__file__).resolve().parents[3]
 COLUMNS = ["cell", "step", "value"]
@@ -245,7 +245,7 @@ def test_a_file_of_another_schema_is_refused(records, row, message):
         (lambda content: content[:-20], "line 3: it has 2 fields"),
         (lambda content: content + b'"b,1,2\n', "line 4: unexpected end of data"),
         (lambda content: content.replace(b"a,0", b'a,"0'), "line 2: unexpected end of data"),
-        (lambda content: content.replace(b"a,0", b"a\xff,0"), "line 2: 'utf-8' codec can't decode byte 0xff"),
+        (lambda content: content.replace(b"a,0", b"a\xff,0"), "line 2: it holds bytes that are no text"),
         (lambda content: content + b"b\0,1,2\n", "line 4: it holds bytes that are no text"),
     ],
 )
@@ -429,3 +429,19 @@ def test_without_git_the_installed_version_is_named(checkout):
     except importlib.metadata.PackageNotFoundError:
         version = "unknown"
     assert commit_seen_by(checkout) == version
+
+
+@dataclass(frozen=True)
+class NamedRow:
+    cell: str
+    name: str
+
+
+def test_a_frame_has_the_texts_themselves_and_no_summary_holds_a_formula(tmp_path):
+    records = Records(tmp_path / "x.csv", NamedRow)
+    records.append([NamedRow("a", "=1+1"), NamedRow("b", "'b")])
+    assert records.read()["name"].tolist() == ["=1+1", "'b"]
+    assert csv_of(records.read().assign(n=1)) == b"cell,name,n\na,'=1+1,1\nb,''b,1\n"
+    records.path.write_bytes(records.path.read_bytes().replace(b"'=1", b"=1"))
+    with pytest.raises(ValueError, match="line 2: its name is '=1"):
+        records.read()

@@ -233,11 +233,11 @@ def written(column: str, text: str):
 
 
 DAMAGE = {
-    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1).assign(seconds="9")]), "is there more than once"),
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1).assign(seconds="9.0")]), "is there more than once"),
     "nan": (written("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
-    "infinite": (written("test_accuracy", "1e999"), "holds test_accuracy = inf, not 0 to 1"),
-    "negative": (written("test_accuracy", "-7"), "holds test_accuracy = -7, not 0 to 1"),
-    "negative count": (written("epochs", "-7"), "holds epochs = -7, not 0 or more"),
+    "infinite": (written("test_accuracy", "inf"), "holds test_accuracy = inf, not 0 to 1"),
+    "negative": (written("test_accuracy", "-7.0"), "holds test_accuracy = -7, not 0 to 1"),
+    "negative count": (written("epochs", "-7"), "its epochs is -7, which is not from 0"),
     "no time": (written("seconds", "nan"), "holds seconds = nan, not 0 or more"),
     "state": (written("status", "fine"), "holds status = 'fine', which there is not"),
     "NUL for a number": (written("test_accuracy", "\0"), "it holds bytes that are no text"),
