@@ -56,7 +56,7 @@ def import_published(path: Path, replicate: int = 0) -> Memory:
         layouts = "{'data': [[images, labels], ...]}, [[images, labels], ...], {'images', 'labels'} or a pair"
         raise ValueError(f"{path} has no set {replicate} in a layout that is read: {layouts}") from error
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is not read: {_first_line(error)}") from error
+        raise ValueError(f"{path} is not read: {_first_line(str(error))}") from error
     soft = {} if memory.soft_labels is None else {"trained_on_real": True}
     return replace(memory, metadata=memory.metadata | soft)
 
@@ -107,7 +107,8 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise ValueError(f"cannot read {path} as a published condensed set: {error}") from error
     except Exception as error:  # torch names a refused or damaged pickle by half a dozen types
-        reason = _first_line(error)
+        # Not torch's advice to read it nevertheless, which would run what the file carries.
+        reason = _first_line(str(error).rpartition("WeightsUnpickler error: ")[2]).partition(". ")[0]
         raise ValueError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
 
 
@@ -174,5 +175,5 @@ def _require_plain(name: str, tensor: Tensor) -> None:
         raise ValueError(f"its {name} are an expanded view, {needed} bytes out of {held}: save them with .contiguous()")
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "no reason is given")

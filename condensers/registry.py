@@ -9,10 +9,32 @@ from condensers.core.identity import identity
 from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
-from condensers.methods import bptt, dc, ddm, dm, herding, m3d, random, readouts, selftrained
+from condensers.methods import (
+    bptt,
+    cf,
+    datadam,
+    dc,
+    ddm,
+    ddm_released,
+    dm,
+    dsdm,
+    forgetting,
+    hdd,
+    herding,
+    idm,
+    iid,
+    kcenter,
+    m3d,
+    random,
+    readouts,
+    selftrained,
+)
 from search_spaces.names import unknown
 
-METHODS = (random, herding, dm, ddm, m3d, selftrained, dc, bptt)
+SELECTIONS = (random, herding, kcenter, forgetting)
+MATCHING = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained)
+BILEVEL = (dc, bptt)
+METHODS = SELECTIONS + MATCHING + BILEVEL
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.
@@ -98,6 +120,6 @@ def _extra(text: str) -> tuple[Term, ...]:
         terms = tuple(replace(term, weight=float(weight)) if colon else term for term in PLUS[name][0])
     except ValueError as error:
         raise ValueError(f"the weight in {text!r} is not a number: write {name}:NUMBER") from error
-    if not all(0 < term.weight < inf for term in terms):
+    if colon and not all(0 < term.weight < inf for term in terms):
         raise ValueError(f"the weight in {text!r} is not above 0 and finite: write {name}:NUMBER")
     return terms

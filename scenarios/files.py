@@ -4,7 +4,9 @@ Every reader takes the folder to look in and the side in pixels of the images to
 for files that are missing or damaged. Heavy libraries are imported where they are used: importing this is cheap.
 """
 
+import math
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -20,8 +22,11 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from condensers.device.files import require_file
+
 _PROBE_SECONDS = 3  # so that a machine without a network says so in seconds
 _MOST_PIXELS = 2**26  # of one picture; in colour that is 0.2 GB, and each thread holds one
+_MOST_ANNOTATIONS = 2**26  # bytes; there are 0.4 MB
 _TINYIMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 Pixels = tuple[UInt8[Tensor, "n ch h w"], Int64[Tensor, "n"]]
@@ -190,6 +195,7 @@ def _cifar_records(layout: CifarLayout, path: Path) -> Pixels:
     size = path.stat().st_size
     if not size or size % record:
         raise ValueError(f"{path} is damaged, replace it: {size} bytes are not a multiple of {record}")
+    _require_room(size // record, 3, 32)
     records = torch.from_numpy(np.fromfile(path, np.uint8)).view(-1, record)
     labels = records[:, layout.label_bytes - 1].long()
     if labels.max() >= len(layout.class_names):
@@ -218,9 +224,11 @@ def read_svhn(root: Path, side: int) -> Raw:
 
 
 def _svhn_pixels(path: Path) -> Pixels:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
     try:
+        # Known before anything is unpacked: zeros take a thousandth of their size in such a file.
+        _require_room(max((math.prod(shape) for _, shape, _ in whosmat(path)), default=0) // 3072, 3, 32)
         stored = loadmat(path, variable_names=["X", "y"])
         images = np.ascontiguousarray(stored["X"].transpose(3, 2, 0, 1))
         labels = stored["y"].astype(np.int64).reshape(-1)
@@ -300,6 +308,7 @@ def read_tinyimagenet(root: Path, side: int) -> Raw:
 
 
 def _annotated(annotations: Path, classes: tuple[str, ...]) -> tuple[list[Path], Int64[Tensor, "n"]]:
+    require_file(annotations, _MOST_ANNOTATIONS)
     rows = [line.split("\t") for line in annotations.read_text(errors="replace").splitlines()]
     label_of = {name: label for label, name in enumerate(classes)}
     for number, row in enumerate(rows, 1):
@@ -380,7 +389,8 @@ def _decode(paths: list[Path], labels: Int64[Tensor, "n"], side: int) -> Pixels:
 
     _require_room(len(paths), 3, side)
     images = torch.empty(len(paths), 3, side, side, dtype=torch.uint8)
-    with ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # here the bound is lower, and an error
         for slot, image in zip(images, pool.map(read, paths), strict=True):
             slot.copy_(image)
     return images, labels

@@ -55,14 +55,14 @@ class Loop(ABC):
         schedule: Schedule,
         seed: int,
     ) -> None:
-        self.recipes, self.schedule, self.seed = recipes, schedule, seed
+        self.recipes, self.schedule, self.seed = [recipe.at(ipc) for recipe in recipes], schedule, seed
         self.device = source.images.device
         self.classes = torch.tensor(list(classes), device=self.device)
         self.pools = Pools(source, classes)
         check_enough(self.pools.sizes, ipc)
         # Bounded by the smallest class of the whole data set, so that draws do not depend on which classes are here.
         self.batch = min(schedule.real_batch, int(source.labels.unique(return_counts=True)[1].min()))
-        network = registry.build(schedule.network, int(source.labels.max()) + 1, source.shape)
+        network = recipes[0].networks.build(schedule.network, int(source.labels.max()) + 1, source.shape)
         self.network = network.requires_grad_(False).to(device=self.device, memory_format=torch.channels_last)
         self.mixes = registry.mixes_samples(schedule.network)
         self.networks = self._begin(list(classes), ipc)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
+from search_spaces import registry
 
 TrainsOn = Literal["nothing", "real", "synthetic"]
 Images = tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]  # normalised, with labels
@@ -74,6 +75,13 @@ class Networks(Protocol):
 
     trains_on: ClassVar[TrainsOn]
 
+    def build(self, name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+        """The network that a loop fills, for images of `shape` (channels, height, width): the one of that name.
+
+        Raises ValueError if there is no such network, or if it does not fit the images.
+        """
+        return registry.build(name, classes, shape)
+
     def begin(self, run: Run) -> Source:
         """The source for one run."""
 
@@ -86,10 +94,11 @@ class Networks(Protocol):
             memory: decoded images of all classes.
             real: real images of all classes.
         """
+        return 0
 
 
 @dataclass(frozen=True)
-class Fresh:
+class Fresh(Networks):
     """A new random network every `every` iterations (DM: 1, M3D: 5)."""
 
     every: int = 1
@@ -98,10 +107,6 @@ class Fresh:
     def begin(self, run: Run) -> "FreshSource":
         """The source for one run."""
         return FreshSource(run, self.every)
-
-    def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """None are trained."""
-        return 0
 
 
 class FreshSource:

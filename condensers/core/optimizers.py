@@ -1,20 +1,13 @@
 """How pixels follow their gradient."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, changed, identity
-
-Value = TypeVar("Value")
-ByIPC = tuple[tuple[int, Value], ...]  # pairs of images per class, ascending from 1, and the value from there on
-
-
-def at_ipc(value: Value | ByIPC[Value], ipc: int) -> Value:
-    """The value at so many images per class."""
-    return [found for least, found in value if least <= ipc][-1] if isinstance(value, tuple) else value
 
 
 @runtime_checkable
@@ -49,7 +42,7 @@ class SGD:
         average: see Optimizer.
     """
 
-    lr: float | ByIPC[float] = 1.0
+    lr: ByIpc = 1.0
     momentum: float = 0.5
     fall: Literal["none", "cosine"] = "none"
     average: float = 0.0
@@ -76,7 +69,7 @@ class Adam:
         average: see Optimizer.
     """
 
-    lr: float | ByIPC[float] = 0.01
+    lr: ByIpc = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     average: float = 0.0
     fall = "none"  # a smaller gradient would not make its steps smaller

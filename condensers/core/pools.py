@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.networks import Images, Run, TrainsOn
-from condensers.core.optimizers import ByIPC, at_ipc
+from condensers.core.by_ipc import ByIpc, at_ipc
+from condensers.core.networks import Images, Networks, Run, TrainsOn
 from condensers.device import draws
 from condensers.device.training import Training, train
 
@@ -74,7 +74,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class OnSynthetic:
+class OnSynthetic(Networks):
     """A pool of networks that are trained on the memory itself while it is made (the pool of FRePo, with hard labels).
 
     Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member starts
@@ -118,7 +118,7 @@ class SyntheticSource(Pool):
 
 
 @dataclass(frozen=True)
-class Alternating:
+class Alternating(Networks):
     """One network that is trained on the memory between steps of the pixels (the outer and inner loops of DC).
 
     After `outer` steps of the pixels it is drawn anew; between two of them it is trained for `inner` epochs.
@@ -129,8 +129,8 @@ class Alternating:
         momentum: of this training. DC's plain steps: rate 0.01, no momentum, no weight decay.
     """
 
-    outer: int | ByIPC[int] = ((1, 1), (2, 10), (20, 20), (50, 50))
-    inner: int | ByIPC[int] = ((1, 1), (2, 50), (20, 25), (50, 10))
+    outer: ByIpc = ((1, 1), (2, 10), (20, 20), (50, 50))
+    inner: ByIpc = ((1, 1), (2, 50), (20, 25), (50, 10))
     momentum: float = 0.0
     trains_on: ClassVar[TrainsOn] = "synthetic"
 
@@ -165,7 +165,7 @@ class AlternatingSource(Pool):
 
 
 @dataclass(frozen=True)
-class PartlyTrained:
+class PartlyTrained(Networks):
     """A new network every iteration, trained on the memory for a random number of epochs (the start of RaT-BPTT).
 
     Attributes:
@@ -201,7 +201,7 @@ class PartlyTrainedSource(Pool):
 
 
 @dataclass(frozen=True)
-class Queue:
+class Queue(Networks):
     """A queue of networks in the middle of their training on real images (IDM, Zhao et al., 2023).
 
     Every `every` iterations a fresh network takes the place of the oldest; each iteration `trained` of those in the
@@ -256,16 +256,18 @@ class QueueSource(Pool):
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Networks):
     """A pool of networks trained on the real images beforehand; each draw is a point between start and end.
 
     Attributes:
         size: networks in the pool.
         epochs: of training each of them on all real images.
+        nearest: share of the way from start to end that every draw has gone at least; 1 for trained networks alone.
     """
 
     size: int = 2
     epochs: int = 20
+    nearest: float = 0.0
     trains_on: ClassVar[TrainsOn] = "real"
 
     def begin(self, run: Run) -> "PretrainedSource":
@@ -299,7 +301,8 @@ class PretrainedSource(Pool):
         chosen, share = draws.uniform(self.run.key_at(at), 2)[0].split(1)
         member = (chosen * self.asked.size).long()
         first, last = (self.weights.index_select(0, member + shift)[0] for shift in (0, self.asked.size))
-        _fill(self.run.network, torch.lerp(first, last, share))
+        nearest = self.asked.nearest
+        _fill(self.run.network, torch.lerp(first, last, nearest + (1 - nearest) * share))
 
 
 @torch.no_grad()

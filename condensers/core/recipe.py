@@ -7,11 +7,12 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
-from condensers.core.optimizers import SGD, ByIPC, Optimizer, at_ipc
+from condensers.core.optimizers import SGD, Optimizer
 from condensers.core.pixels import Pixels, Raw
-from condensers.core.terms import Reads, Statistics, Term
+from condensers.core.terms import JUDGE, Reads, Statistics, Term
 from search_spaces.registry import identity_of, mixes_samples
 
 League = Literal["strict", "open"]
@@ -145,8 +146,8 @@ class Iterative:
     networks: Networks = field(default=FRESH, kw_only=True)
     pixels: Pixels = field(default=RAW, kw_only=True)
     optimizer: Optimizer = field(default=STEPS, kw_only=True)
-    iterations: int | ByIPC[int] = field(default=Schedule.iterations, kw_only=True)
-    real_batch: int | ByIPC[int] = field(default=Schedule.real_batch, kw_only=True)
+    iterations: ByIpc = field(default=Schedule.iterations, kw_only=True)
+    real_batch: ByIpc = field(default=Schedule.real_batch, kw_only=True)
     augments: bool = field(default=True, kw_only=True)
     description: str = field(default="", kw_only=True)
     paper: str = field(default="", kw_only=True)
@@ -180,6 +181,10 @@ class Iterative:
         }
         augmentation = base.augmentation if self.augments else ""
         return replace(base, **sizes, augmentation=augmentation, given=frozenset(("iterations", "real_batch")))
+
+    def at(self, ipc: int) -> "Iterative":
+        """The recipe at so many stored images per class: what its loop reads is then one number each."""
+        return self
 
     def objective(self) -> dict[str, object]:
         """What it minimises, as JSON values."""
@@ -216,8 +221,12 @@ class Recipe(Iterative):
 
     @property
     def synthetic_passes(self) -> int:
-        """Forward and gradient; where classes are coupled, a first pass finds the statistics of all of them."""
-        return 2 + self.couples_classes
+        """Forward and gradient; a first pass for all statistics where classes are coupled; a judge as large again."""
+        return (2 + self.couples_classes) * (1 + any(term.tap == JUDGE for term in self.terms))
+
+    def at(self, ipc: int) -> "Recipe":
+        """The recipe at so many stored images per class: its terms have one weight each."""
+        return replace(self, terms=tuple(term.at(ipc) for term in self.terms))
 
     def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
         """The objective, summed over the classes at hand."""

@@ -9,21 +9,24 @@ Statistics and distances are functions of a module or frozen dataclasses with `_
 recipe's key (`condensers.core.identity`). What the loop must know of them they say by attributes:
 
 - a statistic that keeps every image, instead of averaging over them, has `per_image = True` (`of_each_image`);
-- one that needs class labels or random numbers has `contextual = True` and is called with a `Context` as well;
+- one that needs class labels or random numbers has `contextual = True` and is called with a `Context` as well
+  (`contextual`);
 - a distance that couples classes has `couples_classes = True` (`coupling`);
 - one that does not look at real images has `reads_real = False` (`of_synthetic_images`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from condensers.core.by_ipc import ByIpc, at_ipc
 from condensers.core.identity import beyond, identity
+from condensers.device import draws
 
-EMBEDDING, LOGITS = "embedding", "logits"
+EMBEDDING, LOGITS, JUDGE = "embedding", "logits", "judge"
 FIRST_VERSION = 2  # version 1 had other draws; from here each term counts its own versions
 Statistic = Callable[..., Tensor]
 Distance = Callable[[Any, Any], Tensor]
@@ -40,14 +43,22 @@ class Context:
     Attributes:
         labels: the classes at hand in the data set's numbering, `[C]`.
         key: names the iteration's further random numbers, `[1]`: both sides draw the same ones from it.
+        drawn: numbers that have been asked for, by how many.
     """
 
     labels: Int64[Tensor, "C"]
     key: Int64[Tensor, "1"]
+    drawn: dict[int, Float[Tensor, "n"]] = field(default_factory=dict, repr=False, compare=False)
 
     def __getitem__(self, part: slice) -> "Context":
         """The context of some of the classes."""
-        return Context(self.labels[part], self.key)
+        return Context(self.labels[part], self.key, self.drawn)
+
+    def normal(self, n: int) -> Float[Tensor, "n"]:
+        """`n` normal random numbers, the same for both sides and all chunks: they are drawn for the first that asks."""
+        if n not in self.drawn:
+            self.drawn[n] = draws.normal(self.key, n)[0]
+        return self.drawn[n]
 
 
 @dataclass(frozen=True)
@@ -58,21 +69,21 @@ class Term:
         statistic: activations `[C, B, ...]` of one layer to what is compared, a tensor of its own and not a view; or
             several such statistics, which the distance then gets as a tuple for each side.
         distance: statistics of the real and of the synthetic side to a scalar.
-        weight: its factor in the objective.
-        tap: which activations: the final `embedding`, the `logits`, or one per block: `conv`, `norm`, `act` or `block`
-            output.
+        weight: its factor in the objective, where it is one number (`at`).
+        tap: which activations: the final `embedding`, the `logits`, one per block (`conv`, `norm`, `act` or `block`
+            output), or the embedding of a `judge` (`condensers.core.judged`).
         layers: how the distances of several blocks are combined.
-        last: whether the last block counts among them.
+        blocks: which of them count: `all`, `inner` (all but the last) or the `last`.
         decay: of a moving average over iterations that takes the place of the real side's statistics; 0 for none.
         version: raised when a formula of this term changes, so that no other term's memories are made anew.
     """
 
     statistic: Statistic | tuple[Statistic, ...]
     distance: Distance
-    weight: float = 1.0
+    weight: ByIpc = 1.0
     tap: str = EMBEDDING
     layers: Literal["sum", "mean"] = "sum"
-    last: bool = True
+    blocks: Literal["all", "inner", "last"] = "all"
     decay: float = 0.0
     version: int = FIRST_VERSION
 
@@ -81,6 +92,10 @@ class Term:
         """What it needs from an image set; terms that read the same share it."""
         several = self.statistic if isinstance(self.statistic, tuple) else (self.statistic,)
         return tuple((self.tap, statistic) for statistic in several)
+
+    def at(self, ipc: int) -> "Term":
+        """The term at so many stored images per class: its weight is one number."""
+        return replace(self, weight=at_ipc(self.weight, ipc))
 
     @property
     def couples_classes(self) -> bool:
@@ -101,7 +116,7 @@ class Term:
 
     def _layers(self, side: Statistics, decay: float = 0.0) -> list[Tensor | tuple[Tensor, ...]]:
         by_layer = list(zip(*(side[(*reads, decay) if decay else reads] for reads in self.reads), strict=True))
-        chosen = by_layer if self.last else by_layer[:-1]
+        chosen = {"all": by_layer, "inner": by_layer[:-1], "last": by_layer[-1:]}[self.blocks]
         return chosen if isinstance(self.statistic, tuple) else [only for (only,) in chosen]
 
     def describe(self) -> dict[str, object]:
@@ -110,11 +125,11 @@ class Term:
             "version": self.version,
             "statistic": identity(self.statistic),
             "distance": identity(self.distance),
-            "weight": self.weight,
+            "weight": identity(self.weight),
             "tap": self.tap,
             "layers": self.layers,
             # Left out at their defaults, so that memories made before these fields existed keep their keys.
-            **({} if self.last else {"last": False}),
+            **({} if self.blocks == "all" else {"blocks": self.blocks}),
             **({"decay": self.decay} if self.decay else {}),
             **beyond(self, Term),
         }
@@ -123,6 +138,12 @@ class Term:
 def of_each_image(statistic: Function) -> Function:
     """Mark a statistic that keeps every image."""
     statistic.per_image = True
+    return statistic
+
+
+def contextual(statistic: Function) -> Function:
+    """Mark a statistic that is called with a `Context` as well."""
+    statistic.contextual = True
     return statistic
 
 

@@ -7,6 +7,7 @@ arithmetic: the same bits on CPU and CUDA, for any chunking, without a round tri
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -47,6 +48,14 @@ def uniform(keys: Int64[Tensor, "k"], n: int) -> Float[Tensor, "k n"]:
     counters = torch.arange(1, n + 1, device=keys.device) * _signed(_GOLDEN)
     bits = _mix(keys[:, None] + counters)
     return _shift(bits, 40).float() * 2.0**-24
+
+
+def normal(keys: Int64[Tensor, "k"], n: int) -> Float[Tensor, "k n"]:
+    """`n` numbers of a normal distribution for each key (Box and Muller); on another device equal but for rounding."""
+    pairs = -(-n // 2)
+    first, second = uniform(keys, 2 * pairs).split(pairs, dim=1)
+    radius, angle = (-2 * torch.log1p(-first)).sqrt(), second * (2 * math.pi)
+    return torch.cat((radius * angle.cos(), radius * angle.sin()), dim=1)[:, :n]
 
 
 def permutation(key: int, n: int, device: torch.device | str) -> Int64[Tensor, "n"]:

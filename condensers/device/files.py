@@ -1,4 +1,7 @@
-"""Writing files so that a kill at any moment leaves the old file or the new one, never half of either."""
+"""Writing files so that a kill at any moment leaves the old file or the new one, never half of either.
+
+And reading only what has an end and a bound: a pipe may never be written to, /dev/zero never ends.
+"""
 
 import os
 from collections.abc import Iterator
@@ -38,6 +41,22 @@ def require_writable(folder: Path) -> None:
             pass
 
 
+def require_file(path: Path, most: int) -> None:
+    """Refuse what would be waited for, or would fill the memory, before it is opened.
+
+    Args:
+        path: of what is there, whatever it is.
+        most: bytes that it may have.
+
+    Raises:
+        OSError: it is no regular file, or it is larger.
+    """
+    if not path.is_file():
+        raise OSError(f"it is a {'folder' if path.is_dir() else 'pipe or a device'}, not a file")
+    if (size := path.stat().st_size) > most:
+        raise OSError(f"it has {size:,} bytes, and at most {most:,} are read")
+
+
 @contextmanager
 def one_line_errors(action: str, path: Path) -> Iterator[None]:
     """Turn what the operating system refuses into a ValueError of one line."""
@@ -45,4 +64,5 @@ def one_line_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = f"{error.strerror or error} ({error.filename})" if error.filename else str(error)
-        raise ValueError(f"cannot {action} {path}: {reason}; choose another --out") from error
+        advice = "choose another --out" if action.startswith("write") else "give another file, or another --out"
+        raise ValueError(f"cannot {action} {path}: {reason}; {advice}") from error

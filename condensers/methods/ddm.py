@@ -10,8 +10,7 @@ is a preset:
   a quarter in the Gram term, ICD summed over images.
 - `code`: the choices of the authors' public code: ReLU outputs, moments of the batch-averaged map with the standard
   deviation, means over channels and layers, no quarter, ICD averaged over images and with k = 2 at any M. It is *not*
-  what their released scripts compute: these carry the style loss over from class to class, so that early classes
-  count up to 1.5 times, run at lambda 10000, take unbiased variances, and never sum all four terms.
+  what their released scripts compute: that is `ddm-released`, in a file of its own.
 - `default`: `code`, with moments taken per image and then averaged, as Eq. 4 has it, and k = 0.2 M. The best of the
   three after 600 iterations on a validation split (results/study/cifar10-terms); provisional until that is seen at full
   length.

@@ -8,16 +8,13 @@ initialised, as every condenser here sees them (`herding`), or trained on the re
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from condensers.core.recipe import Schedule, Selection
-from condensers.core.sampling import check_enough
-from condensers.device import draws
+from condensers.core.selecting import choose, random_network, train_proxy
 from condensers.device.images import LabelledImages
-from condensers.device.networks import new_network
-from condensers.device.training import Training, train
 
-PROXY_EPOCHS = 20
+NETWORK = "herding network"
 
 
 def herding(
@@ -27,17 +24,16 @@ def herding(
 
     Raises ValueError if a class has fewer images.
     """
-    return _herd(source, classes, ipc, _embedding(source, schedule, seed))
+    return choose(source, classes, ipc, random_network(source, schedule, seed, NETWORK), select)
 
 
 def herding_trained(
     source: LabelledImages, classes: list[int], ipc: int, schedule: Schedule, seed: int
 ) -> Int64[Tensor, "C ipc"]:
     """The same in the features of a network trained on all real images of `classes`."""
-    embedding, seen = _embedding(source, schedule, seed), source.of_classes(classes)
-    proxy = Training(epochs=PROXY_EPOCHS, augmentation=schedule.augmentation, chunk=schedule.chunk)
-    train(embedding, seen.normalise(seen.images), seen.labels, proxy, draws.key_of(seed, "proxy"))
-    return _herd(source, classes, ipc, embedding)
+    network = random_network(source, schedule, seed, NETWORK)
+    train_proxy(network, source.of_classes(classes), schedule, seed)
+    return choose(source, classes, ipc, network, select)
 
 
 def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
@@ -53,23 +49,6 @@ def select(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
         total = total + features[best][0]
         picked.append(best)
     return torch.cat(picked)
-
-
-def _embedding(source: LabelledImages, schedule: Schedule, seed: int) -> nn.Module:
-    classes, key = int(source.labels.max()) + 1, draws.key_of(seed, "herding network")
-    return new_network(schedule.network, classes, source.shape, source.images.device, key)
-
-
-@torch.no_grad()
-def _herd(source: LabelledImages, classes: list[int], ipc: int, embedding: nn.Module) -> Tensor:
-    embedding.eval()
-    chosen = []
-    for label in classes:
-        members = (source.labels == label).nonzero().squeeze(1)
-        check_enough([len(members)], ipc)
-        parts = [embedding.features(source.normalise(part)) for part in source.images[members].split(64)]
-        chosen.append(members[select(torch.cat(parts), ipc)])
-    return torch.stack(chosen)
 
 
 CONDENSERS = (

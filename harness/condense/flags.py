@@ -14,7 +14,7 @@ class Condense(CondensingFlags, Common):
     box: ClassVar[str] = "memory"
     condensers: tuple[str, ...] = flag(("ours",), "Condensers by name; recipes take +TERM[:WEIGHT].", least=1)
     ipc: int | None = flag(None, f"Stored images per class; {by_protocol('memory_per_class')}.", least=1, marks=True)
-    replicate: int = flag(0, "Memory replicate: another number, another draw of everything.")
+    replicate: int = flag(0, "Memory replicate: another number, another draw of everything.", least=0)
     steps: int = flag(1, "Condense the classes of each step of a stream apart, as coupled recipes need it.", least=1)
     order: int = flag(0, "Class order of these steps.", least=0)
     validation: int = flag(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import MOST_ORDERS, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
         None,
         f"Class orders 0, 1, ..., each with a memory of its own; {by_protocol('orders')}. More narrow the intervals.",
         least=1,
+        most=MOST_ORDERS,
     )
     networks: int | None = flag(None, f"Networks trained on every memory and step; {by_protocol('networks')}.", least=1)
     upper_bound: bool = flag(False, "Also train on all real data of the classes seen.")

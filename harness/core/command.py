@@ -25,24 +25,32 @@ class Flags(Protocol):
 
 Config = TypeVar("Config", bound=Flags)
 TRACEBACK = "HARNESS_TRACEBACK"
+OUT_OF_MEMORY = (
+    "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks or --workers; "
+    "what is finished is kept"
+)
 LONGEST = 2000  # characters of an error: a list of all names fits, a file's worth of bytes does not
 
 
 def command(config_type: type[Config], execute: Callable[[Config], object], description: str) -> None:
     """Run `execute` on the command line read as a `config_type`, or print the names that flags take.
 
-    Exit codes: 0 done, 2 a mistake of the user's (`ValueError`), 130 Ctrl-C, 143 SIGTERM. Set HARNESS_TRACEBACK=1 for
-    the whole traceback of an error.
+    Exit codes: 0 done, 1 out of memory, 2 a mistake of the user's (`ValueError`), 130 Ctrl-C, 143 SIGTERM. Set
+    HARNESS_TRACEBACK=1 for the whole traceback of an error.
     """
+    # A name that the terminal or the log cannot show must not end a run whose work is done.
+    sys.stdout.reconfigure(errors="backslashreplace")
     prog = f"python -m harness.{config_type.__name__.lower()}"
     try:
         with ended_by_signals():
             _run(config_type, execute, prog, description)
-    except ValueError as error:
-        if os.environ.get(TRACEBACK):
+    except (ValueError, MemoryError, RuntimeError) as error:
+        mistake = isinstance(error, ValueError)
+        if os.environ.get(TRACEBACK) or not (mistake or _out_of_memory(error)):
             raise
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        said = str(error) if mistake else f"{OUT_OF_MEMORY} ({error})" if str(error) else OUT_OF_MEMORY
+        print(f"error: {one_line(said)}", file=sys.stderr)
+        sys.exit(2 if mistake else 1)
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,6 +66,12 @@ def _run(config_type: type[Config], execute: Callable[[Config], object], prog: s
         print_names()
     else:
         execute(config)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, which torch says by a RuntimeError of several wordings."""
+    wordings = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
 
 
 def one_line(text: str) -> str:

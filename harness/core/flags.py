@@ -13,7 +13,9 @@ import tyro
 from harness.core.devices import Precision
 from harness.core.protocols import PAPER, QUICK
 
-MOST_WORKERS, MOST_PIXELS = 1024, 1024
+MOST_WORKERS, MOST_PIXELS, MOST_ORDERS = 1024, 1024, 10_000
+MOST = 2**31 - 1  # of whole numbers without a bound of their own: torch counts no further everywhere
+MOST_SEEDS = 2**63 - 1
 
 
 def flag(
@@ -42,12 +44,19 @@ def by_protocol(name: str) -> str:
 
 
 def check(flags: object) -> None:
-    """Raise ValueError for the first flag that is out of its bounds, with the flag, its value and the bound."""
+    """Raise ValueError for the first flag that is out of its bounds, with the flag, its value and the bound.
+
+    A path must be UTF-8, for safetensors opens no other, which would be known after hours of work.
+    """
     for one in fields(flags):
         value, least, most = getattr(flags, one.name), one.metadata.get("least"), one.metadata.get("most")
+        if isinstance(value, Path) and any("\ud800" <= letter <= "\udfff" for letter in str(value)):
+            raise ValueError(f"{spelling(one)} is {str(value)!a}, which is not UTF-8: choose another path")
         size = len(value) if isinstance(value, tuple) else value
         if size is None:
             continue
+        if most is None and isinstance(value, int):
+            most = MOST
         # Written with `not`, so that NaN, with which every comparison is false, is out of bounds.
         if least is not None and not size >= least:
             said = "is empty: give at least one" if isinstance(value, tuple) else f"is {value}; give at least {least}"
@@ -102,7 +111,7 @@ class ProtocolFlags:
     network: str | None = flag(
         None, "Network by name (--list); default: the protocol's ConvNet, as deep as suits the images.", marks=True
     )
-    seed: int = flag(0, "Names all draws, together with data set and replicates.")
+    seed: int = flag(0, "Names all draws, together with data set and replicates.", most=MOST_SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,8 @@ def read(path: Path, dataset: Dataset, soft: bool = False) -> Stored:
     Raises:
         ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
     """
+    if not path.name.isprintable():  # it could not be written into a row, after hours of work
+        raise ValueError(f"the memory {str(path)!a} has a name that cannot be written down: rename the file")
     published = path.suffix in SUFFIXES
     metadata = {} if published else read_metadata(path)
     try:

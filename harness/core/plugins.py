@@ -22,6 +22,9 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+from condensers.device.files import require_file
+
+LARGEST = 2**24  # bytes of a file of code
 GROUP = "condensed_memories"
 NAMES = ("CONDENSERS", "PLUS", "NETWORKS", "SPACES", "DATASETS")
 
@@ -50,6 +53,8 @@ def _imported(text: str, load_it: Callable[[], ModuleType]) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if path.stem in sys.modules or _is_elsewhere(path):
         raise ImportError(f"there is another module {path.stem!r} already: give the file another name")
+    if path.exists():
+        require_file(path, LARGEST)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     # In sys.modules, because a class names its module, and the digest of its source needs that module's file.

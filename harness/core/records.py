@@ -21,14 +21,15 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from condensers.device.files import atomic_write, one_line_errors
+from condensers.device.files import atomic_write, one_line_errors, require_file
 from harness.core.paths import ROOT
-from harness.core.schema import AnyRow, Column, columns, parse, values
+from harness.core.schema import AnyRow, Column, columns, parse, unescaped, values
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PAUSE = 1.0  # seconds between two looks at what other processes do
+LARGEST = 2**30  # bytes of a file that is read; that is over a million rows
 ROOMS = ("condensers", "harness", "scenarios", "search_spaces")
 NO_TEXT = frozenset("\0\ufffd")  # the second is what bytes are read as that are not UTF-8
 PACKAGES = ("torch", "torchvision", "avalanche-lib", "optuna", "numpy", "numba")
@@ -184,7 +185,7 @@ class Records(Generic[AnyRow]):
 
     def _content(self) -> bytes:
         with one_line_errors("read", self.path):
-            return self.path.read_bytes() if self.path.exists() else b""
+            return _unless(None, self.path)[1]
 
     def _parse(self, content: bytes) -> list[list[str]]:
         if not content:
@@ -198,14 +199,15 @@ class Records(Generic[AnyRow]):
         return list(self._whole(lines))
 
     def _numbered_lines(self, content: bytes) -> Iterator[tuple[int, list[str]]]:
-        reader = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), strict=True)
-        try:
-            for fields in reader:
-                yield reader.line_num, fields
-        except csv.Error as error:
-            raise self._damage(reader.line_num, str(error)) from error
+        # Each by itself, as no row has a line break: a stray quote would swallow further lines, and be sought there.
+        lines = content.removesuffix(b"\n").split(b"\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                yield number, next(csv.reader([line.decode()], strict=True), [])
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise self._damage(number, str(error)) from error
         if not content.endswith(b"\n"):
-            raise self._damage(reader.line_num, "it has no line end, so it may be cut off")
+            raise self._damage(len(lines), "it has no line end, so it may be cut off")
 
     def _whole(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
         for number, fields in lines:
@@ -218,7 +220,7 @@ class Records(Generic[AnyRow]):
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:
         # As pandas has it: a missing number is nan, and whole numbers beside it become floats.
         if column.kind is str:
-            return list(texts)
+            return [unescaped(text) for text in texts]
         return [math.nan if value is None else value for value in self._values(column, texts)]
 
     def _values(self, column: Column, texts: Iterable[str]) -> Iterator[object]:
@@ -250,6 +252,7 @@ def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] 
     """What tells versions of a file apart (None if there is no file), and the content unless that version is known."""
     if not path.exists():
         return None, b""
+    require_file(path, LARGEST)
     # Opened before its state is read: only opening makes a network file system ask for a newer version.
     with path.open("rb") as file:
         status = os.fstat(file.fileno())

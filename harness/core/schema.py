@@ -2,6 +2,9 @@
 
 A field is text (`str`), a whole number (`int`), a number (`float`) or a truth value (`bool`); with `| None` it may be
 empty. A field that is itself a dataclass stands for its own columns, such as the provenance of every row.
+
+Each value has one spelling, and no other is read: what is spelled otherwise was not written by a command. A text that a
+spreadsheet would take for a formula stands behind an apostrophe.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
 KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
+FORMULA = tuple("=+-@'")  # how a text begins that stands behind an apostrophe; the last one, so that it can be told
 
 
 class Row(Protocol):
@@ -115,7 +119,7 @@ class Column:
 
         Raises:
             TypeError: the column is of another kind.
-            ValueError: text with a line break.
+            ValueError: text with a line break, or another letter that cannot be printed.
         """
         value = value.item() if hasattr(value, "item") else value
         if value is None and self.optional:
@@ -124,22 +128,33 @@ class Column:
             raise TypeError(f"column {self.name!r} cannot hold {value!r}, which is no {KINDS[self.kind]}")
         text = repr(float(value)) if self.kind is float else str(value)
         # One line per row, so that damage can be named by its line and lines can be counted.
-        if text.splitlines() not in ([], [text]):
-            raise ValueError(f"column {self.name!r} cannot hold a line break: {text!r}")
-        return text
+        if not text.isprintable():
+            raise ValueError(f"column {self.name!r} cannot hold a line break or a control byte: {text!a}")
+        return escaped(text) if self.kind is str else text
 
     def value(self, text: str) -> Any:
-        """What a field of the file stands for. Raises ValueError for what is not of the column's kind."""
+        """What a field of the file stands for. Raises ValueError for what `text` would not write."""
         if self.optional and not text:
             return None
         try:
-            # Python's float is exact; pandas' own parser only in some versions or behind a deprecated option.
-            value = _truth(text) if self.kind is bool else self.kind(text)
+            value = _READERS[self.kind](text)
             if self.optional and value != value:  # what is left out is an empty field, so this is damage
                 raise ValueError
-            return value
         except ValueError as error:
-            raise ValueError(f"its {self.name} is {text!r}, which is no {KINDS[self.kind]}") from error
+            raise ValueError(f"its {self.name} is {text!a}, which is no {KINDS[self.kind]}") from error
+        if self.text(value) != text:
+            raise ValueError(f"its {self.name} is {text!a}, which no command writes")
+        return value
+
+
+def escaped(text: str) -> str:
+    """A text as a CSV holds it: one that a spreadsheet would take for a formula stands behind an apostrophe."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def unescaped(text: str) -> str:
+    """The text that `escaped` has made so."""
+    return text.removeprefix("'")
 
 
 @cache
@@ -192,3 +207,7 @@ def _column(name: str, hint: Any) -> Column:
 
 def _truth(text: str) -> bool:
     return bool(("False", "True").index(text))
+
+
+# Python's float is exact; pandas' own parser only in some versions or behind a deprecated option.
+_READERS = {str: unescaped, int: int, float: float, bool: _truth}

@@ -161,7 +161,11 @@ def _band(curves: list[_Curve]) -> str:
 
 
 def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
-    """Write a PNG at once or not at all; `options` are matplotlib's."""
+    """Write a PNG at once or not at all; `options` are matplotlib's. A `$` in a name begins no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     png = io.BytesIO()
     figure.savefig(png, format="png", **options)
     atomic_write(Path(path), png.getvalue())

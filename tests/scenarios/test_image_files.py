@@ -54,6 +54,13 @@ def test_damaged_svhn_names_the_file(tmp_path):
     assert f"{train} is damaged" in complaint("svhn", tmp_path)
 
 
+def test_zeros_that_svhn_unpacks_to_are_counted_before_they_are(tmp_path, monkeypatch):
+    for name in ("train_32x32.mat", "test_32x32.mat"):
+        write_svhn(tmp_path / name, range(1, 11))
+    monkeypatch.setattr("os.sysconf", lambda name: 200)  # a machine of 40 kB
+    assert "10 images of 32 x 32 pixels take" in complaint("svhn", tmp_path)
+
+
 # --- Tiny ImageNet
 
 
@@ -77,6 +84,13 @@ def test_tinyimagenet_is_read_with_its_annotations(tinyimagenet):
     assert data.test.images[:, 0, 0, 0].tolist() == pytest.approx([200, 0], abs=3)
     assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([0, 1], [1, 0])
     assert load("tinyimagenet", tinyimagenet, 32).shape == (3, 32, 32)
+
+
+def test_annotations_that_never_end_are_not_read(tinyimagenet):
+    annotations = tinyimagenet / "tiny-imagenet-200" / "val" / "val_annotations.txt"
+    annotations.unlink()
+    os.mkfifo(annotations)
+    assert "it is a pipe or a device" in complaint("tinyimagenet", tinyimagenet)
 
 
 def test_missing_tinyimagenet_says_how_to_get_it(tmp_path):

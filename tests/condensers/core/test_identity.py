@@ -131,7 +131,7 @@ def test_two_distances_of_one_kind_with_other_constants_are_two():
 
 @pytest.mark.parametrize(
     "other",
-    [{"version": 3}, {"last": False}, {"decay": 0.9}, {"layers": "mean"}, {"tap": "act"}, {"weight": 2.0}],
+    [{"version": 3}, {"blocks": "inner"}, {"decay": 0.9}, {"layers": "mean"}, {"tap": "act"}, {"weight": 2.0}],
 )
 def test_every_field_of_a_term_is_in_the_key(other):
     term = Term(mean_activation, squared)
@@ -210,6 +210,17 @@ GOLDEN = {
     "dm+icd": "e805eb411a87bbb5",
     "dm+ridge": "2dd57ece042c8fcd",
     "dm+blocks": "75849343c9aa0fa5",
+    "ddm-released": "598e94e7c14d0a35",
+    "hdd": "658342a8bb8a937c",
+    "cf": "d30d26a03edf342c",
+    "dsdm": "a241c8b5496d1c04",
+    "kcenter": "b03e7c154c3c6fc3",
+    "forgetting": "f5e3cf3ff479f064",
+    "idm": "ba1b9e89f52bc7f4",
+    "datadam": "3d8885da7848060a",
+    "datadam-code": "277388272d4811af",
+    "iid": "ceede0bf463cc10e",
+    "iid-idm": "a445532ff876b278",
 }
 
 

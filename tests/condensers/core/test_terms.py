@@ -118,11 +118,13 @@ def test_the_logits_can_be_tapped_with_labels(digits):
 
 
 @pytest.mark.parametrize("layers", ["sum", "mean"])
-def test_the_last_block_can_be_left_out(digits, layers):
-    term = Term(mean_activation, squared, tap="block", last=False, layers=layers, weight=2.0)
+@pytest.mark.parametrize(("blocks", "position"), [("inner", 0), ("last", 1)])
+def test_the_last_block_can_be_left_out_or_be_the_only_one(digits, layers, blocks, position):
+    term = Term(mean_activation, squared, tap="block", blocks=blocks, layers=layers, weight=2.0)
 
     def plain(real, synthetic, network):
-        return 2 * sum((r.block[0].mean(0) - s.block[0].mean(0)).square().sum() for r, s in pairs(real, synthetic))
+        maps = [(r.block[position].mean(0), s.block[position].mean(0)) for r, s in pairs(real, synthetic)]
+        return 2 * sum((r - s).square().sum() for r, s in maps)
 
     found = gradients(digits.train, term)
     assert_is(found, expected(digits.train, found[0].pixels["own"], plain))
@@ -181,6 +183,15 @@ def test_a_context_is_sliced_by_class():
     assert context[1:].key is context.key
 
 
+def test_a_contexts_normal_numbers_are_drawn_once_for_all_its_parts():
+    context = Context(torch.tensor([5, 6, 7]), torch.tensor([1]))
+    numbers = context[1:].normal(10)
+    assert context.normal(10) is numbers
+    assert context[:1].normal(10) is numbers
+    assert torch.equal(Context(torch.tensor([2]), torch.tensor([1])).normal(10), numbers)
+    assert not torch.equal(Context(torch.tensor([2]), torch.tensor([2])).normal(10), numbers)
+
+
 def test_a_rate_can_fall_and_iterates_be_averaged(digits):
     def run(optimizer, steps):
         own = replace(registry.condenser("dm"), optimizer=optimizer)
@@ -206,6 +217,18 @@ def test_the_rate_belongs_to_the_images_per_class():
     optimizer = SGD(lr=((1, 1.0), (10, 10.0), (50, 20.0)))
     assert [at_ipc(optimizer.lr, ipc) for ipc in (1, 9, 10, 49, 50, 100)] == [1, 1, 10, 10, 20, 20]
     assert at_ipc(SGD(0.2).lr, 7) == 0.2
+
+
+def test_a_weight_and_a_real_batch_may_belong_to_the_images_per_class(digits):
+    idm = registry.condenser("idm")
+    assert [idm.at(ipc).terms[1].weight for ipc in (1, 10, 49, 50)] == [0.5, 0.5, 0.5, 0.1]
+    assert [idm.schedule(Schedule(), ipc).real_batch for ipc in (1, 2, 50)] == [5000, 256, 256]
+    weights = [Matching(digits.train, CLASSES, ipc, [idm], SCHEDULE, 0).recipes[0].terms[1].weight for ipc in (4, 25)]
+    assert weights == [0.5, 0.5]
+    term = Term(mean_activation, squared, weight=((1, 1.0), (4, 3.0)))
+    _, low, _ = gradients(digits.train, replace(term, weight=1.0))
+    _, high, _ = gradients(digits.train, term)
+    torch.testing.assert_close(high, 3 * low)
 
 
 def test_every_image_is_a_copy():

@@ -14,6 +14,7 @@ from condensers.device.draws import (
     host_uniform,
     key_of,
     keys,
+    normal,
     permutation,
     uniform,
     without_replacement,
@@ -176,3 +177,16 @@ def test_cuda_draws_the_same_bits():
         draw_network(network, 4)
     for a, b in zip(*(network.parameters() for network in networks), strict=True):
         assert torch.equal(a, b.cpu())
+
+
+def test_normal_numbers_are_normal_and_repeat():
+    keys = torch.tensor([key_of(1, "a"), key_of(1, "b")])
+    first, second = normal(keys, 100_001)
+    assert torch.equal(normal(keys, 100_001)[0], first)
+    for numbers in (first, second):
+        assert numbers.shape == (100_001,)
+        assert abs(numbers.mean()) < 0.02
+        assert abs(numbers.std() - 1) < 0.02
+        # Of a normal distribution 4.55 % lie beyond two deviations.
+        assert abs((numbers.abs() > 2).double().mean() - 0.0455) < 0.004
+    assert abs((first * second).mean()) < 0.02

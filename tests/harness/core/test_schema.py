@@ -119,6 +119,26 @@ def test_a_field_of_another_kind_is_refused(kind, text):
         Column("x", kind, optional=False).value(text)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        *((int, text) for text in ("07", "+7", " 7", "7_0", "\u0667")),
+        *((float, text) for text in ("0.50", ".5", "5e-1", "1_0.0", "NaN", "inf ", "0.1000000000000000055", "1")),
+        *((str, text) for text in ("=1+1", "'x", "\x00", "a\u2028b")),
+    ],
+)
+def test_another_spelling_is_refused(kind, text):
+    with pytest.raises(ValueError, match=r"which no command writes|cannot hold a line break"):
+        Column("x", kind, optional=False).value(text)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "'x", "''", "a=b", "folder:=x", ""])
+def test_a_text_is_no_formula_in_the_file_and_itself_when_read(text):
+    column = Column("x", str, optional=False)
+    assert not column.text(text).startswith(("=", "+", "-", "@"))
+    assert column.value(column.text(text)) == text
+
+
 @pytest.mark.parametrize("kind", [str, int, float, bool])
 def test_an_empty_field_is_none_where_it_may_be(kind):
     column = Column("x", kind, optional=True)

@@ -43,6 +43,12 @@ def texts_of(figure):
     return [text.get_text() for text in figure.texts]
 
 
+def test_a_dollar_in_a_name_begins_no_formula(tmp_path, drawn):
+    names = ("$b^$", r"a$\frac$")
+    continual_curve(frame_of(names), tmp_path / "curve.png")
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == list(names)
+
+
 def test_a_curve_has_a_line_a_band_and_a_name_per_condenser(tmp_path, drawn):
     continual_curve(frame_of(), tmp_path / "new" / "curve.png")
     axes = drawn[0].axes[0]
