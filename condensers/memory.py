@@ -176,6 +176,9 @@ def check(memory: Memory) -> None:
         raise ValueError("the memory holds pixels that are NaN or infinite")
     if memory.labels.min() < 0:
         raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
+    names = memory.metadata.get("class_names")
+    if names is not None and memory.labels.max() >= len(names):
+        raise ValueError(f"the memory holds class {int(memory.labels.max())}, but names {len(names)} classes")
     if memory.soft_labels is not None:
         _check_soft(memory.soft_labels, memory.labels)
     labels, counts = (x.tolist() for x in memory.labels.unique(return_counts=True))

@@ -11,6 +11,7 @@ from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import (
     bptt,
+    cafe,
     cf,
     datadam,
     dc,
@@ -28,13 +29,13 @@ from condensers.methods import (
     random,
     readouts,
     selftrained,
+    whitening,
 )
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MATCHING = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, selftrained)
-BILEVEL = (dc, bptt)
-METHODS = SELECTIONS + MATCHING + BILEVEL
+MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
+METHODS = SELECTIONS + MAKERS
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.
@@ -45,6 +46,8 @@ PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
     "icd": ((ddm.DEFAULT.icd,), "intra-class diversity"),
     "ridge": ((readouts.RIDGE,), "ridge readout of the embedding"),
     "blocks": ((readouts.BLOCKS,), "ridge readout of every block"),
+    "blocks-entropy": ((readouts.ENTROPY,), "ridge readout of every block, judged by cross-entropy"),
+    "whiten": ((whitening.WHITENED,), "means where features of real images vary alike in all directions"),
 }
 
 

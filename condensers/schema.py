@@ -48,6 +48,7 @@ NATURAL = Kind("a whole number from 0 to 2^63 - 1", _whole)
 COUNT = Kind("a whole number from 1 to 2^63 - 1", lambda value: _whole(value, 1))
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 NUMBERS = Kind("a list of finite numbers", lambda value: _all(value, _number))
+NAMES = Kind("a list of printable texts", lambda value: _all(value, TEXT.holds))
 LABELS = Kind("a list of whole numbers", lambda value: _all(value, _whole))
 TABLE = Kind("a table", lambda value: isinstance(value, dict))
 DECODING = Kind("a table, or null", lambda value: value is None or isinstance(value, dict))
@@ -63,6 +64,7 @@ FIELDS = {
     **dict.fromkeys(("separable", "trained_on_real"), TRUTH),
     **dict.fromkeys(("mean", "std"), NUMBERS),
     "classes": LABELS,
+    "class_names": NAMES,
     "config": TABLE,
     "decoding": DECODING,
     "cost": COST,

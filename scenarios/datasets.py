@@ -5,7 +5,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -200,6 +200,7 @@ def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
     if side < 1:
         raise ValueError(f"resolution is {side}: give a side of at least 1 pixel")
     raw = _read(name, source, own_folder[1] if own_folder else root, side)
+    _require_names(name, raw.class_names)
     _require_every_class(name, raw)
     mean, std = source.normalisation or _normalisation(raw.train[0])
     train, test = (LabelledImages(images, labels, mean, std) for images, labels in (raw.train, raw.test))
@@ -215,6 +216,12 @@ def _read(name: str, source: Source, folder: str | Path, side: int) -> files.Raw
         return source.read(Path(folder).expanduser(), side)
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user as in ~USER
         raise ValueError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _require_names(name: str, classes: Sequence[str]) -> None:
+    for one in classes:
+        if not one.isprintable():  # as above: memories hold the names of their classes
+            raise ValueError(f"the class {one!a} of {name} has a name that cannot be written down: rename it")
 
 
 def _require_every_class(name: str, raw: files.Raw) -> None:

@@ -1,11 +1,11 @@
-"""Numbers that depend on the images per class, as papers print them."""
+"""Values that depend on the images per class, as papers print them."""
 
-# One number; or pairs of images per class, ascending from 1, and the number from there on.
-ByIpc = int | float | tuple[tuple[int, int | float], ...]
+from typing import TypeVar
+
+Value = TypeVar("Value")
+ByIPC = tuple[tuple[int, Value], ...]  # pairs of images per class, ascending from 1, and the value from there on
 
 
-def at_ipc(value: ByIpc, ipc: int) -> int | float:
-    """The number at so many stored images per class."""
-    if not isinstance(value, tuple):
-        return value
-    return [number for least, number in value if least <= ipc][-1]
+def at_ipc(value: Value | ByIPC[Value], ipc: int) -> Value:
+    """The value at so many stored images per class."""
+    return [found for least, found in value if least <= ipc][-1] if isinstance(value, tuple) else value

@@ -55,7 +55,7 @@ class Loop(ABC):
         schedule: Schedule,
         seed: int,
     ) -> None:
-        self.recipes, self.schedule, self.seed = [recipe.at(ipc) for recipe in recipes], schedule, seed
+        self.recipes, self.schedule, self.seed = recipes, schedule, seed
         self.device = source.images.device
         self.classes = torch.tensor(list(classes), device=self.device)
         self.pools = Pools(source, classes)

@@ -37,10 +37,10 @@ class Matching(Loop):
         schedule: Schedule,
         seed: int,
     ) -> None:
-        super().__init__(source, classes, ipc, recipes, schedule, seed)
+        super().__init__(source, classes, ipc, [recipe.at(ipc) for recipe in recipes], schedule, seed)
         self.reader = _in_dtype(self.network, schedule.real_dtype)
-        _check_taps(self.recipes, self.network, schedule.network)
-        terms = [term for recipe in self.recipes for term in recipe.terms]
+        _check_taps(recipes, self.network, schedule.network)
+        terms = [term for recipe in recipes for term in recipe.terms]
         self.wanted = in_order({reads for term in terms if term.reads_real for reads in term.reads})
         self.reads = {name: in_order(set(side.recipe.reads)) for name, side in self.sides.items()}
         self.followed = self._followed(terms)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from condensers.core.by_ipc import ByIpc, at_ipc
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
 
 
@@ -42,7 +42,7 @@ class SGD:
         average: see Optimizer.
     """
 
-    lr: ByIpc = 1.0
+    lr: float | ByIPC[float] = 1.0
     momentum: float = 0.5
     fall: Literal["none", "cosine"] = "none"
     average: float = 0.0
@@ -69,7 +69,7 @@ class Adam:
         average: see Optimizer.
     """
 
-    lr: ByIpc = 0.01
+    lr: float | ByIPC[float] = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     average: float = 0.0
     fall = "none"  # a smaller gradient would not make its steps smaller

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.by_ipc import ByIpc, at_ipc
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.networks import Images, Networks, Run, TrainsOn
 from condensers.device import draws
 from condensers.device.training import Training, train
@@ -129,8 +129,8 @@ class Alternating(Networks):
         momentum: of this training. DC's plain steps: rate 0.01, no momentum, no weight decay.
     """
 
-    outer: ByIpc = ((1, 1), (2, 10), (20, 20), (50, 50))
-    inner: ByIpc = ((1, 1), (2, 50), (20, 25), (50, 10))
+    outer: int | ByIPC[int] = ((1, 1), (2, 10), (20, 20), (50, 50))
+    inner: int | ByIPC[int] = ((1, 1), (2, 50), (20, 25), (50, 10))
     momentum: float = 0.0
     trains_on: ClassVar[TrainsOn] = "synthetic"
 

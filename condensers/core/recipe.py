@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.by_ipc import ByIpc, at_ipc
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
 from condensers.core.networks import Fresh, Networks
 from condensers.core.optimizers import SGD, Optimizer
@@ -132,7 +132,7 @@ class Iterative:
         optimizer: of the pixels.
         iterations: in its paper (or by images per class), where DM's has 20,000: a protocol that shortens DM shortens
             this in proportion.
-        real_batch: in its paper, where DM's has 256; scaled likewise.
+        real_batch: in its paper (or by images per class), where DM's has 256; scaled likewise.
         augments: whether images are augmented while it works.
         description: one line for lists.
         paper: authors, title, where and when.
@@ -146,8 +146,8 @@ class Iterative:
     networks: Networks = field(default=FRESH, kw_only=True)
     pixels: Pixels = field(default=RAW, kw_only=True)
     optimizer: Optimizer = field(default=STEPS, kw_only=True)
-    iterations: ByIpc = field(default=Schedule.iterations, kw_only=True)
-    real_batch: ByIpc = field(default=Schedule.real_batch, kw_only=True)
+    iterations: int | ByIPC[int] = field(default=Schedule.iterations, kw_only=True)
+    real_batch: int | ByIPC[int] = field(default=Schedule.real_batch, kw_only=True)
     augments: bool = field(default=True, kw_only=True)
     description: str = field(default="", kw_only=True)
     paper: str = field(default="", kw_only=True)
@@ -181,10 +181,6 @@ class Iterative:
         }
         augmentation = base.augmentation if self.augments else ""
         return replace(base, **sizes, augmentation=augmentation, given=frozenset(("iterations", "real_batch")))
-
-    def at(self, ipc: int) -> "Iterative":
-        """The recipe at so many stored images per class: what its loop reads is then one number each."""
-        return self
 
     def objective(self) -> dict[str, object]:
         """What it minimises, as JSON values."""
@@ -221,8 +217,12 @@ class Recipe(Iterative):
 
     @property
     def synthetic_passes(self) -> int:
-        """Forward and gradient; a first pass for all statistics where classes are coupled; a judge as large again."""
-        return (2 + self.couples_classes) * (1 + any(term.tap == JUDGE for term in self.terms))
+        """Forward and gradient, of the judge as well if there is one.
+
+        Where classes are coupled, a first pass finds the statistics of all of them.
+        """
+        networks = 1 + any(term.tap == JUDGE for term in self.terms)
+        return networks * (2 + self.couples_classes)
 
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""

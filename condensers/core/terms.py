@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeVar
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.by_ipc import ByIpc, at_ipc
+from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, identity
 from condensers.device import draws
 
@@ -80,7 +80,7 @@ class Term:
 
     statistic: Statistic | tuple[Statistic, ...]
     distance: Distance
-    weight: ByIpc = 1.0
+    weight: float | ByIPC[float] = 1.0
     tap: str = EMBEDDING
     layers: Literal["sum", "mean"] = "sum"
     blocks: Literal["all", "inner", "last"] = "all"

@@ -19,9 +19,10 @@ never built.
 from jaxtyping import Float
 from torch import Tensor
 
+from condensers.core.optimizers import SGD
 from condensers.core.pixels import Factor
 from condensers.core.pools import Pretrained
-from condensers.core.recipe import SGD, Recipe
+from condensers.core.recipe import Recipe
 from condensers.core.terms import Term, every_image, mean_activation, squared
 from condensers.methods.dm import MEAN_MATCH
 

@@ -17,9 +17,10 @@ code steps after each. Cost: 5,120 images an iteration to train networks, record
 from jaxtyping import Float
 from torch import Tensor
 
+from condensers.core.optimizers import SGD
 from condensers.core.pixels import Factor
 from condensers.core.pools import Queue
-from condensers.core.recipe import SGD, Recipe
+from condensers.core.recipe import Recipe
 from condensers.core.terms import LOGITS, Context, Term, contextual, of_synthetic_images
 from condensers.methods.dm import MEAN_MATCH
 

@@ -90,3 +90,4 @@ def of_blocks(side: int = 4, weight: float = 45.0, **reading: object) -> Term:
 # best on a validation split (results/study/cifar10-terms).
 RIDGE = Term(every_image, Readout(), weight=45.0)
 BLOCKS = of_blocks(weight=76.0)
+ENTROPY = of_blocks(weight=18.0, loss="entropy")

@@ -1,6 +1,6 @@
 """What a continual experiment shows for its rows: forgetting, a figure, and a table on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,11 @@ from harness.evidence.figures import continual_curve
 from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting, mean_forgetting
 
+HISTORY = frozenset({"forgetting", "avalanche_forgetting", "average_incremental_accuracy"})
+
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.continual.experiment import Experiment
 
 
@@ -31,7 +35,7 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
         return
     frame = records.read()
     own = frame[frame["cell"].isin(cells)]
-    check_cells(own, own["network_replicate"].max() + 1, ["accuracy"], records.path)
+    check(own, own["network_replicate"].max() + 1, records.path)
     rows = records.rows(cells)
     replicates = sorted({row.network_replicate for row in rows})
     records.append([row for replicate in replicates for row in _history(rows, replicate, key)])
@@ -57,11 +61,30 @@ def _accuracies(network: Sequence[ScoreRow], prefix: str) -> list[list[float]]:
     return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
 
 
-def _check(frame: "pd.DataFrame", experiment: "Experiment") -> None:
-    """Raise ValueError unless every cell is whole, those of a step and those of a history."""
-    history = frame["cell"].isin(frame.loc[frame["metric"] == "forgetting", "cell"])
-    for rows, metric in ((frame[~history], "accuracy"), (frame[history], "average_incremental_accuracy")):
-        check_cells(rows, experiment.networks, [metric], experiment.records.path)
+def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
+    """Raise ValueError unless every cell is whole, those of a step and those of a history.
+
+    Args:
+        frame: score rows, of whole cells.
+        networks: how many were trained in each cell.
+        where: the file, for the message.
+    """
+    check_cells(frame, networks, (), where)
+    for cell, own in frame.groupby("cell"):
+        found, wanted = set(own["metric"]), _metrics(own["metric"], own["step"].iloc[0])
+        if found != wanted:
+            odd = min(found ^ wanted)
+            raise ValueError(
+                f"{where} is damaged: cell {cell} {'lacks' if odd in wanted else 'holds'} the metric {odd!a}"
+            )
+
+
+def _metrics(found: Collection[str], step: int) -> set[str]:
+    """What a cell holds: that of a history, or that of a step."""
+    if not HISTORY.isdisjoint(found):
+        return set(HISTORY)
+    ours = ["accuracy", *(f"accuracy_on_step_{number}" for number in range(1, step + 1))]
+    return {*ours, *(f"avalanche_{name}" for name in ours)}
 
 
 def report(experiment: "Experiment", configs: set[str]) -> None:
@@ -75,7 +98,7 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
     frame = experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
-    _check(frame, experiment)
+    check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
         continual_curve(compared, experiment.out / "accuracy.png")

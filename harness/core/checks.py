@@ -1,4 +1,7 @@
-"""Whether the rows of a finished cell are all there, once each, and possible: a reader's check before it averages."""
+"""Whether the rows of a finished cell are all there, once each, of one making, and possible.
+
+A reader's check before it averages.
+"""
 
 import math
 from collections.abc import Collection, Mapping
@@ -9,21 +12,25 @@ from harness.core.schema import columns
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN = ("network_replicate", "metric", "value")  # all else is the same in every row of a cell
 FORGETTING = "forgetting"  # only metrics with this in their name may be negative
 
 
 def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], where: object) -> "pd.DataFrame":
     """The rows, if each of their cells has one value for each network in each metric, and all values are fractions.
 
+    Rows of a cell must also be equal in everything else, for they were written by one run.
+
     Args:
-        rows: whole cells, with the columns of `harness.core.records.COLUMNS`.
+        rows: whole cells, with the columns of `ScoreRow`.
         networks: how many were trained in each cell.
         metrics: what each cell must hold; it may hold more, which is checked as well.
         where: the file, for the message.
 
     Raises:
-        ValueError: a row is missing, there twice, or holds what no score can be; one line.
+        ValueError: a row is missing, there twice, of another making, or holds what no score can be; one line.
     """
+    _check_making(where, rows.drop(columns=list(OWN)))
     for cell, own in rows.groupby("cell"):
         lacking = set(metrics) - set(own["metric"])
         if lacking:
@@ -107,6 +114,12 @@ def _float(value: object) -> float:
 
 def _range(most: float) -> str:
     return "0 or more" if most == math.inf else f"0 to {most:g}"
+
+
+def _check_making(where: object, rows: "pd.DataFrame") -> None:
+    for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
+        if len(differing := counts[counts > 1]):
+            raise damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:

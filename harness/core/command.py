@@ -56,6 +56,12 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, which torch says by a RuntimeError of several wordings."""
+    wordings = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
+
+
 def _run(config_type: type[Config], execute: Callable[[Config], object], prog: str, description: str) -> None:
     config = parse(config_type, sys.argv[1:], prog, description)
     keep_freed_memory()
@@ -66,12 +72,6 @@ def _run(config_type: type[Config], execute: Callable[[Config], object], prog: s
         print_names()
     else:
         execute(config)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, which torch says by a RuntimeError of several wordings."""
-    wordings = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
 
 
 def one_line(text: str) -> str:

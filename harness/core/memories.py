@@ -33,10 +33,10 @@ class Stored:
         return self.path.stem
 
 
-def read(path: Path, dataset: Dataset, soft: bool = False) -> Stored:
-    """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`.
+def read(path: Path, dataset: Dataset | None, soft: bool = False) -> Stored:
+    """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`, if one is given.
 
-    `soft` says that the caller can train on soft labels.
+    `soft` says that the caller can do with soft labels.
 
     Raises:
         ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
@@ -47,9 +47,11 @@ def read(path: Path, dataset: Dataset, soft: bool = False) -> Stored:
     metadata = {} if published else read_metadata(path)
     try:
         # Checked first, because indices into another data set would give other images.
-        check_origin(metadata, dataset.name, dataset.checksum)
-        memory = import_published(path) if published else load_memory(path, dataset.train)
-        check_fits(memory, dataset.name, dataset.shape, dataset.classes)
+        if dataset:
+            check_origin(metadata, dataset.name, dataset.checksum)
+        memory = import_published(path) if published else load_memory(path, dataset and dataset.train)
+        if dataset:
+            check_fits(memory, dataset.name, dataset.shape, dataset.classes)
         if memory.soft_labels is not None and not soft:
             raise ValueError("it has soft labels, which only python -m harness.evaluate trains on")
     except ValueError as error:
@@ -193,5 +195,6 @@ def _make(
         return
     for name, condenser in zip(names, condensers, strict=True):
         memory = made[condenser.name]
-        metadata = memory.metadata | {"dataset": dataset.name, "dataset_checksum": dataset.checksum} | origin
+        source = {"dataset": dataset.name, "dataset_checksum": dataset.checksum}
+        metadata = memory.metadata | source | {"class_names": list(dataset.class_names)} | origin
         save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))

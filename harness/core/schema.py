@@ -4,17 +4,41 @@ A field is text (`str`), a whole number (`int`), a number (`float`) or a truth v
 empty. A field that is itself a dataclass stands for its own columns, such as the provenance of every row.
 
 Each value has one spelling, and no other is read: what is spelled otherwise was not written by a command. A text that a
-spreadsheet would take for a formula stands behind an apostrophe.
+spreadsheet would take for a formula stands behind an apostrophe. Whole numbers are not negative; a number has the
+bounds of its annotation, `Annotated[float, Within(...)]`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from math import inf, isnan
 from types import NoneType, UnionType
-from typing import Any, Protocol, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
 FORMULA = tuple("=+-@'")  # how a text begins that stands behind an apostrophe; the last one, so that it can be told
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of a number, themselves allowed; infinity is never, nan only if `nan`."""
+
+    least: float
+    most: float
+    nan: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return value < inf if self.least <= value <= self.most else self.nan and isnan(value)
+
+    def __str__(self) -> str:
+        said = f"at least {self.least}" if self.most == inf else f"from {self.least} to {self.most}"
+        return said + ", or nan" * self.nan
+
+
+NATURAL = Within(0, 2**63 - 1)
+Fraction = Annotated[float, Within(0, 1)]
+FractionOrNan = Annotated[float, Within(0, 1, nan=True)]
+Amount = Annotated[float, Within(0, inf)]
 
 
 class Row(Protocol):
@@ -94,7 +118,7 @@ class ScoreRow:
     classes_seen: int
     metric: str
     value: float
-    seconds: float
+    seconds: Amount
     protocol: str
     origin: Provenance
     memory_checksum: str
@@ -108,18 +132,20 @@ class Column:
         name: in the first line.
         kind: a key of KINDS.
         optional: whether a field may be empty, which stands for None.
+        within: bounds of a number; None for a number that may be any, and for what is none.
     """
 
     name: str
     kind: type
     optional: bool
+    within: Within | None = None
 
     def text(self, value: object) -> str:
         """How a value stands in the file; floats exactly. NumPy and torch scalars count as what they hold.
 
         Raises:
             TypeError: the column is of another kind.
-            ValueError: text with a line break, or another letter that cannot be printed.
+            ValueError: text with a line break, or another letter that cannot be printed; a number out of bounds.
         """
         value = value.item() if hasattr(value, "item") else value
         if value is None and self.optional:
@@ -130,6 +156,8 @@ class Column:
         # One line per row, so that damage can be named by its line and lines can be counted.
         if not text.isprintable():
             raise ValueError(f"column {self.name!r} cannot hold a line break or a control byte: {text!a}")
+        if self.within and value not in self.within:
+            raise ValueError(f"its {self.name} is {text}, which is not {self.within}")
         return escaped(text) if self.kind is str else text
 
     def value(self, text: str) -> Any:
@@ -192,7 +220,7 @@ def _build(row_type: type, named: Mapping[str, object]) -> Any:
 @cache
 def _hints(row_type: type) -> dict[str, Any]:
     """The annotations of the fields, in their order."""
-    hints = get_type_hints(row_type)
+    hints = get_type_hints(row_type, include_extras=True)
     return {field.name: hints[field.name] for field in fields(row_type)}
 
 
@@ -200,9 +228,17 @@ def _column(name: str, hint: Any) -> Column:
     kinds = set(get_args(hint)) if isinstance(hint, UnionType) else {hint}
     optional = NoneType in kinds
     kinds -= {NoneType}
-    if len(kinds) != 1 or not kinds <= KINDS.keys():
+    kind, within = _bounded(kinds.pop())
+    if kinds or kind not in KINDS:
         raise TypeError(f"column {name!r} is of no kind that a file holds: {hint}")
-    return Column(name, kinds.pop(), optional)
+    return Column(name, kind, optional, within)
+
+
+def _bounded(hint: Any) -> tuple[Any, Within | None]:
+    """A kind, and the bounds that its annotation gives it or that its kind has."""
+    if get_origin(hint) is Annotated:
+        return get_args(hint)
+    return hint, NATURAL if hint is int else None
 
 
 def _truth(text: str) -> bool:

@@ -13,11 +13,11 @@ import pandas as pd
 
 from condensers.memory import Memory
 from harness.core.memories import Stored
+from harness.core.scoring import PER_CLASS, Settings, groups_of, making
 from harness.evidence.intervals import MEMORY, Interval, interval
 
-Settings = dict[str, object]
 UNSEEDED = "no seed"
-PER_CLASS, ABOVE = "images per class", "above the first"
+ABOVE = "above the first"
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,6 @@ class Scored:
 
     stored: Stored
     accuracies: Sequence[float]
-
-
-def making(stored: Stored) -> Settings:
-    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
-    memory, metadata = stored.memory, stored.memory.metadata
-    own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
-    own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
-    if "precision" in own:
-        own.pop("real_dtype", None)  # follows from the precision
-    name = str(metadata.get("condenser", stored.name))
-    return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(_groups(memory))}
 
 
 def check(stored: Sequence[Stored]) -> None:
@@ -125,12 +114,8 @@ def _series(members: Sequence[Scored]) -> pd.Series:
 
 def _identity(memory: Memory) -> tuple[str, str]:
     """The classes of its groups, whatever their images are, and its seed; as text, for pandas drops what is None."""
-    classes = [classes for classes, _ in _groups(memory)]
+    classes = [classes for classes, _ in groups_of(memory)]
     return json.dumps(classes), str(memory.metadata.get("seed", UNSEEDED))
-
-
-def _groups(memory: Memory) -> list[list]:
-    return memory.metadata.get("config", {}).get("groups") or []
 
 
 def _difference(values: pd.Series, first: pd.Series) -> Interval | None:

@@ -1,47 +1,19 @@
-"""What `harness.evaluate` does: one cell per memory, one row per network."""
+"""What `harness.evaluate` does: score the memory files that it is given, and compare them."""
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from statistics import fmean
 
-import torch
-
-from condensers.device import draws
-from condensers.device.networks import new_network
-from condensers.device.training import Training, accuracy, train_all
-from condensers.memory import Memory
-from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
-from harness.core.checks import check_cells
-from harness.core.devices import name_of
 from harness.core.estimates import print_estimate
-from harness.core.progress import bar, say
-from harness.core.records import Records, provenance
-from harness.core.schema import Provenance, ScoreRow
-from harness.core.seeds import config_key, seed_of
+from harness.core.progress import say
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
+from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, making, table
+from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
 from harness.evaluate.reading import made_from, read_all
-from scenarios.datasets import Dataset, load
-from search_spaces.forward import forward_pass
-from search_spaces.registry import identity_of
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """Everything that memories are scored with."""
-
-    dataset: Dataset
-    protocol: str
-    network: str
-    training: Training
-    networks: int
-    seed: int
-    precision: str
-    device: torch.device
+from scenarios.datasets import load
 
 
 def score(config: Evaluate) -> None:
@@ -56,33 +28,15 @@ def score(config: Evaluate) -> None:
     if config.dry_run:
         return _print_left(scoring, unfinished(cells, records))
     run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))
-    scored = [Scored(memory, _values(scoring, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
+    scored = [Scored(memory, values_of(scoring, cell.key, records)) for memory, cell in zip(stored, cells, strict=True)]
     say(format_table(table(scored), scoring.networks, any(map(is_unseeded, stored))))
     return say(f"rows: {records.path}")
-
-
-def _values(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[float]:
-    """The accuracies of a cell's networks. Raises ValueError unless the cell is whole."""
-    frame = records.read()
-    own = frame[frame["cell"] == key]
-    return check_cells(own, scoring.networks, [_metric(scoring)], records.path)["value"].tolist()
 
 
 def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
     dataset, work = scoring.dataset, sum((cell.work for cell in left), Work())
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
     print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
-
-
-def cell_of(scoring: Scoring, stored: memories.Stored) -> Cell:
-    """The networks that are trained on one memory."""
-    key, dataset = _key(scoring, stored), scoring.dataset
-    work = Work.of(
-        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
-        forward=scoring.networks * len(dataset.test),
-        trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
-    )
-    return Cell(key, {"memory": stored.name}, partial(_rows, scoring, stored, key), work)
 
 
 def _scoring_of(config: Evaluate) -> Scoring:
@@ -101,86 +55,3 @@ def _scoring_of(config: Evaluate) -> Scoring:
         config.precision,
         device,
     )
-
-
-def _key(scoring: Scoring, stored: memories.Stored) -> str:
-    seeds = network_seeds(scoring, stored.memory)
-    return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **_described(scoring)})
-
-
-def _described(scoring: Scoring) -> dict[str, object]:
-    """All that decides a memory's scores beside itself, as JSON values."""
-    return {
-        "dataset": scoring.dataset.checksum,
-        "network": identity_of(scoring.network),
-        "training": scoring.training.describe(),
-        "networks": scoring.networks,
-        "seed": scoring.seed,
-        "precision": scoring.precision,
-    }
-
-
-def network_seeds(scoring: Scoring, memory: Memory) -> list[int]:
-    """What names the draws of each network: the same for all memories of one seed, so that differences are paired.
-
-    Others for other seeds: an interval over memories is to hold the luck of networks too.
-    """
-    own = ("evaluate", "memory", memory.metadata.get("seed", "published"))
-    return [
-        seed_of(scoring.dataset.identity, scoring.seed, *own, "network", number) for number in range(scoring.networks)
-    ]
-
-
-def _metric(scoring: Scoring) -> str:
-    return f"accuracy of {scoring.network}"
-
-
-def _rows(scoring: Scoring, stored: memories.Stored, key: str) -> list[ScoreRow]:
-    started = time.perf_counter()
-    with bar(scoring.networks * scoring.training.epochs, stored.name) as shown:
-        values = _accuracies(scoring, stored.memory, shown.update)
-    seconds = (time.perf_counter() - started) / scoring.networks
-    said = ", ".join(f"{100 * value:.1f}" for value in values)
-    say(f"{stored.name}: {100 * fmean(values):.1f} % ({said})")
-    row = _row_maker(scoring, stored, key, seconds)
-    return [row(network_replicate=number, value=value) for number, value in enumerate(values)]
-
-
-def _row_maker(scoring: Scoring, stored: memories.Stored, key: str, seconds: float) -> Callable[..., ScoreRow]:
-    """What makes a row of a cell, given its `network_replicate` and `value`."""
-    metadata, per_class = stored.memory.metadata, stored.memory.per_class
-    return partial(
-        ScoreRow,
-        cell=key,
-        dataset=scoring.dataset.name,
-        dataset_checksum=scoring.dataset.checksum,
-        condenser=metadata.get("condenser", stored.name),
-        config=config_key({"making": making(stored), **_described(scoring)}),
-        ipc_stored=per_class,
-        ipc_decoded=metadata.get("decoded_per_class", per_class),
-        trained_on_real=bool(metadata.get("trained_on_real")),
-        steps=1,
-        class_order=0,
-        memory_replicate=metadata.get("memory_replicate", 0),
-        step=1,
-        classes_seen=scoring.dataset.classes,
-        metric=_metric(scoring),
-        seconds=seconds,
-        protocol=scoring.protocol,
-        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
-        memory_checksum=stored.memory.checksum,
-    )
-
-
-def _accuracies(scoring: Scoring, memory: Memory, progress: Callable[[int], object]) -> list[float]:
-    """Test accuracy of every network, on data that are moved to the device once."""
-    test = scoring.dataset.test.to(scoring.device)
-    decoded = memory.decoded()
-    images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
-    seeds, dataset = network_seeds(scoring, memory), scoring.dataset
-    networks = [
-        new_network(scoring.network, dataset.classes, dataset.shape, scoring.device, draws.key_of(seed, "weights"))
-        for seed in seeds
-    ]
-    train_all(networks, images, targets, scoring.training, seeds, progress)
-    return [accuracy(network, test, scoring.training.chunk) for network in networks]

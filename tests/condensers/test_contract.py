@@ -27,7 +27,8 @@ NAMES = [name for name, _ in names()]
 CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
 TRAINED = {"herding-trained", "forgetting", "idm", "iid", "iid-idm", "dsdm"}
-COUPLED = TRAINED | {"dm+ridge", "dm+blocks", "dm-self", "ddm-released", "dc", "dsa", "bptt"}
+BY_TERMS = {"dm+ridge", "dm+blocks", "dm+blocks-entropy", "dm+whiten", "ddm-released"}
+COUPLED = TRAINED | BY_TERMS | {"dm-self", "cafe", "cafe-dsa", "dc", "dsa", "bptt"}
 OPEN = TRAINED | {"m3d"}
 DECODED = {"m3d", "dsdm", "idm", "iid-idm"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]
@@ -255,13 +256,13 @@ def test_random_is_uniform(digits):
         ("random+sm", "random takes no terms; add them to a feature-matching method, as in dm+sm"),
         ("dm+smm", "unknown term 'smm'. Did you mean 'sm'?"),
         ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
-        ("dm+", "unknown term ''. Choices: blocks, cm, icd, mm, ridge, sm"),
+        ("dm+", "unknown term ''. Choices: blocks, blocks-entropy, cm, icd, mm, ridge, sm, whiten"),
         ("dm+sm:x", "the weight in 'sm:x' is not a number"),
         ("dm+sm:nan", "the weight in 'sm:nan' is not above 0 and finite"),
         ("dm+sm:0", "the weight in 'sm:0' is not above 0 and finite"),
         ("dm+sm:-1", "the weight in 'sm:-1' is not above 0 and finite"),
         ("dm+sm:inf", "the weight in 'sm:inf' is not above 0 and finite"),
-        ("", "unknown condenser ''. Choices: bptt, cf, "),
+        ("", "unknown condenser ''. Choices: bptt, cafe, cafe-dsa, cf"),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(name, words):

@@ -128,6 +128,7 @@ BAD = {
     "dataset": [1, ["digits"]],
     "mean": [0.5, [], ["a"], [True]],
     "classes": ["01", [-1], [0.5]],
+    "class_names": ["ab", [], [1], ["a\x1b[2J"], {"0": "a"}],
     "config": [[], "dm", 3, {"groups": 3}, {"groups": [[0, 1]]}, {"groups": [[[0], 0]]}, {"groups": [[["0"], 1]]}],
 }
 

@@ -24,11 +24,12 @@ from harness.continual.flags import Continual
 from harness.core import memories
 from harness.core.records import PAUSE, Records
 from harness.core.schema import ScoreRow
+from harness.core.scoring import cell_of, network_seeds
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = ("continual", "condense", "evaluate", "nas", "speed")
+COMMANDS = ("continual", "condense", "evaluate", "export", "nas", "speed")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -189,7 +190,7 @@ def test_indices_of_synthetic_images_are_refused(tmp_path):
 def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
     config = Evaluate(memories=(memory,), networks=1, epochs=1, out=tmp_path)
     run, records = scoring._scoring_of(config), Records(tmp_path / "results.csv", ScoreRow)
-    key = scoring._key(run, memories.read(memory, run.dataset))
+    key = cell_of(run, memories.read(memory, run.dataset)).key
     other = threading.Thread(target=evaluate.main, args=(config,))
     with records.claim(key) as mine:
         assert mine
@@ -219,8 +220,9 @@ def test_memories_of_one_seed_share_their_networks_and_no_others(memory):
     own = load_memory(memory)
     other = replace(own, metadata=own.metadata | {"seed": 1})
     alike = replace(own, metadata=own.metadata | {"condenser": "ours"})
-    assert scoring.network_seeds(run, own) == scoring.network_seeds(run, alike)
-    assert not set(scoring.network_seeds(run, own)) & set(scoring.network_seeds(run, other))
+    of_own, of_alike, of_other = (network_seeds(run, memory.metadata["seed"]) for memory in (own, alike, other))
+    assert of_own == of_alike
+    assert not set(of_own) & set(of_other)
 
 
 def test_evaluate_scores_published_sets(tmp_path, capsys):

@@ -11,15 +11,16 @@ import pytest
 from condensers.device.chunks import CPU_PIXELS, CUDA_PIXELS
 from harness.condense.flags import Condense
 from harness.continual.flags import Continual
-from harness.core.flags import Common, check, spelling
+from harness.core.flags import Common, DeviceFlags, check, spelling
 from harness.core.parsing import parse
 from harness.core.protocols import PAPER, QUICK, SURVEYS, SurveyDefaults
 from harness.core.settings import label_of, settle
 from harness.evaluate.flags import Evaluate
+from harness.export.flags import Export
 from harness.nas.flags import Nas
 from harness.speed.flags import Speed
 
-COMMANDS = (Condense, Continual, Evaluate, Nas, Speed)
+COMMANDS = (Condense, Continual, Evaluate, Export, Nas, Speed)
 
 
 def read(command: type, *arguments: str) -> object:
@@ -123,7 +124,7 @@ def test_every_bound_is_kept_by_the_default_and_named_when_broken(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
     for one in fields(command):
-        if one.name != "memories" or command is not Evaluate:
+        if one.name != "memories" or command not in (Evaluate, Export):
             assert len(re.findall(rf"^│ {spelling(one)}[ ,]", helps[command], re.MULTILINE)) == 1
     assert "None" not in helps[command]
     assert "{}" not in helps[command]
@@ -135,6 +136,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
         (Condense, "memory condensing data protocol computing output"),
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring training data protocol computing output"),
+        (Export, "exporting data output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
         (Speed, "measuring computing output"),
     ],
@@ -144,7 +146,7 @@ def test_help_shows_flags_in_groups(command, boxes, helps):
     assert found == [box.replace("-", " ") for box in boxes.split()]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if issubclass(command, DeviceFlags)])
 def test_help_says_the_chunks_that_the_core_chooses(command, helps):
     pixels = 32 * 32
     assert f"at 32 px: {CPU_PIXELS // pixels} on a CPU, {CUDA_PIXELS // pixels} on CUDA" in flat(helps[command])

@@ -61,6 +61,12 @@ def test_zeros_that_svhn_unpacks_to_are_counted_before_they_are(tmp_path, monkey
     assert "10 images of 32 x 32 pixels take" in complaint("svhn", tmp_path)
 
 
+def test_a_class_whose_name_cannot_be_written_down_is_refused(split_folder):
+    for split in ("train", "test"):
+        (split_folder / split / "bee").rename(split_folder / split / "b\x1b[31m")
+    assert "rename it" in complaint(f"folder:{split_folder}", Path("unused"))
+
+
 # --- Tiny ImageNet
 
 

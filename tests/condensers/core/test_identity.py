@@ -221,6 +221,10 @@ GOLDEN = {
     "datadam-code": "277388272d4811af",
     "iid": "ceede0bf463cc10e",
     "iid-idm": "a445532ff876b278",
+    "dm+blocks-entropy": "0616dad9e8f4e872",
+    "dm+whiten": "91c0b27a627011dd",
+    "cafe": "5ce49a41f074fc38",
+    "cafe-dsa": "8102901f359a09b6",
 }
 
 

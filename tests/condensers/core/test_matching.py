@@ -12,7 +12,7 @@ from condensers.core.networks import Fresh
 from condensers.core.reading import in_order
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import EMBEDDING, JUDGE
-from condensers.methods import cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts
+from condensers.methods import cafe, cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts, whitening
 from condensers.methods.readouts import Pooled
 
 from .. import reference
@@ -39,7 +39,12 @@ TERMS = {
     "local covariance": iid.LOCAL,
     "spread": replace(iid.CENTRAL, tap=EMBEDDING),
     "ridge": readouts.RIDGE,
+    "inner maps": cafe.OBJECTIVE[0],
+    "last map": cafe.OBJECTIVE[1],
+    "discrimination": cafe.OBJECTIVE[3],
     "blocks": readouts.BLOCKS,
+    "blocks-entropy": readouts.ENTROPY,
+    "whitened": whitening.WHITENED,
 }
 
 

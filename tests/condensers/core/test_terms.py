@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from condensers import registry
+from condensers.core.by_ipc import at_ipc
 from condensers.core.matching import Matching
-from condensers.core.optimizers import at_ipc
 from condensers.core.recipe import SGD, Recipe, Schedule
 from condensers.core.terms import LOGITS, Context, Term, every_image, mean_activation, of_synthetic_images, squared
 from condensers.device import draws

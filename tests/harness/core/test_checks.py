@@ -88,3 +88,9 @@ def test_rows_are_counted():
 def test_words_are_known():
     with pytest.raises(ValueError, match="cell b holds kind = 'z', which there is not"):
         check_words(measured(kind=["x", "y", "z"]), "kind", ("x", "y"), "file")
+
+
+def test_rows_of_one_cell_are_of_one_making():
+    mixed = pd.concat([rows("a", condenser="dm"), rows("b", condenser=["dm", "dm", "random", "dm"])])
+    with pytest.raises(ValueError, match="file is damaged: cell b has rows that differ in condenser"):
+        check_cells(mixed, 2, ["accuracy"], "file")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.core.records import Records, provenance
-from harness.core.schema import Column, Provenance, ScoreRow, columns, parse, values
+from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
 from harness.nas.search import TrialRow
 from harness.nas.tables import NetworkRow
 from harness.speed.rows import TurnRow
@@ -71,7 +71,7 @@ def test_provenance_is_what_a_row_holds_beside_the_chunk():
 def test_kinds_are_those_of_the_annotations():
     found = {column.name: column for column in columns(TurnRow)}
     assert found["commit"] == Column("commit", str, optional=False)
-    assert found["units"] == Column("units", int, optional=False)
+    assert found["units"] == Column("units", int, optional=False, within=NATURAL)
     assert found["ratio"] == Column("ratio", float, optional=True)
     assert {column.name: column for column in columns(ScoreRow)}["trained_on_real"].kind is bool
 
@@ -144,6 +144,40 @@ def test_an_empty_field_is_none_where_it_may_be(kind):
     column = Column("x", kind, optional=True)
     assert column.text(None) == ""
     assert column.value("") is None
+
+
+@dataclass(frozen=True)
+class BoundedRow:
+    cell: str
+    count: int
+    share: Fraction
+    accuracy: FractionOrNan
+
+
+@pytest.mark.parametrize("line", ["a,0,0.0,nan", "a,9223372036854775807,1.0,1.0"])
+def test_numbers_within_their_bounds_are_read(line):
+    row = parse(BoundedRow, line.split(","))
+    assert ",".join(column.text(value) for column, value in zip(columns(BoundedRow), values(row), strict=True)) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a,-1,0.0,0.0", "its count is -1, which is not from 0 to 9223372036854775807"),
+        ("a,9223372036854775808,0.0,0.0", "which is not from 0"),
+        (f"a,{10**400},0.0,0.0", "which is not from 0"),
+        ("a,0,-0.1,0.0", "its share is -0.1, which is not from 0 to 1"),
+        ("a,0,nan,0.0", "its share is nan, which is not from 0 to 1"),
+        ("a,0,0.0,1.5", "its accuracy is 1.5, which is not from 0 to 1, or nan"),
+        ("a,0,0.0,inf", "its accuracy is inf"),
+    ],
+)
+def test_numbers_out_of_their_bounds_are_neither_read_nor_written(line, words):
+    with pytest.raises(ValueError, match=words):
+        parse(BoundedRow, line.split(","))
+    row = BoundedRow(*(kind(text) for kind, text in zip((str, int, float, float), line.split(","), strict=True)))
+    with pytest.raises(ValueError, match=words):
+        [column.text(value) for column, value in zip(columns(BoundedRow), values(row), strict=True)]
 
 
 def test_a_line_break_is_refused():

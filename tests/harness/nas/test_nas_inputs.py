@@ -233,10 +233,11 @@ def written(column: str, text: str):
 
 
 DAMAGE = {
-    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1).assign(seconds="9")]), "is there more than once"),
+    "a row twice": (lambda rows: pd.concat([rows, rows.tail(1).assign(seconds="9.0")]), "is there more than once"),
     "nan": (written("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
-    "infinite": (written("test_accuracy", "1e999"), "holds test_accuracy = inf, not 0 to 1"),
-    "negative": (written("test_accuracy", "-7"), "holds test_accuracy = -7, not 0 to 1"),
+    "infinite": (written("test_accuracy", "inf"), "holds test_accuracy = inf, not 0 to 1"),
+    "too large": (written("test_accuracy", "1e999"), "its test_accuracy is '1e999', which no command writes"),
+    "negative": (written("test_accuracy", "-7.0"), "holds test_accuracy = -7, not 0 to 1"),
     "negative count": (written("epochs", "-7"), "holds epochs = -7, not 0 or more"),
     "no time": (written("seconds", "nan"), "holds seconds = nan, not 0 or more"),
     "state": (written("status", "fine"), "holds status = 'fine', which there is not"),

@@ -49,7 +49,12 @@ def table(tmp_path_factory) -> Path:
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     mine = [one for one in candidates(survey, [whole]) if one.replicate == 0]
     said = {"dataset": "digits", "dataset_checksum": survey.dataset.checksum, "validation": 30, "proxy": "whole"}
-    row = replace(parse(NetworkRow, ["0"] * len(columns(NetworkRow))), **said, recipe=survey.whole_name, status="ok")
+    row = replace(
+        parse(NetworkRow, ["0.0" if column.kind is float else "0" for column in columns(NetworkRow)]),
+        **said,
+        recipe=survey.whole_name,
+        status="ok",
+    )
     own = [{"cell": one.key, "architecture": one.architecture.name} for one in mine]
     path = out / "whole.csv"
     Records(path, NetworkRow).append([replace(row, **each, test_accuracy=0.5 + k / 1000) for k, each in enumerate(own)])
@@ -379,9 +384,13 @@ DAMAGE = {
     "no last row": (lambda rows: rows.iloc[:-1], "not of 0 to 14 once each"),
     "no first row": (lambda rows: rows.iloc[1:], "not of 0 to 14 once each"),
     "nan": (changed("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
-    "infinite": (changed("validation_accuracy", "1e999"), "holds validation_accuracy = inf, not 0 to 1"),
-    "negative": (changed("validation_accuracy", "-7"), "holds validation_accuracy = -7, not 0 to 1"),
-    "negative time": (changed("seconds", "-7"), "holds seconds = -7, not 0 or more"),
+    "infinite": (changed("validation_accuracy", "inf"), "holds validation_accuracy = inf, not 0 to 1"),
+    "too large": (
+        changed("validation_accuracy", "1e999"),
+        "its validation_accuracy is '1e999', which no command writes",
+    ),
+    "negative": (changed("validation_accuracy", "-7.0"), "holds validation_accuracy = -7, not 0 to 1"),
+    "negative time": (changed("seconds", "-7.0"), "holds seconds = -7, not 0 or more"),
     "no time": (changed("seconds", "nan"), "holds seconds = nan, not 0 or more"),
     "negative count": (changed("epochs_trained", "-7"), "holds epochs_trained = -7, not 0 or more"),
     "NUL for a number": (changed("validation_accuracy", "\0"), "it holds bytes that are no text"),

@@ -1,0 +1,167 @@
+"""Scoring memories: one cell per memory, one row per network that is trained on it.
+
+What `harness.evaluate` and `harness.table` share.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+
+import torch
+
+from condensers.device import draws
+from condensers.device.networks import new_network
+from condensers.device.training import Training, accuracy, train_all
+from condensers.memory import Memory
+from harness.core.cells import Cell, Work
+from harness.core.checks import check_cells
+from harness.core.devices import name_of
+from harness.core.memories import Stored
+from harness.core.progress import bar, say
+from harness.core.records import Records, provenance
+from harness.core.schema import Provenance, ScoreRow
+from harness.core.seeds import config_key, seed_of
+from scenarios.datasets import Dataset
+from search_spaces.forward import forward_pass
+from search_spaces.registry import identity_of
+
+Settings = dict[str, object]
+PER_CLASS = "images per class"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Everything that memories are scored with."""
+
+    dataset: Dataset
+    protocol: str
+    network: str
+    training: Training
+    networks: int
+    seed: int
+    precision: str
+    device: torch.device
+
+
+def values_of(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[float]:
+    """The accuracies of a cell's networks. Raises ValueError unless the cell is whole."""
+    frame = records.read()
+    own = frame[frame["cell"] == key]
+    return check_cells(own, scoring.networks, [_metric(scoring)], records.path)["value"].tolist()
+
+
+def cell_of(scoring: Scoring, stored: Stored) -> Cell:
+    """The networks that are trained on one memory."""
+    key, dataset = _key(scoring, stored), scoring.dataset
+    work = Work.of(
+        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
+        forward=scoring.networks * len(dataset.test),
+        trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
+    )
+    return Cell(key, {"memory": stored.name}, partial(rows_of, scoring, stored, key), work)
+
+
+def making(stored: Stored) -> Settings:
+    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
+    memory, metadata = stored.memory, stored.memory.metadata
+    own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
+    own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
+    if "precision" in own:
+        own.pop("real_dtype", None)  # follows from the precision
+    name = str(metadata.get("condenser", stored.name))
+    return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(groups_of(memory))}
+
+
+def groups_of(memory: Memory) -> list[list]:
+    """Classes that were condensed together and their images per class; none of a published memory."""
+    return memory.metadata.get("config", {}).get("groups") or []
+
+
+def _key(scoring: Scoring, stored: Stored) -> str:
+    seeds = _seeds(scoring, stored.memory)
+    return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **described(scoring)})
+
+
+def described(scoring: Scoring) -> dict[str, object]:
+    """All that decides a memory's scores beside itself, as JSON values."""
+    return {
+        "dataset": scoring.dataset.checksum,
+        "network": identity_of(scoring.network),
+        "training": scoring.training.describe(),
+        "networks": scoring.networks,
+        "seed": scoring.seed,
+        "precision": scoring.precision,
+    }
+
+
+def network_seeds(scoring: Scoring, memory_seed: int | str) -> list[int]:
+    """What names the draws of each network: the same for all memories of one seed, so that differences are paired.
+
+    Others for other seeds: an interval over memories is to hold the luck of networks too.
+    """
+    own = ("evaluate", "memory", memory_seed)
+    return [
+        seed_of(scoring.dataset.identity, scoring.seed, *own, "network", number) for number in range(scoring.networks)
+    ]
+
+
+def _seeds(scoring: Scoring, memory: Memory) -> list[int]:
+    return network_seeds(scoring, memory.metadata.get("seed", "published"))
+
+
+def _metric(scoring: Scoring) -> str:
+    return f"accuracy of {scoring.network}"
+
+
+def rows_of(scoring: Scoring, stored: Stored, key: str) -> list[ScoreRow]:
+    """Train and test every network of a memory; a row each, under the cell's key."""
+    started = time.perf_counter()
+    with bar(scoring.networks * scoring.training.epochs, stored.name) as shown:
+        values = _accuracies(scoring, stored.memory, shown.update)
+    seconds = (time.perf_counter() - started) / scoring.networks
+    said = ", ".join(f"{100 * value:.1f}" for value in values)
+    say(f"{stored.name}: {100 * fmean(values):.1f} % ({said})")
+    row = _row_maker(scoring, stored, key, seconds)
+    return [row(network_replicate=number, value=value) for number, value in enumerate(values)]
+
+
+def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Callable[..., ScoreRow]:
+    """What makes a row of a cell, given its `network_replicate` and `value`."""
+    metadata, per_class = stored.memory.metadata, stored.memory.per_class
+    return partial(
+        ScoreRow,
+        cell=key,
+        dataset=scoring.dataset.name,
+        dataset_checksum=scoring.dataset.checksum,
+        condenser=metadata.get("condenser", stored.name),
+        config=config_key({"making": making(stored), **described(scoring)}),
+        ipc_stored=per_class,
+        ipc_decoded=metadata.get("decoded_per_class", per_class),
+        trained_on_real=bool(metadata.get("trained_on_real")),
+        steps=1,
+        class_order=0,
+        memory_replicate=metadata.get("memory_replicate", 0),
+        step=1,
+        classes_seen=scoring.dataset.classes,
+        metric=_metric(scoring),
+        seconds=seconds,
+        protocol=scoring.protocol,
+        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
+        memory_checksum=stored.memory.checksum,
+    )
+
+
+def _accuracies(scoring: Scoring, memory: Memory, progress: Callable[[int], object]) -> list[float]:
+    """Test accuracy of every network, on data that are moved to the device once."""
+    test = scoring.dataset.test.to(scoring.device)
+    decoded = memory.decoded()
+    images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
+    seeds, dataset = _seeds(scoring, memory), scoring.dataset
+    networks = [
+        new_network(scoring.network, dataset.classes, dataset.shape, scoring.device, draws.key_of(seed, "weights"))
+        for seed in seeds
+    ]
+    train_all(networks, images, targets, scoring.training, seeds, progress)
+    return [accuracy(network, test, scoring.training.chunk) for network in networks]

@@ -1,0 +1,1 @@
+"""`python -m harness.export`: memories as other tools read them."""

@@ -1,0 +1,25 @@
+"""Export memories: folders of images, or the `.pt` file that other projects publish.
+
+    python -m harness.export out/memories/*.safetensors                      OUT/NAME/train/CLASS/0000.png
+    python -m harness.export memory.safetensors --test                       with test images: a data set, folder:PATH
+    python -m harness.export memory.safetensors --format huggingface         data/train/CLASS/0000.png and a card
+    python -m harness.export memory.safetensors --format pt                  [images, labels], exact
+
+Networks are trained on normalised pixels that no picture can hold: in a folder they are clamped to black and white and
+rounded to 8 bits. What that changes is measured and said. A `.pt` file keeps them as they are, and soft labels too.
+What is there is never overwritten.
+"""
+
+from harness.core.command import command
+from harness.export.flags import Export
+
+
+def main(config: Export) -> None:
+    """Run the command. Raises ValueError for whatever a user can get wrong."""
+    from harness.export.exporting import export
+
+    return export(config)
+
+
+if __name__ == "__main__":
+    command(Export, main, __doc__)

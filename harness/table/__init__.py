@@ -1,0 +1,1 @@
+"""Grids of data sets, condensers, sizes and networks, beside published numbers."""

@@ -1,0 +1,37 @@
+"""Score a grid of condensers, sizes and networks, beside the published numbers.
+
+    python -m harness.table                                                        digits, quick on a CPU: a minute
+    python -m harness.table --dataset cifar10 --ipc 1 10 50 --condensers dm dsa ours --protocol paper
+    python -m harness.table --table 4 --protocol paper          the grid of DDM's Table 4: across architectures
+
+Every point of the grid has --memories memories, each of them --networks networks. Accuracies are averaged over the
+networks of a memory, intervals are over memories. Leagues have tables of their own, and so have condensers that decode
+several images from a stored one.
+
+Verdicts, where a number is published: not run, unless there are at least 3 memories of 5 networks each under the
+paper's evaluation; reproduced, if the interval is at most 1 point to either side and holds the published number;
+exceeded, if the published number is below the interval; else not reproduced.
+
+Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), cost.png and the memories.
+The same command again goes on where it stopped.
+"""
+
+from harness.core.command import command
+from harness.table.flags import Table
+
+
+def main(config: Table) -> None:
+    """Run the command. Raises ValueError for whatever a user can get wrong."""
+    from harness.table.grid import prepare
+    from harness.table.report import print_left, report
+    from harness.table.running import run
+
+    grid = prepare(config)
+    if config.dry_run:
+        return print_left(grid)
+    run(grid)
+    return report(grid)
+
+
+if __name__ == "__main__":
+    command(Table, main, __doc__)

@@ -1,0 +1,203 @@
+"""A grid: its flags resolved into points, each with the plans of its memories and what they are scored with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from condensers import registry
+from condensers.condense import Group
+from harness.core import memories, queue
+from harness.core.devices import name_of
+from harness.core.progress import say
+from harness.core.protocols import Protocol
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
+from harness.core.scoring import Scoring
+from harness.core.seeds import seed_of
+from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
+from harness.table.flags import Table
+from scenarios.datasets import Dataset, load
+from search_spaces.registry import build
+
+DEFAULT = {"dataset": ("digits",), "condensers": ("random", "herding", "dm", "ours")}
+NATURAL, SIZES = ("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)
+OTHERS = ("AlexNet", "VGG11", "ResNet18")
+DEFAULT_NETWORK = ""  # stands for the protocol's ConvNet in a preset
+# The grids of DDM's tables, as far as a product of lists can say them. Table 3's data sets are folders of the user's.
+TABLES: dict[int, dict[str, tuple]] = {
+    1: {"dataset": NATURAL, "ipc": SIZES, "condensers": ("random", "herding", "forgetting", "dc", "dsa", "dm", "ours")},
+    2: {
+        "dataset": NATURAL,
+        "ipc": SIZES,
+        "condensers": ("random", "dm", "ours"),
+        "network": ("ResNet18",),
+        "test_networks": ("ResNet18",),
+    },
+    3: {"ipc": (1, 10), "condensers": ("random", "dm", "ours")},
+    4: {
+        "dataset": ("cifar10",),
+        "ipc": (10,),
+        "condensers": ("dsa", "dm", "ours"),
+        "test_networks": (DEFAULT_NETWORK, *OTHERS),
+    },
+    5: {
+        "dataset": NATURAL,
+        "ipc": SIZES,
+        "condensers": ("dm", "dm+sm", "datadam", "datadam+sm", "idm", "idm+sm"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one number of a table is about, but for the condenser.
+
+    Attributes:
+        plans: of its memories, one for each replicate; all condensers of the grid are in each.
+        scoring: what the memories are scored with.
+        trained_on: the network that was condensed on.
+        ipc: stored images per class.
+    """
+
+    plans: tuple[memories.Plan, ...]
+    scoring: Scoring
+    trained_on: str
+    ipc: int
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        return self.scoring.dataset
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid with every default resolved."""
+
+    points: tuple[Point, ...]
+    names: tuple[str, ...]
+    device: torch.device
+    precision: str
+    tested: bool
+    out: Path
+    storage: str | None
+    workers: int
+
+    @cached_property
+    def records(self) -> Records[ScoreRow]:
+        """The CSV of the grid."""
+        return Records(self.out / "results.csv", ScoreRow)
+
+
+def prepare(config: Table) -> Grid:
+    """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
+    config = _with_preset(config)
+    device, protocol = place_of(config)
+    names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
+    sets = [_load(config, name) for name in config.dataset]
+    points = [point for dataset in sets for point in _points(config, protocol, device, names, dataset)]
+    _check(points, names)
+    queue.check(config.storage, config.workers)
+    say(f"protocol {label_of(_plain(config), protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
+    return Grid(
+        tuple(points),
+        names,
+        device,
+        config.precision,
+        not config.validation,
+        config.out,
+        config.storage,
+        config.workers,
+    )
+
+
+def _with_preset(config: Table) -> Table:
+    """What is not given, as the table or the command's own default has it."""
+    preset = TABLES.get(config.table or 0, {})
+    if config.table == 3 and not config.dataset:
+        raise ValueError(
+            "table 3 takes ImageNette and ImageWoof as folders: give --dataset folder:PATH --resolution 128"
+        )
+    lacking = {name: value for name, value in (DEFAULT | preset).items() if not getattr(config, name)}
+    return replace(config, **lacking)
+
+
+def _plain(config: Table, network: str = "") -> Table:
+    """The flags with one network, as settings read them."""
+    return replace(config, network=network or None)
+
+
+def _load(config: Table, name: str) -> Dataset:
+    dataset = load(name, config.data_root, config.resolution)
+    return dataset.hold_out(config.validation) if config.validation else dataset
+
+
+def _points(
+    config: Table, protocol: Protocol, device: torch.device, names: tuple[str, ...], dataset: Dataset
+) -> list[Point]:
+    return [
+        Point(
+            tuple(_plan(config, protocol, device, names, dataset, ipc, made_on, r) for r in range(config.memories)),
+            _scoring(config, protocol, device, dataset, tested_on or made_on),
+            network_of(_plain(config, made_on), protocol, dataset),
+            ipc,
+        )
+        for ipc in config.ipc or (protocol.memory_per_class,)
+        for made_on in config.network or (DEFAULT_NETWORK,)
+        for tested_on in config.test_networks or (made_on,)
+    ]
+
+
+def _plan(
+    config: Table,
+    protocol: Protocol,
+    device: torch.device,
+    names: tuple[str, ...],
+    dataset: Dataset,
+    ipc: int,
+    network: str,
+    replicate: int,
+) -> memories.Plan:
+    """As `harness.condense` plans such memories."""
+    return memories.Plan(
+        names=names,
+        dataset=dataset.name,
+        checksum=dataset.checksum,
+        groups=(Group(tuple(range(dataset.classes)), ipc),),
+        schedule=schedule_of(_plain(config, network), protocol, dataset, device),
+        seed=seed_of(dataset.identity, config.seed, "memory", replicate),
+        precision=config.precision,
+        store=config.store,
+        store_selections="indices",
+        folder=config.out / "memories",
+        label=f"{dataset.identity}-ipc{ipc}-replicate{replicate}",
+    )
+
+
+def _scoring(config: Table, protocol: Protocol, device: torch.device, dataset: Dataset, network: str) -> Scoring:
+    flags = _plain(config, network)
+    return Scoring(
+        dataset,
+        label_of(flags, protocol),
+        network_of(flags, protocol, dataset),
+        training_of(settle(flags, protocol), protocol, dataset, device),
+        config.networks,
+        config.seed,
+        config.precision,
+        device,
+    )
+
+
+def _check(points: Sequence[Point], names: Sequence[str]) -> None:
+    """Raise ValueError for what would only fail after hours."""
+    decoded = max(registry.condenser(name).decoded for name in names)
+    for point in points:
+        for network in {point.trained_on, point.scoring.network}:
+            build(network, point.dataset.classes, point.dataset.shape)
+        smallest = int(point.dataset.train.labels.bincount().min())
+        if not 1 <= point.ipc * decoded <= smallest:
+            asked = f"{point.ipc * decoded} images per class asked for"
+            raise ValueError(f"{asked}, but the smallest class of {point.dataset.name} has {smallest}")

@@ -1,0 +1,83 @@
+"""Published numbers, and what a measured one says of them.
+
+`published.csv` has a line for each: percent on the test set, by the name that the condenser has here. Lines that are
+not comparable come from another evaluation than section 4 of DM's, as DDM's random and herding rows do.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from condensers.device.training import Training
+from harness.evidence.intervals import Interval
+
+MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
+PAPER = Training()  # its defaults are DM's evaluation
+CONVNET = "ConvNet"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published accuracy.
+
+    Attributes:
+        value: as a fraction.
+        said: in percent with its deviation, and where it stands.
+        comparable: whether it comes from DM's evaluation.
+    """
+
+    value: float
+    said: str
+    comparable: bool
+
+
+def published(dataset: str, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
+    """The first number of a point in the order of the file, or None. Networks are named as in commands."""
+    point = (dataset, str(ipc), condenser, _short(trained_on), _short(tested_on))
+    return next((found for key, found in _all() if key == point), None)
+
+
+def verdict(measured: Interval, networks: int, training: Training, found: Published | None, tested: bool = True) -> str:
+    """What a measurement says of a published number, by the rule that `python -m harness.table --help` prints.
+
+    Args:
+        measured: over memories, as fractions.
+        networks: of each memory.
+        training: of these networks.
+        found: the published number; an empty verdict if there is none.
+        tested: whether this was on the test set.
+    """
+    if found is None:
+        return ""
+    enough = measured.n >= MEMORIES and networks >= NETWORKS and tested
+    if not enough or (training.epochs, training.batch) != (PAPER.epochs, PAPER.batch):
+        return "not run"
+    if not found.comparable:
+        return "other evaluation"
+    if measured.low > found.value:
+        return "exceeded"
+    narrow = (measured.high - measured.low) / 2 <= HALF_WIDTH
+    return "reproduced" if narrow and found.value <= measured.high else "not reproduced"
+
+
+def _short(network: str) -> str:
+    """The field's default ConvNet as papers call it; others by their own name."""
+    default = network.startswith("ConvNet-W128-") and network.endswith("-IN-ReLU-Avg")
+    return CONVNET if default else network
+
+
+@cache
+def _all() -> list[tuple[tuple[str, ...], Published]]:
+    with Path(__file__).with_name("published.csv").open(newline="") as file:
+        return [(_point(line), _published(line)) for line in csv.DictReader(file)]
+
+
+def _point(line: dict[str, str]) -> tuple[str, ...]:
+    return tuple(line[name] for name in ("dataset", "ipc", "condenser", "trained_on", "tested_on"))
+
+
+def _published(line: dict[str, str]) -> Published:
+    deviation = f" ± {line['deviation']}" if line["deviation"] else ""
+    said = f"{line['percent']}{deviation} ({line['source']}, {line['table']})"
+    return Published(float(line["percent"]) / 100, said, line["comparable"] == "True")

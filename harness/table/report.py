@@ -1,0 +1,136 @@
+"""What a grid has shown: a table for each league, table.csv, and accuracy against cost."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from condensers import registry
+from condensers.core.recipe import league_of
+from condensers.device.files import atomic_write
+from condensers.memory import read_metadata
+from harness.core.cells import Work, unfinished
+from harness.core.estimates import condensing, duration, print_estimate
+from harness.core.progress import say
+from harness.core.schema import escaped
+from harness.core.scoring import values_of
+from harness.evidence.costs import cost_figure
+from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.table.grid import Grid, Point
+from harness.table.published import published, verdict
+from harness.table.running import cells, key_of
+
+STRICT = "strict league: as many images decoded as stored, no network trained on real images, hard labels"
+OPEN = "open league: networks trained on real images, or several images decoded from a stored one"
+N = "memories x networks"
+COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One condenser at one point: a line of table.csv.
+
+    Attributes:
+        accuracy: over memories, as fractions.
+        networks: of each memory.
+        published: the published number, or nothing.
+        cost: means over memories of what is in their metadata.
+    """
+
+    condenser: str
+    point: Point
+    accuracy: Interval
+    networks: int
+    published: str
+    verdict: str
+    cost: dict[str, float]
+
+
+def report(grid: Grid) -> None:
+    """Print a table for each league, and write table.csv and cost.png."""
+    entries = [entry for point in grid.points for name in grid.names if (entry := _entry(grid, point, name))]
+    frame = pd.DataFrame([_line(entry) for entry in entries])
+    path = grid.out / "table.csv"
+    atomic_write(path, frame.map(_text).to_csv(index=False, lineterminator="\n").encode())
+    for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
+        more = f"; {decoded} images decoded from one" if decoded > 1 else ""
+        say(f"{STRICT if league == 'strict' else OPEN}{more}\n{_shown(own)}\n")
+    say("percent, 95 % t-intervals over memories; networks are averaged within each memory. Verdicts: --help")
+    cost_figure(frame, grid.out / "cost.png")
+    say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
+
+
+def print_left(grid: Grid) -> None:
+    """What `--dry-run` prints."""
+    left = unfinished(cells(grid), grid.records)
+    plans = {plan.path(plan.names[0]): (plan, point.dataset) for point in grid.points for plan in point.plans}
+    missing = sum(len(plan.missing()) for plan, _ in plans.values())
+    say(f"memories   {missing} to condense")
+    say(f"scores     {len(left)} cells of {grid.points[0].scoring.networks} networks")
+    work = sum((cell.work for cell in left), Work())
+    work = sum((condensing(plan, dataset) for plan, dataset in plans.values()), work)
+    first = grid.points[0].scoring
+    networks = sorted({name for point in grid.points for name in (point.trained_on, point.scoring.network)})
+    print_estimate(work, networks, first.dataset, first.training, grid.device)
+
+
+def _entry(grid: Grid, point: Point, name: str) -> Entry:
+    replicates, scoring = range(len(point.plans)), point.scoring
+    values = {(0, r): values_of(scoring, key_of(point, r, name), grid.records) for r in replicates}
+    index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)
+    accuracy = interval(pd.Series([value for own in values.values() for value in own], index=index))
+    known = published(point.dataset.name, point.ipc, name, point.trained_on, scoring.network)
+    return Entry(
+        name,
+        point,
+        accuracy,
+        scoring.networks,
+        known.said if known else "",
+        verdict(accuracy, scoring.networks, scoring.training, known, grid.tested),
+        _cost(point, name),
+    )
+
+
+def _cost(point: Point, name: str) -> dict[str, float]:
+    found = pd.DataFrame([read_metadata(plan.path(name))["cost"] for plan in point.plans])
+    return {column: float(found[column].mean()) for column in COSTS}
+
+
+def _line(entry: Entry) -> dict[str, object]:
+    condenser, point, accuracy = registry.condenser(entry.condenser), entry.point, entry.accuracy
+    return {
+        "dataset": point.dataset.name,
+        "condenser": entry.condenser,
+        "league": league_of(condenser),
+        "images per class": point.ipc,
+        "decoded per stored": condenser.decoded,
+        "condensed on": point.trained_on,
+        "trained": point.scoring.network,
+        "accuracy": accuracy.mean,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "memories": accuracy.n,
+        "networks": entry.networks,
+        "published": entry.published,
+        "verdict": entry.verdict,
+        "protocol": point.scoring.protocol,
+        **entry.cost,
+    }
+
+
+def _text(value: object) -> object:
+    return escaped(value) if isinstance(value, str) else value
+
+
+def _shown(frame: pd.DataFrame) -> str:
+    """For the terminal: only columns that differ, or that a reader looks for."""
+    always = ["condenser", "accuracy", N, "time", "hidden images"]
+    measured = [Interval(*row, "t") for row in frame[["accuracy", "low", "high", "memories"]].itertuples(index=False)]
+    shown = frame[["dataset", "images per class", "condensed on", "trained", "condenser"]].copy()
+    shown["accuracy"] = [str(own).removesuffix(f" n={own.n}") for own in measured]
+    shown[N] = [f"{own.n}x{networks}" for own, networks in zip(measured, frame["networks"], strict=True)]
+    shown["published"], shown["verdict"] = frame["published"], frame["verdict"]
+    shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
+    shown["hidden images"] = [f"{images:.2g}" if images else "-" for images in frame["hidden_images"]]
+    kept = [name for name in shown if name in always or (shown[name] != "").any()]
+    kept = [name for name in kept if name in always or name in ("published", "verdict") or shown[name].nunique() > 1]
+    return shown[kept].to_string(index=False)

@@ -1,0 +1,186 @@
+"""Grids: the same scores as the commands they are made of, leagues apart, and verdicts by the written rule."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from condensers import registry
+from condensers.device.training import Training
+from harness.evaluate.__main__ import main as evaluate
+from harness.evaluate.flags import Evaluate
+from harness.evidence.intervals import Interval
+from harness.table.__main__ import main
+from harness.table.flags import Table
+from harness.table.grid import TABLES, prepare
+from harness.table.published import Published, published, verdict
+
+CONVNET = "ConvNet-W128-D3-IN-ReLU-Avg"
+SMALL = Table(
+    condensers=("random", "dm", "m3d"),
+    ipc=(1, 2),
+    network=("ConvNet-W4-D1",),
+    iterations=2,
+    real_batch=8,
+    epochs=3,
+    memories=2,
+    networks=2,
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    config = replace(SMALL, out=tmp_path_factory.mktemp("table"))
+    main(config)
+    return config
+
+
+@pytest.fixture
+def table(done):
+    return pd.read_csv(done.out / "table.csv", keep_default_na=False)
+
+
+def test_a_line_for_every_point_and_condenser(done, table):
+    assert list(zip(table["images per class"], table["condenser"], strict=True)) == [
+        (ipc, name) for ipc in (1, 2) for name in SMALL.condensers
+    ]
+    assert (table["memories"] == 2).all()
+    assert (table["networks"] == 2).all()
+    assert (table["verdict"] == "").all()
+    assert set(table["league"][table["condenser"] == "m3d"]) == {"open"}
+    assert (table["decoded per stored"] == [1, 1, 4] * 2).all()
+    assert ((table["flop"] > 0) == (table["condenser"] != "random")).all()
+    assert (done.out / "cost.png").read_bytes().startswith(b"\x89PNG")
+    rows = pd.read_csv(done.out / "results.csv")
+    assert len(rows) == 2 * 3 * 2 * 2
+    assert set(rows["memory_replicate"]) == {0, 1}
+
+
+def test_accuracies_are_means_over_memories(done, table):
+    rows = pd.read_csv(done.out / "results.csv")
+    means = rows.groupby(["ipc_stored", "condenser", "memory_replicate"])["value"].mean()
+    for line in table.to_dict("records"):
+        own = means[line["images per class"], line["condenser"]]
+        assert line["accuracy"] == pytest.approx(own.mean())
+        half = 12.706204736 * own.std() / 2**0.5  # Student's t for two memories
+        assert (line["low"], line["high"]) == pytest.approx((own.mean() - half, own.mean() + half))
+
+
+def test_scores_are_those_of_evaluate(done, tmp_path):
+    (memory,) = done.out.glob("memories/dm-digits-ipc2-replicate1-*.safetensors")
+    evaluate(Evaluate(memories=(memory,), network="ConvNet-W4-D1", epochs=3, networks=2, out=tmp_path))
+    alone = pd.read_csv(tmp_path / "results.csv")["value"].tolist()
+    rows = pd.read_csv(done.out / "results.csv")
+    own = rows[(rows["condenser"] == "dm") & (rows["ipc_stored"] == 2) & (rows["memory_replicate"] == 1)]
+    assert own["value"].tolist() == alone
+
+
+def test_the_same_command_again_only_reports(done, capsys):
+    before = (done.out / "results.csv").read_bytes()
+    main(done)
+    said = capsys.readouterr().out
+    assert (done.out / "results.csv").read_bytes() == before
+    main(replace(done, dry_run=True))
+    assert "scores     0 cells" in capsys.readouterr().out
+    strict, opened = said.split("strict league")[1].split("open league")
+    assert "m3d" not in strict
+    assert "dm" in strict.split()
+    assert "random" not in opened
+    assert "4 images decoded from one" in opened
+    assert "[" in strict
+
+
+def test_another_test_network_takes_the_same_memories(done, capsys):
+    memories = {path: path.stat().st_mtime_ns for path in done.out.glob("memories/*.safetensors")}
+    main(replace(done, test_networks=("ConvNet-W4-D1", "ConvNet-W8-D1"), ipc=(2,)))
+    assert {path: path.stat().st_mtime_ns for path in done.out.glob("memories/*.safetensors")} == memories
+    assert "ConvNet-W8-D1" in capsys.readouterr().out
+
+
+def test_more_memories_are_added_to_those_there_are(done):
+    rows = len(pd.read_csv(done.out / "results.csv"))
+    main(replace(done, memories=3, ipc=(1,), condensers=("random",)))
+    assert len(pd.read_csv(done.out / "results.csv")) == rows + 2
+
+
+def test_presets_name_condensers_and_can_be_changed(tmp_path):
+    for number, preset in TABLES.items():
+        assert all(registry.condenser(name) for name in preset["condensers"]), number
+    grid = prepare(Table(table=2, dataset=("digits",), ipc=(1,), out=tmp_path, resolution=32))
+    assert grid.names == ("random", "dm", "ours")
+    assert [(point.ipc, point.trained_on, point.scoring.network) for point in grid.points] == [
+        (1, "ResNet18", "ResNet18")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"condensers": ("dmm",)}, "unknown condenser 'dmm'. Did you mean 'dm'?"),
+        ({"dataset": ("digit",)}, "unknown data set 'digit'. Did you mean 'digits'?"),
+        ({"network": ("ConvNet-W4-D9",)}, "pools a 8 px image away"),
+        ({"test_networks": ("VGG12",)}, "unknown network 'VGG12'"),
+        ({"ipc": (0,)}, "0 images per class asked for"),
+        ({"ipc": (40,)}, "160 images per class asked for, but the smallest class of digits has 1"),
+        ({"table": 3}, "give --dataset folder:PATH --resolution 128"),
+        ({"networks": 0}, "--networks is 0; give at least 1"),
+        ({"memories": 0}, "--memories is 0; give at least 1"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        main(replace(SMALL, out=tmp_path, **changed))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+PAPER, QUICK = Training(), Training(epochs=60, batch=64)
+KNOWN = Published(0.489, "48.9 (x)", comparable=True)
+
+
+def between(low, high, n=3):
+    return Interval((low + high) / 2, low, high, n, "t")
+
+
+@pytest.mark.parametrize(
+    ("expected", "measured", "networks", "training", "known"),
+    [
+        ("reproduced", between(0.481, 0.499), 5, PAPER, KNOWN),
+        ("not reproduced", between(0.47, 0.50), 5, PAPER, KNOWN),  # too wide
+        ("not reproduced", between(0.47, 0.48), 5, PAPER, KNOWN),
+        ("exceeded", between(0.49, 0.53), 5, PAPER, KNOWN),
+        ("not run", between(0.481, 0.499, n=2), 5, PAPER, KNOWN),
+        ("not run", between(0.481, 0.499), 4, PAPER, KNOWN),
+        ("not run", between(0.481, 0.499), 5, QUICK, KNOWN),
+        ("not run", between(0.481, 0.499), 5, replace(PAPER, epochs=999), KNOWN),
+        ("other evaluation", between(0.481, 0.499), 5, PAPER, replace(KNOWN, comparable=False)),
+        ("", between(0.481, 0.499), 5, PAPER, None),
+    ],
+)
+def test_verdicts(expected, measured, networks, training, known):
+    assert verdict(measured, networks, training, known) == expected
+    assert verdict(measured, networks, training, known, tested=False) in ("", "not run")
+
+
+def test_published_numbers_are_found_by_what_they_are_about():
+    assert published("cifar10", 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
+    assert published("cifar10", 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
+    assert published("cifar10", 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
+    assert published("cifar10", 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
+    assert not published("cifar10", 10, "random", CONVNET, CONVNET).comparable
+    for point in (("cifar10", 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET), ("digits", 10, "dm", CONVNET, CONVNET)):
+        assert published(*point) is None
+
+
+def test_every_published_line_names_a_condenser():
+    import csv
+
+    import harness.table
+
+    lines = list(csv.DictReader((Path(harness.table.__file__).parent / "published.csv").open()))
+    assert len(lines) > 150
+    for line in lines:
+        assert 0 < float(line["percent"]) < 100
+        assert registry.condenser(line["condenser"])
