@@ -50,7 +50,7 @@ def table(tmp_path_factory) -> Path:
     mine = [one for one in candidates(survey, [whole]) if one.replicate == 0]
     said = {"dataset": "digits", "dataset_checksum": survey.dataset.checksum, "validation": 30, "proxy": "whole"}
     row = replace(
-        parse(NetworkRow, ["0.0" if column.kind is float else "0" for column in columns(NetworkRow)]),
+        parse(NetworkRow, ["0.0" if one.kind is float else "0" for one in columns(NetworkRow)]),
         **said,
         recipe=survey.whole_name,
         status="ok",
@@ -385,14 +385,10 @@ DAMAGE = {
     "no first row": (lambda rows: rows.iloc[1:], "not of 0 to 14 once each"),
     "nan": (changed("validation_accuracy", "nan"), "holds validation_accuracy = nan, not 0 to 1"),
     "infinite": (changed("validation_accuracy", "inf"), "holds validation_accuracy = inf, not 0 to 1"),
-    "too large": (
-        changed("validation_accuracy", "1e999"),
-        "its validation_accuracy is '1e999', which no command writes",
-    ),
     "negative": (changed("validation_accuracy", "-7.0"), "holds validation_accuracy = -7, not 0 to 1"),
     "negative time": (changed("seconds", "-7.0"), "holds seconds = -7, not 0 or more"),
     "no time": (changed("seconds", "nan"), "holds seconds = nan, not 0 or more"),
-    "negative count": (changed("epochs_trained", "-7"), "holds epochs_trained = -7, not 0 or more"),
+    "negative count": (changed("epochs_trained", "-7"), "its epochs_trained is -7, which is not from 0"),
     "NUL for a number": (changed("validation_accuracy", "\0"), "it holds bytes that are no text"),
     "NUL in a text": (changed("architecture", "ConvNet\0"), "it holds bytes that are no text"),
     "another architecture": (changed("architecture", "ConvNet"), "'ConvNet', which there is not"),
