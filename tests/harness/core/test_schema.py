@@ -1,5 +1,6 @@
 """Rows: what a dataclass says of its file, and that every committed file is read as it was written."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields, replace
@@ -15,8 +16,8 @@ from harness.nas.tables import NetworkRow
 from harness.speed.rows import TurnRow
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-# Summaries are reports: made anew by every command, and read by no one.
-COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if "summary" not in path.name)
+# Summaries and winners are reports: made anew by every command, and read by no one.
+COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners", path.name))
 ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow)
 
 
