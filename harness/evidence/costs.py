@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-PANEL = (5.6, 3.6)  # inches
+PANEL, NAME = (4.6, 3.6), 1.4  # inches, without the names, and the width of a column of names
+NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 OPERATIONS = "operations to condense a memory, networks' training included (FLOP)"
 TAKES_NONE = "dashed: takes real images as they are. Open marks: open league."
@@ -34,11 +35,17 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
 
     panels = list(table.groupby(["dataset", "images per class", "condensed on", "trained"], sort=False))
     shown = panels[:MOST]
-    figure = Figure(figsize=(PANEL[0], PANEL[1] * len(shown)), dpi=DPI, layout="constrained")
+    columns = -(-table["condenser"].nunique() // NAMES_BELOW_EACH_OTHER)
+    width = PANEL[0] + NAME * columns
+    figure = Figure(figsize=(width, PANEL[1] * len(shown)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     looks = {name: place for place, name in enumerate(table["condenser"].unique())}
     for axes, (what, own) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _panel(axes, own, looks)
+        # In rows of fixed height, or the names of many condensers would leave no room for the axes.
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns, frameon=False, fontsize=8, borderaxespad=0
+        )
         axes.set_title(_title(*what), fontsize=9, loc="left")
     left_out = f" First {MOST} of {len(panels)} panels." if len(panels) > MOST else ""
     figure.supxlabel(f"{OPERATIONS}\n{TAKES_NONE}{left_out}", fontsize=8)
@@ -72,4 +79,3 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", looks: dict[str, int]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
     axes.tick_params(colors=GREY, labelsize=8)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
