@@ -12,6 +12,7 @@ from avalanche.benchmarks.utils import (
 )
 from avalanche.benchmarks.utils.data_attribute import TaskLabels
 from avalanche.training.storage_policy import ExemplarsBuffer
+from avalanche.training.templates import SupervisedTemplate
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -72,6 +73,10 @@ class ClassBuffer(ExemplarsBuffer):
         self.classes += new
         held = [] if self._memory is None else [self._memory]
         self._hold(join([*held, arrived], arrived.metadata), share)
+
+    def update(self, strategy: SupervisedTemplate, **kwargs: object) -> None:
+        """What Avalanche's plugins still call; the inherited method does the same, but warns at every experience."""
+        self.post_adapt(strategy, strategy.experience)
 
     def resize(self, strategy: object, new_size: int) -> None:
         """Change the total bound; under a smaller one every class shrinks by the size rule.

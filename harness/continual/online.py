@@ -4,7 +4,6 @@ They train as Avalanche does, by SGD at the rate of the memories' evaluation, wi
 """
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,8 +54,8 @@ class Online:
         """The values of one network after each step."""
         experiment, seed = self.experiment, self.experiment.network_seed(order, 1, replicate)
         stream, found = continual_stream(experiment.dataset, experiment.steps, order), []
-        # Avalanche's loaders shuffle by the global generator; its own plugins call what it will remove one day.
-        with torch.random.fork_rng(), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        # Avalanche's loaders shuffle by the global generator.
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
             learner = self._learner(strategy, self.make_network(seed), memory)
             for experience in stream.train_stream:
