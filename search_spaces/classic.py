@@ -8,11 +8,16 @@ from torch import Tensor, nn
 
 from search_spaces.convnet import NO_TAPS, NORMS, ReLU, Taps, shown
 
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+
 
 class Staged(nn.Module):
-    """A network made of stages; the output of each stage is its `block` tap."""
+    """A network made of stages, sequences of layers of which the last one may pool.
 
-    TAPS = ("block",)
+    Taps of each stage: `act` is its last activation before pooling, `block` its output.
+    """
+
+    TAPS = ("act", "block")
 
     def __init__(self, stages: list[nn.Module], embedding_size: int, classes: int) -> None:
         super().__init__()
@@ -21,9 +26,14 @@ class Staged(nn.Module):
         self.classifier = nn.Linear(embedding_size, classes)
 
     def features(self, x: Tensor, taps: Taps = NO_TAPS) -> Tensor:
-        """Embedding before the classifier, `[n, embedding_size]`; `taps` are shown the output of every stage."""
+        """Embedding before the classifier, `[n, embedding_size]`; `taps` are shown what every stage computes."""
         for stage in self.stages:
-            x = shown(taps, "block", stage(x))
+            *layers, last = stage
+            pools = isinstance(last, POOLS)
+            for layer in layers if pools else stage:
+                x = layer(x)
+            x = shown(taps, "act", x)
+            x = shown(taps, "block", last(x) if pools else x)
         return x.flatten(1)
 
     def forward(self, x: Tensor) -> Tensor:

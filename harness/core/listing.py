@@ -32,12 +32,15 @@ def print_names() -> None:
 
 
 def _traits(condenser: "Condenser") -> str:
-    """What follows from how a condenser is made: its league, whether its classes are apart, what it decodes."""
+    """What follows from how a condenser is made: league, coupling, decoded images, and what it trains on the way."""
     from condensers.core.recipe import league_of
 
     apart = condenser.separable("a network whose norm mixes no images")
     traits = [f"{league_of(condenser)} league", *([] if apart else ["couples classes"])]
     traits += [f"decodes {condenser.decoded} images from one"] if condenser.decoded > 1 else []
+    memory = condenser.makes_pixels and condenser.networks.trains_on == "synthetic"
+    trained = "the memory" if memory else "real images" if condenser.trained_on_real else ""
+    traits += [f"trains networks on {trained}"] if trained else []
     return ", ".join(traits)
 
 

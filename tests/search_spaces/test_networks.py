@@ -232,3 +232,22 @@ def test_a_name_without_a_neighbour_gets_the_list_only():
         str(unknown("fruit", "PEAR", ["Pear", "apple"]))
         == "unknown fruit 'PEAR'. Did you mean 'Pear'? Choices: Pear, apple"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("AlexNet", [128, 192, 256, 192, 192]),
+        ("VGG11", [64, 128, 256, 512, 512]),
+        ("ResNet18", [64, 64, 128, 256, 512]),
+    ],
+)
+def test_stages_of_classic_networks_are_tapped_before_and_after_pooling(name, widths):
+    network, tapped = build(name, 4, (3, 32, 32)), {"act": [], "block": []}
+    embedding = network.features(torch.randn(2, 3, 32, 32), into(tapped))
+    assert [x.shape[1] for x in tapped["act"]] == [x.shape[1] for x in tapped["block"]] == widths
+    assert torch.equal(tapped["block"][-1].flatten(1), embedding)
+    for stage, act, block in zip(network.stages, *tapped.values(), strict=True):
+        assert act.min() >= 0
+        pool = stage[-1] if isinstance(stage[-1], nn.MaxPool2d | nn.AvgPool2d) else nn.Identity()
+        assert torch.equal(pool(act), block)

@@ -310,8 +310,21 @@ def test_iterations_lower_the_loss_on_draws_never_used(digits):
 
 def test_a_tap_that_the_network_lacks_is_named(colours):
     big = type(colours)(colours.images.repeat(1, 1, 2, 2), colours.labels, colours.mean, colours.std)
-    with pytest.raises(ValueError, match=r"ours taps 'act', which ResNet18 does not have \(block\)"):
-        Matching(big, [0], 1, [registry.condenser("ours")], schedule(network="ResNet18"), 0)
+    before = Recipe("before-norm", (replace(dm.MEAN_MATCH, tap="conv"),))
+    with pytest.raises(ValueError, match=r"before-norm taps 'conv', which ResNet18 does not have \(act, block\)"):
+        Matching(big, [0], 1, [before], schedule(network="ResNet18"), 0)
+
+
+@pytest.mark.parametrize("network", ["AlexNet", "VGG11", "ResNet18", "ResNet18-BN"])
+def test_style_and_readouts_are_matched_on_classic_networks(colours, network):
+    big = type(colours)(colours.images.repeat(1, 1, 2, 2), colours.labels, colours.mean, colours.std)
+    recipes = [registry.condenser(name) for name in ("ours", "ddm-paper", "dm+blocks")]
+    small = Schedule(2, real_batch=2, network=network, augmentation="flip", chunk=8)
+    matching = Matching(big, [0, 1], 2, recipes, small, 0)
+    matching.gradients()
+    for name, pixels in matching.pixels.items():
+        assert pixels.grad.isfinite().all(), name
+        assert (pixels.grad.flatten(2).norm(dim=2) > 0).all(), name
 
 
 @pytest.mark.cuda
