@@ -129,7 +129,8 @@ def _describe(figure: "Figure", axes: "Axes", rows: "pd.DataFrame", curves: list
     axes.set_xlabel("classes seen")
     axes.set_ylabel("accuracy on the classes seen (%)")
     axes.set_xticks(sorted(rows["classes_seen"].unique()))
-    most, least = rows["ipc_stored"].max(), rows["ipc_stored"].min()
+    held = rows["ipc_stored"][rows["ipc_stored"] > 0]  # some strategies have no memory
+    most, least = (held.max(), held.min()) if len(held) else (0, 0)
     share = most if most == least else f"{most} down to {least}"
     title = f"{first['dataset']} in {first['steps']} steps, {share} stored images per class"
     figure.text(0.1, 0.945, title, fontsize=12, fontweight="bold")
