@@ -21,6 +21,10 @@ Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
+LEAGUES = {
+    "strict": "as many images decoded as stored, no network trained on real images, hard labels",
+    "open": "networks trained on real images, or several images decoded from a stored one",
+}
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -55,8 +59,8 @@ class Interval:
         if self.n == 0:
             return "n=0"
         if self.n == 1:
-            return f"{100 * self.mean:.1f} (n=1, no interval)"
-        return f"{100 * self.mean:.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}] n={self.n}"
+            return f"{100 * self.mean:z.1f} (n=1, no interval)"
+        return f"{100 * self.mean:z.1f} [{100 * self.low:z.1f}, {100 * self.high:z.1f}] n={self.n}"
 
 
 def interval(values: pd.Series | pd.DataFrame, method: Method = "t") -> Interval:
@@ -264,15 +268,16 @@ def format_table(table: pd.DataFrame) -> str:
     methods = sorted({score.method for score in table["accuracy"]} - {"none"})
     said = f"95 % intervals ({', '.join(methods)}) over memories" if methods else "no intervals below two memories"
     note = f"accuracies and forgetting in percent; {said}; networks are averaged within each memory"
-    return f"{shown.rename(columns=HEADINGS).to_string(index=False)}\n{note}"
+    leagues = "; ".join(f"{name} league: {LEAGUES[name]}" for name in sorted(set(table["league"]), reverse=True))
+    return f"{shown.rename(columns=HEADINGS).to_string(index=False)}\n{note}\n{leagues}"
 
 
 def _shown(name: str, row: pd.Series) -> str:
     value = row[name]
     if not isinstance(value, Interval):
         return "-" if value is None else str(value)
-    mean = f"{100 * value.mean:.1f}" if value.n and name != "accuracy_bootstrap" else ""
-    ends = "" if value.method == "none" else f"[{100 * value.low:.1f}, {100 * value.high:.1f}]"
+    mean = f"{100 * value.mean:z.1f}" if value.n and name != "accuracy_bootstrap" else ""
+    ends = "" if value.method == "none" else f"[{100 * value.low:z.1f}, {100 * value.high:z.1f}]"
     n = f"n={value.n}" if value.n != row["memories"] else ""
     return " ".join(filter(None, (mean, ends, n))) or "-"
 

@@ -55,7 +55,7 @@ class Correlation:
         """Such as `0.76 [0.57, 0.87] n=36`."""
         if np.isnan(self.value):
             return f"none (n={self.n}, {f'fewer than {FEWEST}' if self.n < FEWEST else 'all tie'})"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}] n={self.n}"
+        return f"{self.value:z.2f} [{self.low:z.2f}, {self.high:z.2f}] n={self.n}"
 
 
 @dataclass(frozen=True)

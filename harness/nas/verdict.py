@@ -133,7 +133,7 @@ def _shown(row: dict[str, object], several: bool) -> dict[str, str]:
         "Kendall": _interval(row["kendall"], row["architectures"]),
         "chosen": choice(row),
         "accuracy": f"{100 * row['accuracy']:.1f}",
-        "regret": f"{100 * row['regret']:.1f}",
+        "regret": f"{100 * row['regret']:z.1f}",
         "minutes": f"{row['minutes']:.1f}",
         "images": f"{row['stored_images']}",
         "kB": f"{row['stored_bytes'] / 1000:.0f}",

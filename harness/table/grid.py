@@ -94,7 +94,7 @@ class Grid:
 
 def prepare(config: Table) -> Grid:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
-    config = _with_preset(config)
+    config = _once_each(_with_preset(config))
     device, protocol = place_of(config)
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     sets = [_load(config, name) for name in config.dataset]
@@ -123,6 +123,12 @@ def _with_preset(config: Table) -> Table:
         )
     lacking = {name: value for name, value in (DEFAULT | preset).items() if not getattr(config, name)}
     return replace(config, **lacking)
+
+
+def _once_each(config: Table) -> Table:
+    """What is named twice counts once."""
+    lists = ("dataset", "condensers", "ipc", "network", "test_networks")
+    return replace(config, **{name: tuple(dict.fromkeys(getattr(config, name))) for name in lists})
 
 
 def _plain(config: Table, network: str = "") -> Table:

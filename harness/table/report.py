@@ -14,13 +14,11 @@ from harness.core.progress import say
 from harness.core.schema import escaped
 from harness.core.scoring import values_of
 from harness.evidence.costs import cost_figure
-from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.intervals import LEAGUES, MEMORY, Interval, interval
 from harness.table.grid import Grid, Point
 from harness.table.published import published, verdict
 from harness.table.running import cells, key_of
 
-STRICT = "strict league: as many images decoded as stored, no network trained on real images, hard labels"
-OPEN = "open league: networks trained on real images, or several images decoded from a stored one"
 N = "memories x networks"
 COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
 
@@ -53,7 +51,7 @@ def report(grid: Grid) -> None:
     atomic_write(path, frame.map(_text).to_csv(index=False, lineterminator="\n").encode())
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
-        say(f"{STRICT if league == 'strict' else OPEN}{more}\n{_shown(own)}\n")
+        say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
     say("percent, 95 % t-intervals over memories; networks are averaged within each memory. Verdicts: --help")
     cost_figure(frame, grid.out / "cost.png")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")

@@ -238,7 +238,8 @@ def test_a_table_is_in_percent_with_one_decimal():
     assert lines[0].split()[:4] == ["condenser", "league", "final", "accuracy"]
     assert "35.7 [" in lines[1]
     assert "10.0 [" in lines[1]
-    assert "intervals (t) over memories" in lines[-1]
+    assert "intervals (t) over memories" in lines[-2]
+    assert lines[-1].startswith("strict league: as many images decoded as stored")
     assert "n=" not in lines[1]
 
 
