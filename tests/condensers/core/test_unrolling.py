@@ -51,7 +51,7 @@ def cross_entropy(found, labels):
 
 
 def augmented(images, key):
-    numbers = reference._uniform(key, 1 + 3 * len(images))
+    numbers = reference.uniform(key, 1 + 3 * len(images))
     each = zip(images, (numbers[1 + 3 * i : 4 + 3 * i] for i in range(len(images))), strict=True)
     return torch.cat([reference.augmented(image[None], SIX, [numbers[0], *own]) for image, own in each])
 

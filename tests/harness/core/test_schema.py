@@ -16,8 +16,8 @@ from harness.nas.tables import NetworkRow
 from harness.speed.rows import TurnRow
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-# Summaries and winners are reports: made anew by every command, and read by no one.
-COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners", path.name))
+# Summaries, winners and tables are reports: made anew by every command, and read by no one.
+COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners|table.csv", path.name))
 ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow)
 
 
