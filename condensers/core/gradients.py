@@ -14,11 +14,12 @@ from torch import Tensor
 
 from condensers.core.identity import beyond, identity
 from condensers.core.loop import Loop, Losses
-from condensers.core.recipe import Iterative, Schedule
+from condensers.core.recipe import Iterative, Schedule, require_float32
 from condensers.core.terms import Context
 from condensers.device import augmentation
 from condensers.device.augmentation import Draw
 from condensers.device.images import LabelledImages
+from search_spaces.registry import mixes_samples
 
 Gradients = Sequence[Tensor]  # one for each parameter, in the network's order
 Distance = Callable[[Gradients, Gradients], Float[Tensor, ""]]
@@ -37,16 +38,20 @@ class GradientRecipe(Iterative):
     real_passes = 3  # forward, and gradients of activations and weights
     synthetic_passes = 8  # counted: these three, and about five more to differentiate them with respect to pixels
 
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError for networks that mix the images of a batch, and for other arithmetic than float32."""
+        if mixes_samples(schedule.network):
+            # Batches of one class have other statistics than those that the network is trained on.
+            raise ValueError(f"{self.name} takes no batch norm, which would see one class only: not {schedule.network}")
+        require_float32(self, schedule)
+
     def objective(self) -> dict[str, object]:
         """The distance as JSON values."""
         return {"gradients": identity(self.distance), **beyond(self, GradientRecipe)}
 
 
 class GradientMatching(Loop):
-    """The state of a lockstep run of gradient-matching recipes.
-
-    Raises ValueError as a `Loop`, for networks that mix the images of a batch, and for other arithmetic than float32.
-    """
+    """The state of a lockstep run of gradient-matching recipes. Raises ValueError as a `Loop`."""
 
     def __init__(
         self,
@@ -58,12 +63,6 @@ class GradientMatching(Loop):
         seed: int,
     ) -> None:
         super().__init__(source, classes, ipc, recipes, schedule, seed)
-        names = ", ".join(recipe.name for recipe in recipes)
-        if self.mixes:
-            # Batches of one class have other statistics than those that the network is trained on.
-            raise ValueError(f"{names} takes no batch norm, which would see one class only: not {schedule.network}")
-        if schedule.real_dtype != "float32":
-            raise ValueError(f"{names} computes in float32 only: leave out --precision")
         self.parameters = list(self.network.requires_grad_(True).parameters())
 
     def _losses(self, chosen: Int64[Tensor, "C B"], draw: Draw, context: Context) -> Losses:

@@ -42,8 +42,8 @@ class Loop(ABC):
         seed: names every draw together with iteration and class.
 
     Raises:
-        ValueError: unknown network or augmentation, more images per class than a class has, or recipes that cannot
-            run in lockstep.
+        ValueError: unknown network or augmentation, more images per class than a class has, recipes that cannot run
+            in lockstep, or one that cannot run by this schedule.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class Loop(ABC):
         seed: int,
     ) -> None:
         self.recipes, self.schedule, self.seed = recipes, schedule, seed
+        for recipe in recipes:
+            recipe.check(schedule)
         self.device = source.images.device
         self.classes = torch.tensor(list(classes), device=self.device)
         self.pools = Pools(source, classes)

@@ -81,6 +81,9 @@ class Condenser(Protocol):
     def takes_terms(self) -> bool:
         """Whether terms can be added to it by name, as in `dm+sm`."""
 
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError, before any work, if it cannot run by that schedule."""
+
     def separable(self, network: str) -> bool:
         """Whether slicing a memory of all classes equals condensing each slice alone; if not, slices leak classes."""
 
@@ -106,6 +109,9 @@ class Selection:
     makes_pixels = False
     takes_terms = False
     decoded = 1
+
+    def check(self, schedule: Schedule) -> None:
+        """It can always run."""
 
     def separable(self, network: str) -> bool:
         """True unless a network is trained on all classes at once."""
@@ -167,6 +173,9 @@ class Iterative:
     def trained_on_real(self) -> bool:
         """Whether its networks are trained on real images."""
         return self.networks.trains_on == "real"
+
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError, before any work, if it cannot run by that schedule."""
 
     def separable(self, network: str) -> bool:
         """True if neither terms, nor norms, nor the training of its networks let classes see each other."""
@@ -235,6 +244,12 @@ class Recipe(Iterative):
     def objective(self) -> dict[str, object]:
         """The terms as JSON values."""
         return {"terms": [term.describe() for term in self.terms], **beyond(self, Recipe)}
+
+
+def require_float32(recipe: Iterative, schedule: Schedule) -> None:
+    """Raise ValueError if the schedule asks for other arithmetic, which only feature matching has."""
+    if schedule.real_dtype != "float32":
+        raise ValueError(f"{recipe.name} computes in float32 only: leave out --precision")
 
 
 def league_of(condenser: Condenser) -> League:

@@ -14,7 +14,7 @@ from torch import Tensor, func
 
 from condensers.core.identity import beyond
 from condensers.core.loop import Loop, Losses
-from condensers.core.recipe import Iterative
+from condensers.core.recipe import Iterative, Schedule, require_float32
 from condensers.core.terms import Context
 from condensers.device import augmentation, draws
 from condensers.device.augmentation import Draw
@@ -43,6 +43,10 @@ class UnrolledRecipe(Iterative):
     def synthetic_passes(self) -> int:
         """A step of the window takes as much as in gradient matching."""
         return 8 * self.window
+
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError for other arithmetic than float32."""
+        require_float32(self, schedule)
 
     def objective(self) -> dict[str, object]:
         """The steps as JSON values."""

@@ -160,6 +160,13 @@ def _check(experiment: Experiment) -> None:
     """Raise ValueError for what would only fail after hours."""
     if not experiment.names and not experiment.files:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
+    if WHOLE in experiment.names and RETRAIN not in experiment.strategies:
+        raise ValueError("--upper-bound is trained anew at every step: add retrain to --strategy")
+    if NAIVE in experiment.strategies and any(file.name == NAIVE for file in experiment.files):
+        raise ValueError("a memory file is called naive, as a strategy is: rename it")
+    for name in experiment.names:
+        if name != WHOLE:
+            registry.condenser(name).check(experiment.schedule)
     build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
     decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
     most = decoded * max(group.ipc for group in experiment.groups(0))

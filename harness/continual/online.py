@@ -33,22 +33,22 @@ class Streamed:
 
 @dataclass
 class Online:
-    """Runs of an experiment's strategies; the last one is kept, for its steps are asked for one after another."""
+    """Runs of an experiment's strategies; what each has found is kept, for its steps are asked for one by one."""
 
     experiment: Experiment
     make_network: Callable[[int], nn.Module]
-    last: dict[tuple, Streamed] = field(default_factory=dict)
+    done: dict[tuple, Streamed] = field(default_factory=dict)
 
     def run(self, strategy: str, order: int, memory: Memory | None) -> Streamed:
         """All steps of a class order with one memory, by as many networks as the experiment has."""
         key = (strategy, order, memory and memory.checksum)
-        if key not in self.last:
+        if key not in self.done:
             started, networks = time.perf_counter(), range(self.experiment.networks)
             by_network = [self._network(strategy, order, memory, replicate) for replicate in networks]
             values = [list(step) for step in zip(*by_network, strict=True)]
             each = (time.perf_counter() - started) / len(networks) / self.experiment.steps
-            self.last = {key: Streamed(values, each)}
-        return self.last[key]
+            self.done[key] = Streamed(values, each)
+        return self.done[key]
 
     def _network(self, strategy: str, order: int, memory: Memory | None, replicate: int) -> list[Values]:
         """The values of one network after each step."""

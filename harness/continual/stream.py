@@ -137,10 +137,16 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 
 
 def cells(experiment: Experiment) -> list[Cell]:
-    """The cells of all orders in turn: workers that start together condense different ones at once."""
-    by_order = [scores(experiment, order) for order in range(experiment.orders)]
+    """Those that are trained anew, of all orders in turn: workers that start together condense different ones at once.
+
+    Then those of other strategies, stream by stream: all steps of one are made in one run.
+    """
     online = Online(experiment, partial(_network, experiment))
-    return [_cell(experiment, score, online) for together in zip(*by_order, strict=True) for score in together]
+    by_order = [scores(experiment, order) for order in range(experiment.orders)]
+    turns = [score for together in zip(*by_order, strict=True) for score in together]
+    anew = [score for score in turns if score.source.strategy == RETRAIN]
+    streamed = [score for own in by_order for score in own if score.source.strategy != RETRAIN]
+    return [_cell(experiment, score, online) for score in (*anew, *streamed)]
 
 
 def run(experiment: Experiment) -> None:

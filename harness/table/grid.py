@@ -201,6 +201,8 @@ def _check(points: Sequence[Point], names: Sequence[str]) -> None:
     """Raise ValueError for what would only fail after hours."""
     decoded = max(registry.condenser(name).decoded for name in names)
     for point in points:
+        for name in names:
+            registry.condenser(name).check(point.plans[0].schedule)
         for network in {point.trained_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
         smallest = int(point.dataset.train.labels.bincount().min())

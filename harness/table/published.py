@@ -11,10 +11,12 @@ from pathlib import Path
 
 from condensers.device.training import Training
 from harness.evidence.intervals import Interval
+from search_spaces.registry import default_depth
 
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
 CONVNET = "ConvNet"
+SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,14 @@ class Published:
     comparable: bool
 
 
-def published(dataset: str, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
-    """The first number of a point in the order of the file, or None. Networks are named as in commands."""
-    point = (dataset, str(ipc), condenser, _short(trained_on), _short(tested_on))
+def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
+    """The first number of a point in the order of the file, or None: of images of their own size, `side` in pixels.
+
+    Networks are named as in commands.
+    """
+    if SIDES.get(dataset) != side:
+        return None
+    point = (dataset, str(ipc), condenser, _short(trained_on, side), _short(tested_on, side))
     return next((found for key, found in _all() if key == point), None)
 
 
@@ -61,10 +68,9 @@ def verdict(measured: Interval, networks: int, training: Training, found: Publis
     return "reproduced" if narrow and found.value <= measured.high else "not reproduced"
 
 
-def _short(network: str) -> str:
-    """The field's default ConvNet as papers call it; others by their own name."""
-    default = network.startswith("ConvNet-W128-") and network.endswith("-IN-ReLU-Avg")
-    return CONVNET if default else network
+def _short(network: str, side: int) -> str:
+    """The field's default ConvNet for such images as papers call it; others by their own name."""
+    return CONVNET if network == f"ConvNet-W128-D{default_depth(side)}-IN-ReLU-Avg" else network
 
 
 @cache

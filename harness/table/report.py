@@ -40,6 +40,7 @@ class Entry:
     networks: int
     published: str
     verdict: str
+    scored_on: str
     cost: dict[str, float]
 
 
@@ -52,7 +53,9 @@ def report(grid: Grid) -> None:
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
-    say("percent, 95 % t-intervals over memories; networks are averaged within each memory. Verdicts: --help")
+    where = "the test set" if grid.tested else "held-out training images"
+    say(f"percent on {where}, 95 % t-intervals over memories; networks are averaged within each memory")
+    say("time is that of a whole lockstep run, which recipes with one schedule share; verdicts: see --help")
     cost_figure(frame, grid.out / "cost.png")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
 
@@ -76,7 +79,7 @@ def _entry(grid: Grid, point: Point, name: str) -> Entry:
     values = {(0, r): values_of(scoring, key_of(point, r, name), grid.records) for r in replicates}
     index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)
     accuracy = interval(pd.Series([value for own in values.values() for value in own], index=index))
-    known = published(point.dataset.name, point.ipc, name, point.trained_on, scoring.network)
+    known = published(point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, scoring.network)
     return Entry(
         name,
         point,
@@ -84,6 +87,7 @@ def _entry(grid: Grid, point: Point, name: str) -> Entry:
         scoring.networks,
         known.said if known else "",
         verdict(accuracy, scoring.networks, scoring.training, known, grid.tested),
+        "test" if grid.tested else "validation",
         _cost(point, name),
     )
 
@@ -110,6 +114,7 @@ def _line(entry: Entry) -> dict[str, object]:
         "networks": entry.networks,
         "published": entry.published,
         "verdict": entry.verdict,
+        "scored on": entry.scored_on,
         "protocol": point.scoring.protocol,
         **entry.cost,
     }

@@ -7,6 +7,7 @@ import pytest
 
 from harness.continual.__main__ import main
 from harness.continual.flags import Continual
+from harness.continual.online import Online
 
 SMALL = Continual(
     condensers=("random", "dm"),
@@ -85,6 +86,34 @@ def test_condensed_replay_is_compared_with_real_replay(done, capsys):
     line = next(line for line in said.splitlines() if line.strip().startswith("dm (replay)"))
     own = next(line for line in said.splitlines() if line.strip().startswith("random (replay)"))
     assert line.count("[") == own.count("[") + 1  # the difference from random under the same strategy
+
+
+def test_a_stream_is_run_once_for_all_its_steps(tmp_path, monkeypatch):
+    runs, network = [], Online._network
+    monkeypatch.setattr(Online, "_network", lambda *arguments: runs.append(arguments[1:3]) or network(*arguments))
+    main(replace(SMALL, strategy=("gdumb", "naive"), condensers=("random",), networks=1, out=tmp_path))
+    assert sorted(runs) == [("gdumb", 0), ("gdumb", 1), ("naive", 0), ("naive", 1)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"upper_bound": True}, "--upper-bound is trained anew at every step: add retrain to --strategy"),
+        ({"condensers": ("dc",), "network": "ConvNet-W8-D1-BN"}, "dc takes no batch norm"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(changed, words, tmp_path):
+    with pytest.raises(ValueError, match=words):
+        main(replace(SMALL, out=tmp_path, **changed))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_named_like_a_strategy_is_refused(done, tmp_path):
+    memory = next(done.out.glob("memories/dm-*.safetensors"))
+    named = tmp_path / "naive.safetensors"
+    named.write_bytes(memory.read_bytes())
+    with pytest.raises(ValueError, match="a memory file is called naive, as a strategy is: rename it"):
+        main(replace(SMALL, memory=(named,), out=tmp_path / "out"))
 
 
 def test_a_dry_run_counts_them(done, capsys, tmp_path):

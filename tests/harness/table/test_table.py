@@ -48,6 +48,7 @@ def test_a_line_for_every_point_and_condenser(done, table):
     assert (table["memories"] == 2).all()
     assert (table["networks"] == 2).all()
     assert (table["verdict"] == "").all()
+    assert (table["scored on"] == "test").all()
     assert set(table["league"][table["condenser"] == "m3d"]) == {"open"}
     assert (table["decoded per stored"] == [1, 1, 4] * 2).all()
     assert ((table["flop"] > 0) == (table["condenser"] != "random")).all()
@@ -91,6 +92,14 @@ def test_the_same_command_again_only_reports(done, capsys):
     assert "[" in strict
 
 
+def test_what_is_named_twice_counts_once_and_held_out_images_are_said(tmp_path, capsys):
+    twice = replace(SMALL, dataset=("digits", "digits"), ipc=(1, 1), condensers=("random", "random"), memories=1)
+    main(replace(twice, validation=5, out=tmp_path))
+    (line,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
+    assert line["scored on"] == "validation"
+    assert "percent on held-out training images" in capsys.readouterr().out
+
+
 def test_another_test_network_takes_the_same_memories(done, capsys):
     memories = {path: path.stat().st_mtime_ns for path in done.out.glob("memories/*.safetensors")}
     main(replace(done, test_networks=("ConvNet-W4-D1", "ConvNet-W8-D1"), ipc=(2,)))
@@ -124,6 +133,11 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
         ({"ipc": (0,)}, "0 images per class asked for"),
         ({"ipc": (40,)}, "160 images per class asked for, but the smallest class of digits has 1"),
         ({"table": 3}, "give --dataset folder:PATH --resolution 128"),
+        (
+            {"condensers": ("random", "dc"), "network": ("ConvNet-W4-D1", "ConvNet-W4-D1-BN")},
+            "dc takes no batch norm, which would see one class only: not ConvNet-W4-D1-BN",
+        ),
+        ({"condensers": ("dm", "bptt"), "precision": "bf16"}, "bptt computes in float32 only: leave out --precision"),
         ({"networks": 0}, "--networks is 0; give at least 1"),
         ({"memories": 0}, "--memories is 0; give at least 1"),
     ],
@@ -165,13 +179,21 @@ def test_verdicts(expected, measured, networks, training, known):
 
 
 def test_published_numbers_are_found_by_what_they_are_about():
-    assert published("cifar10", 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
-    assert published("cifar10", 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
-    assert published("cifar10", 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
-    assert published("cifar10", 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
-    assert not published("cifar10", 10, "random", CONVNET, CONVNET).comparable
-    for point in (("cifar10", 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET), ("digits", 10, "dm", CONVNET, CONVNET)):
+    assert published("cifar10", 32, 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
+    assert published("cifar10", 32, 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
+    assert published("cifar10", 32, 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
+    assert published("cifar10", 32, 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
+    assert not published("cifar10", 32, 10, "random", CONVNET, CONVNET).comparable
+    shallow = "ConvNet-W128-D2-IN-ReLU-Avg"
+    for point in (
+        ("cifar10", 32, 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET),
+        ("cifar10", 32, 10, "dm", shallow, shallow),
+        ("cifar10", 16, 10, "dm", shallow, shallow),
+        ("digits", 8, 10, "dm", CONVNET, CONVNET),
+    ):
         assert published(*point) is None
+    deep = "ConvNet-W128-D4-IN-ReLU-Avg"
+    assert published("tinyimagenet", 64, 10, "dm", deep, deep).value == pytest.approx(0.129)
 
 
 def test_every_published_line_names_a_condenser():
