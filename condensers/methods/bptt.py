@@ -7,8 +7,9 @@ lies anywhere in a training; L the cross-entropy, A_k one augmentation a step. S
 "Embarrassingly Simple Dataset Distillation", ICLR 2024, whose window is random in place and truncated.
 
 Hard labels and no network that has seen a real one: the ceiling of the strict league, for it optimises what a memory is
-judged by. Departures: labels are not learned, pixels start from real images, the steps are those of the evaluation
-(rate 0.01, momentum 0.9), and each is on the whole memory. Cost: eight passes a step and image of the memory, all steps
+judged by. Departures: labels are not learned, pixels start from real images, the steps have the evaluation's rate and
+momentum (0.01, 0.9) but no weight decay, the start loses its velocity between epochs, and each step of the window is on
+the whole memory. Cost: eight passes a step and image of the memory, all steps
 of the window held in memory at once.
 """
 
