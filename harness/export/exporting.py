@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -57,6 +58,8 @@ def _check(config: Export) -> None:
         raise ValueError("no memories given: name at least one file")
     if bool(config.mean) != bool(config.std):
         raise ValueError("--mean and --std go together: give both")
+    if not all(map(math.isfinite, (*config.mean, *config.std))) or any(std <= 0 for std in config.std):
+        raise ValueError("--mean and --std must be finite, and --std above 0")
     if config.format == "pt" and (config.test or config.mean):
         raise ValueError("--test, --mean and --std are for pictures: a .pt file holds a memory alone, as it is")
     stems = [path.stem for path in dict.fromkeys(config.memories)]

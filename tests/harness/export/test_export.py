@@ -111,6 +111,9 @@ def test_a_published_set_needs_its_normalisation(memory, tmp_path):
     config = Export(memories=(tmp_path / "theirs.pt",), out=tmp_path / "out")
     with pytest.raises(ValueError, match="give --mean and --std, or --dataset"):
         command.main(config)
+    for mean, std in ((0.5, 0.0), (0.5, -1.0), (float("nan"), 1.0), (0.5, float("inf"))):
+        with pytest.raises(ValueError, match="--mean and --std must be finite, and --std above 0"):
+            command.main(replace(config, mean=(mean,), std=(std,)))
     command.main(replace(config, mean=(0.4, 0.5, 0.6), std=(0.3, 0.2, 0.1)))
     levels, names = read_pictures(tmp_path / "out" / "theirs" / "train")
     assert set(names) == {"0", "1", "2"}
