@@ -58,7 +58,7 @@ def verdict(measured: Interval, networks: int, training: Training, found: Publis
     if found is None:
         return ""
     enough = measured.n >= MEMORIES and networks >= NETWORKS and tested
-    if not enough or (training.epochs, training.batch) != (PAPER.epochs, PAPER.batch):
+    if not enough or training.describe() != PAPER.describe():
         return "not run"
     if not found.comparable:
         return "other evaluation"

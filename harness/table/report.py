@@ -11,7 +11,7 @@ from condensers.memory import read_metadata
 from harness.core.cells import Work, unfinished
 from harness.core.estimates import condensing, duration, print_estimate
 from harness.core.progress import say
-from harness.core.schema import escaped
+from harness.core.records import csv_of
 from harness.core.scoring import values_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import LEAGUES, MEMORY, Interval, interval
@@ -49,7 +49,7 @@ def report(grid: Grid) -> None:
     entries = [entry for point in grid.points for name in grid.names if (entry := _entry(grid, point, name))]
     frame = pd.DataFrame([_line(entry) for entry in entries])
     path = grid.out / "table.csv"
-    atomic_write(path, frame.map(_text).to_csv(index=False, lineterminator="\n").encode())
+    atomic_write(path, csv_of(frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
@@ -118,10 +118,6 @@ def _line(entry: Entry) -> dict[str, object]:
         "protocol": point.scoring.protocol,
         **entry.cost,
     }
-
-
-def _text(value: object) -> object:
-    return escaped(value) if isinstance(value, str) else value
 
 
 def _shown(frame: pd.DataFrame) -> str:

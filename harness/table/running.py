@@ -69,8 +69,9 @@ def _make(grid: Grid, point: Point, replicate: int, name: str, key: str) -> list
     """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
     plan = point.plans[replicate]
     origin = provenance(name_of(grid.device), grid.precision) | {"memory_replicate": replicate}
-    on_device = point.dataset.to(grid.device)
-    if not memories.ensure(plan, on_device, grid.records.claim, _condensing(plan), origin):
+    # Moved only to condense: other cells find their memory made.
+    dataset = point.dataset.to(grid.device) if plan.missing() else point.dataset
+    if not memories.ensure(plan, dataset, grid.records.claim, _condensing(plan), origin):
         return None
     return rows_of(point.scoring, Stored(plan.path(name), plan.load(name, point.dataset)), key)
 

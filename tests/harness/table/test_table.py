@@ -169,6 +169,7 @@ def between(low, high, n=3):
         ("not run", between(0.481, 0.499), 4, PAPER, KNOWN),
         ("not run", between(0.481, 0.499), 5, QUICK, KNOWN),
         ("not run", between(0.481, 0.499), 5, replace(PAPER, epochs=999), KNOWN),
+        ("not run", between(0.481, 0.499), 5, replace(PAPER, augmentation=""), KNOWN),
         ("other evaluation", between(0.481, 0.499), 5, PAPER, replace(KNOWN, comparable=False)),
         ("", between(0.481, 0.499), 5, PAPER, None),
     ],
