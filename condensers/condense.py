@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from condensers.core.cost import Cost, cost_of, peak_bytes, total
+from condensers.core.cost import cost_of, cost_of_selection, total
 from condensers.core.gradients import GradientMatching
 from condensers.core.identity import identity
 from condensers.core.loop import Loop
@@ -150,7 +150,8 @@ def metadata(
 def _select(selection: Selection, source: LabelledImages, group: Group, schedule: Schedule, seed: int) -> Memory:
     started = time.perf_counter()
     indices = selection.select(source, list(group.classes), group.ipc, schedule, seed).flatten()
-    took = Cost(seconds=time.perf_counter() - started, peak_bytes=peak_bytes(source.images.device))
+    seconds, images = time.perf_counter() - started, sum(int((source.labels == label).sum()) for label in group.classes)
+    took = cost_of_selection(selection, source, images, schedule.network, seconds)
     return Memory(source.normalise(source.images[indices]), source.labels[indices], {"cost": asdict(took)}, indices)
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from condensers.core.loop import Loop
-from condensers.core.recipe import Iterative
+from condensers.core.recipe import Iterative, Selection
+from condensers.device.images import LabelledImages
 from search_spaces.forward import forward_pass
 
 TRAINING = 3  # work in forward passes: forward, gradient of activations, gradient of weights
@@ -44,6 +45,14 @@ def cost_of(loop: Loop, recipe: Iterative, seconds: float) -> Cost:
     hidden = loop.networks.hidden_images
     flop = float(one) * (images + TRAINING * hidden)
     return Cost(seconds, len(loop.recipes), flop, peak_bytes(loop.device), hidden)
+
+
+def cost_of_selection(selection: Selection, source: LabelledImages, images: int, network: str, seconds: float) -> Cost:
+    """What it took to pick from that many real images."""
+    one = forward_pass(network, int(source.labels.max()) + 1, source.shape).flops
+    hidden = selection.epochs * images
+    flop = float(one) * (selection.passes * images + TRAINING * hidden)
+    return Cost(seconds, 1, flop, peak_bytes(source.images.device), hidden)
 
 
 def total(found: Sequence[dict[str, float]], at_once: bool = False) -> dict[str, float]:

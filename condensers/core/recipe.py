@@ -99,16 +99,26 @@ class Selection:
     """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions.
 
     Of the schedule it may read the network alone, unless it is `trained_on_real`: no more than that is in its key.
+
+    Attributes:
+        passes: how often each real image of the classes at hand goes through a network to be looked at.
+        epochs: of training a network on these images.
     """
 
     name: str
     select: Callable[..., Int64[Tensor, "C ipc"]]
     description: str = ""
     paper: str = ""
-    trained_on_real: bool = False
+    passes: int = field(default=0, kw_only=True)
+    epochs: int = field(default=0, kw_only=True)
     makes_pixels = False
     takes_terms = False
     decoded = 1
+
+    @property
+    def trained_on_real(self) -> bool:
+        """Whether it trains a network on real labels."""
+        return self.epochs > 0
 
     def check(self, schedule: Schedule) -> None:
         """It can always run."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from condensers.core.recipe import Schedule, Selection
-from condensers.core.selecting import members_of, random_network, train_proxy
+from condensers.core.selecting import PROXY_EPOCHS, members_of, random_network, train_proxy
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import predict
@@ -67,6 +67,7 @@ CONDENSERS = (
         forgetting,
         "real images that a network forgets most often while it is trained on them",
         paper="Toneva et al., An Empirical Study of Example Forgetting during Deep Neural Network Learning, ICLR 2019",
-        trained_on_real=True,
+        passes=PROXY_EPOCHS,
+        epochs=PROXY_EPOCHS,
     ),
 )

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.core.recipe import Schedule, Selection
-from condensers.core.selecting import choose, random_network, train_proxy
+from condensers.core.selecting import PROXY_EPOCHS, choose, random_network, train_proxy
 from condensers.device.images import LabelledImages
 
 NETWORK = "herding network"
@@ -57,12 +57,14 @@ CONDENSERS = (
         herding,
         "real images near the class mean, random-network features",
         paper="Welling, Herding Dynamical Weights to Learn, ICML 2009",
+        passes=1,
     ),
     Selection(
         "herding-trained",
         herding_trained,
         "the same in the features of a network trained on the real images",
         paper="Rebuffi et al., iCaRL: Incremental Classifier and Representation Learning, CVPR 2017",
-        trained_on_real=True,
+        passes=1,
+        epochs=PROXY_EPOCHS,
     ),
 )

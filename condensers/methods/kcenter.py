@@ -45,5 +45,6 @@ CONDENSERS = (
         kcenter,
         "real images far from each other, random-network features",
         paper="Sener and Savarese, Active Learning for Convolutional Neural Networks: A Core-Set Approach, ICLR 2018",
+        passes=1,
     ),
 )

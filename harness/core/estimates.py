@@ -27,6 +27,9 @@ def condensing(plan: Plan, dataset: Dataset) -> Work:
     smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0.0, 0.0
     for groups, names in plan.lockstep(plan.missing()):
         condensers = [registry.condenser(name) for name in names]
+        selections = [condenser for condenser in condensers if not condenser.makes_pixels]
+        forward += len(dataset.train) * sum(selection.passes for selection in selections)
+        trained += len(dataset.train) * sum(selection.epochs for selection in selections)
         for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
             own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
             steps = own.iterations * len(group.classes)

@@ -13,7 +13,7 @@ PANEL, NAME = (4.6, 3.6), 1.4  # inches, without the names, and the width of a c
 NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 OPERATIONS = "operations to condense a memory, networks' training included (FLOP)"
-TAKES_NONE = "dashed: takes real images as they are. Open marks: open league."
+TAKES_NONE = "dashed: picks real images without a network. Open marks: open league."
 
 
 def cost_figure(table: "pd.DataFrame", path: Path) -> None:

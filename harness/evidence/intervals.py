@@ -198,7 +198,7 @@ def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
     | column | what |
     |---|---|
     | condenser | |
-    | league | `strict`; `open` if stored images decode to more, or a network was trained on real data |
+    | league | of the memory: `strict`; `open` if its images decode to more, or it saw a trained network; `-` without one |
     | accuracy | at the final step |
     | accuracy_bootstrap | the same, with the bootstrap's interval |
     | average_accuracy | average incremental accuracy |
@@ -256,6 +256,8 @@ def _base(name: str) -> tuple[str, str]:
 
 
 def _league(rows: pd.DataFrame) -> str:
+    if not rows["ipc_stored"].any():
+        return "-"  # of a memory, and there is none
     strict = (rows["ipc_stored"] == rows["ipc_decoded"]).all() and not rows["trained_on_real"].any()
     return "strict" if strict else "open"
 
@@ -268,7 +270,9 @@ def format_table(table: pd.DataFrame) -> str:
     methods = sorted({score.method for score in table["accuracy"]} - {"none"})
     said = f"95 % intervals ({', '.join(methods)}) over memories" if methods else "no intervals below two memories"
     note = f"accuracies and forgetting in percent; {said}; networks are averaged within each memory"
-    leagues = "; ".join(f"{name} league: {LEAGUES[name]}" for name in sorted(set(table["league"]), reverse=True))
+    leagues = "; ".join(
+        f"{name} league: {LEAGUES[name]}" for name in sorted(set(table["league"]) & LEAGUES.keys(), reverse=True)
+    )
     return f"{shown.rename(columns=HEADINGS).to_string(index=False)}\n{note}\n{leagues}"
 
 

@@ -83,6 +83,8 @@ def test_what_is_lost_is_made_again_to_the_same_bits(done, rows):
 def test_condensed_replay_is_compared_with_real_replay(done, capsys):
     main(done)
     said = capsys.readouterr().out
+    naive = next(line for line in said.splitlines() if line.strip().startswith("naive"))
+    assert naive.split()[1] == "-"  # a league is of a memory
     line = next(line for line in said.splitlines() if line.strip().startswith("dm (replay)"))
     own = next(line for line in said.splitlines() if line.strip().startswith("random (replay)"))
     assert line.count("[") == own.count("[") + 1  # the difference from random under the same strategy
