@@ -198,7 +198,7 @@ def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
     | column | what |
     |---|---|
     | condenser | |
-    | league | of the memory: `strict`; `open` if its images decode to more, or real data trained a network; `-` if none |
+    | league | of the memory: `strict`; `open` if images decode to more, or real data trained a network; `-` if none |
     | accuracy | at the final step |
     | accuracy_bootstrap | the same, with the bootstrap's interval |
     | average_accuracy | average incremental accuracy |
