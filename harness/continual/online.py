@@ -60,7 +60,7 @@ class Online:
             learner = self._learner(strategy, self.make_network(seed), memory)
             for experience in stream.train_stream:
                 learner.train(experience)
-                found.append(self._tested(learner.model, experiment.step_classes(order)[: len(found) + 1]))
+                found.append(accuracies(experiment, learner.model, order, len(found) + 1))
         return found
 
     def _learner(self, strategy: str, network: nn.Module, memory: Memory | None) -> Naive:
@@ -80,15 +80,18 @@ class Online:
         buffer = CondensedBuffer(memory, self.experiment.per_class, self.experiment.max_size)
         return gdumb(buffer) if strategy == GDUMB else replay(buffer)
 
-    def _tested(self, network: nn.Module, steps: list[list[int]]) -> Values:
-        classes = [label for own in steps for label in own]
-        seen = self.experiment.on_device.test.of_classes(classes)
-        predictions = predict(network, seen, self.experiment.training.chunk)
-        by_step = accuracy_by_step(predictions, seen.labels, steps)
-        return {
-            "accuracy": accuracy_on(predictions, seen.labels, classes),
-            **{f"accuracy_on_step_{number}": value for number, value in enumerate(by_step, 1)},
-        }
+
+def accuracies(experiment: Experiment, network: nn.Module, order: int, step: int) -> Values:
+    """On the test images of all classes that a class order has shown after a step, and on those of each step."""
+    steps = experiment.step_classes(order)[:step]
+    classes = [label for own in steps for label in own]
+    seen = experiment.on_device.test.of_classes(classes)
+    predictions = predict(network, seen, experiment.training.chunk)
+    by_step = accuracy_by_step(predictions, seen.labels, steps)
+    return {
+        "accuracy": accuracy_on(predictions, seen.labels, classes),
+        **{f"accuracy_on_step_{number}": value for number, value in enumerate(by_step, 1)},
+    }
 
 
 def settings_of(experiment: Experiment, strategy: str) -> dict[str, object]:

@@ -6,8 +6,7 @@ config, so a finished one is never run again and a changed default never meets a
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -18,10 +17,9 @@ from torch import nn
 from condensers import registry
 from condensers.device import draws
 from condensers.device.networks import new_network
-from condensers.device.training import predict
 from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, NAIVE, RETRAIN, WHOLE, Experiment
-from harness.continual.online import Online, settings_of
+from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
@@ -32,7 +30,7 @@ from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import config_key
 from harness.core.studies import Board
 from scenarios.buffers import CondensedBuffer, class_share
-from scenarios.strategies import RetrainFromMemory, accuracy_by_step, accuracy_on
+from scenarios.strategies import RetrainFromMemory
 from scenarios.streams import continual_stream
 from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
@@ -215,14 +213,9 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
     plan = memory_plan(experiment, score.order)
     if score.source.condenser not in plan.names:
         return True
-    progress, origin = _condensing(plan, score.order), provenance(name_of(experiment.device), experiment.precision)
+    progress = memories.progress(plan, f"order {score.order}: condensing")
+    origin = provenance(name_of(experiment.device), experiment.precision)
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
-
-
-@contextmanager
-def _condensing(plan: memories.Plan, order: int) -> Iterator[Callable[[int], object]]:
-    with bar(plan.iterations(), f"order {order}: condensing") as shown:
-        yield shown.update
 
 
 def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
@@ -287,15 +280,10 @@ def _values(
     experiment: Experiment, score: Score, strategy: RetrainFromMemory, stream: CLScenario, replicate: int
 ) -> dict[str, float]:
     """Our accuracies of one network, and Avalanche's beside them."""
-    steps, test = experiment.step_classes(score.order)[: score.step], experiment.on_device.test
-    seen = test.of_classes([label for classes in steps for label in classes])
-    predictions = predict(strategy.networks[replicate], seen, experiment.training.chunk)
     theirs = strategy.evaluate(replicate, stream.test_stream[: score.step])
-    ours = accuracy_by_step(predictions, seen.labels, steps)
     return {
-        "accuracy": accuracy_on(predictions, seen.labels, [label for classes in steps for label in classes]),
+        **accuracies(experiment, strategy.networks[replicate], score.order, score.step),
         "avalanche_accuracy": theirs["accuracy"],
-        **{f"accuracy_on_step_{number}": value for number, value in enumerate(ours, 1)},
         **{f"avalanche_accuracy_on_step_{n}": value for n, value in enumerate(theirs["accuracy_on_step"], 1)},
     }
 

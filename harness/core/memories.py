@@ -1,7 +1,7 @@
 """The memory files of an experiment: planned by config, made once, checked whenever they are read."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -13,6 +13,7 @@ from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import SUFFIXES, import_published
 from condensers.sharding import ALONE, Ranks
+from harness.core.progress import bar
 from harness.core.seeds import config_key
 from scenarios.datasets import Dataset
 
@@ -142,6 +143,13 @@ class Plan:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+
+@contextmanager
+def progress(plan: Plan, text: str) -> Iterator[Callable[[int], object]]:
+    """A bar over what `ensure` still has to do, for its `progress`."""
+    with bar(plan.iterations(), text) as shown:
+        yield shown.update
 
 
 def ensure(

@@ -1,7 +1,5 @@
 """The cells of a grid: one for every memory and network that is trained on it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from statistics import fmean
 
@@ -9,8 +7,7 @@ from condensers import registry
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
 from harness.core.devices import name_of
-from harness.core.memories import Plan, Stored
-from harness.core.progress import bar
+from harness.core.memories import Stored
 from harness.core.queue import Board
 from harness.core.records import provenance
 from harness.core.schema import ScoreRow
@@ -69,14 +66,9 @@ def _make(grid: Grid, point: Point, replicate: int, name: str, key: str) -> list
     """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
     plan = point.plans[replicate]
     origin = provenance(name_of(grid.device), grid.precision) | {"memory_replicate": replicate}
+    progress = memories.progress(plan, f"{plan.label}: condensing")
     # Moved only to condense: other cells find their memory made.
     dataset = point.dataset.to(grid.device) if plan.missing() else point.dataset
-    if not memories.ensure(plan, dataset, grid.records.claim, _condensing(plan), origin):
+    if not memories.ensure(plan, dataset, grid.records.claim, progress, origin):
         return None
     return rows_of(point.scoring, Stored(plan.path(name), plan.load(name, point.dataset)), key)
-
-
-@contextmanager
-def _condensing(plan: Plan) -> Iterator[Callable[[int], object]]:
-    with bar(plan.iterations(), f"{plan.label}: condensing") as shown:
-        yield shown.update
