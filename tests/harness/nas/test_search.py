@@ -150,7 +150,8 @@ def test_a_plan_counts_what_is_left_and_runs_nothing(finished, table, tmp_path, 
     said = capsys.readouterr().out
     assert "memories   2 to condense random herding" in said
     assert "searches   12 of 15 trials" in said  # two proxies, three samplers, two replicates
-    assert f"images     {12 * 15 * 300:,} forward, {12 * 15 * 10 * 20:,} forward and back" in said
+    looked_at = 1352 - 300  # herding sees all training images but those held out
+    assert f"images     {12 * 15 * 300 + looked_at:,} forward, {12 * 15 * 10 * 20:,} forward and back" in said
     assert "known      405 of the 405" in said
     assert not list((tmp_path / "new").glob("*"))
 
