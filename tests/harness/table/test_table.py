@@ -190,7 +190,7 @@ def test_published_numbers_are_found_by_what_they_are_about():
     assert not published("cifar10", 32, 10, "random", CONVNET, CONVNET).comparable
     shallow = "ConvNet-W128-D2-IN-ReLU-Avg"
     for point in (
-        ("cifar10", 32, 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET),
+        ("cifar10", 32, 10, "dm", "ConvNet-W128-D3-BN-ReLU-Avg", CONVNET),
         ("cifar10", 32, 10, "dm", shallow, shallow),
         ("cifar10", 16, 10, "dm", shallow, shallow),
         ("digits", 8, 10, "dm", CONVNET, CONVNET),
