@@ -60,6 +60,14 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False) -> Stored:
     return Stored(path, memory)
 
 
+def made_from(path: Path) -> str:
+    """The data set that a memory file names. Raises ValueError if it names none."""
+    dataset = None if path.suffix in SUFFIXES else read_metadata(path).get("dataset")
+    if dataset is None:
+        raise ValueError(f"{path} does not say what it was made from: give --dataset")
+    return dataset
+
+
 def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
     """Raise ValueError if slicing the memory by step would show a step something of later ones."""
     metadata = stored.memory.metadata

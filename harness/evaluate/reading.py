@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from condensers.memory import read_metadata
 from condensers.published import SUFFIXES, doubt, renormalise
 from harness.core import memories
 from harness.core.memories import Stored
@@ -23,14 +22,6 @@ def read_all(config: Evaluate, dataset: Dataset) -> list[Stored]:
     if config.mean and not any(_published(path) for path in config.memories):
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
     return [_read(config, path, dataset) for path in dict.fromkeys(config.memories)]
-
-
-def made_from(path: Path) -> str:
-    """The data set that a memory file names. Raises ValueError if it names none."""
-    dataset = None if _published(path) else read_metadata(path).get("dataset")
-    if dataset is None:
-        raise ValueError(f"{path} does not say what it was made from: give --dataset")
-    return dataset
 
 
 def _read(config: Evaluate, path: Path, dataset: Dataset) -> Stored:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.estimates import print_estimate
 from harness.core.progress import say
@@ -12,7 +13,7 @@ from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
-from harness.evaluate.reading import made_from, read_all
+from harness.evaluate.reading import read_all
 from scenarios.datasets import load
 
 
@@ -42,7 +43,7 @@ def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
 def _scoring_of(config: Evaluate) -> Scoring:
     device, protocol = place_of(config)
     settled = settle(config, protocol)
-    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
+    dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return Scoring(

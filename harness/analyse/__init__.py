@@ -1,0 +1,1 @@
+"""Analyses of memories: style, diversity, texture, and whether a matching loss predicts accuracy."""

@@ -1,0 +1,121 @@
+"""Figures of an analysis: texture, styles in two dimensions, drift, and losses against accuracies."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.evidence.figures import COLOURS, GREY, MARKERS, blank_axes, save_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PERPLEXITY = 30
+SHOWN_CLASS = 0
+
+
+def texture(rows: "pd.DataFrame", metrics: tuple[str, str], path: Path) -> None:
+    """Entropy against dissimilarity: a point per memory, a colour per condenser.
+
+    Args:
+        rows: of measures.
+        metrics: the names of both.
+        path: the PNG to write.
+    """
+    figure, axes = blank_axes()
+    sides = rows[rows["metric"].isin(metrics)].pivot_table(
+        index=["condenser", "ipc_decoded", "memory_replicate"], columns="metric", values="value"
+    )
+    for place, name in enumerate(rows["condenser"].unique()):
+        own = sides.xs(name)
+        axes.scatter(own[metrics[0]], own[metrics[1]], s=36, label=name, **_look(place))
+    axes.set_xlabel("dissimilarity of neighbouring grey levels")
+    axes.set_ylabel("entropy of their co-occurrence (bits)")
+    _finish(figure, axes, "Texture of memories and of real images", _about(rows), path)
+
+
+def styles(points: "dict[str, np.ndarray]", gaps: dict[str, str], about: str, path: Path) -> None:
+    """First-layer styles of one class by t-SNE: where memories lie among real images.
+
+    Args:
+        points: styles `[n, d]` by condenser, the real images' first.
+        gaps: the style gap of each condenser, in words, which stands beside its name.
+        about: what the images are.
+        path: the PNG to write.
+    """
+    from sklearn.manifold import TSNE
+
+    together = np.concatenate(list(points.values()))
+    place = TSNE(perplexity=min(PERPLEXITY, (len(together) - 1) / 3), random_state=0).fit_transform(together)
+    figure, axes = blank_axes()
+    ends = np.cumsum([len(own) for own in points.values()])
+    for number, (name, own) in enumerate(zip(points, np.split(place, ends[:-1]), strict=True)):
+        look = {"color": "#bbbbbb", "marker": "."} if number == 0 else _look(number - 1)
+        axes.scatter(own[:, 0], own[:, 1], s=24, label=f"{name}  {gaps.get(name, '')}", **look)
+    axes.set(xticks=[], yticks=[])
+    axes.set_xlabel("t-SNE of the mean and deviation of first-layer maps; axes have no unit")
+    _finish(figure, axes, "Style of memories among real images", about, path)
+
+
+def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str, path: Path) -> None:
+    """Accuracy against the drift ratio: a line per memory whose style is drifted to, with intervals.
+
+    Args:
+        table: a row per condenser, with an `Interval` for each ratio in order behind the first two columns.
+        ratios: of the columns.
+        base: whose style drifts.
+        about: what was trained.
+        path: the PNG to write.
+    """
+    figure, axes = blank_axes()
+    for place, row in enumerate(table.itertuples(index=False)):
+        mean, low, high = (100 * np.array([getattr(one, end) for one in row[2:]]) for end in ("mean", "low", "high"))
+        name = f"{row[0]} (control)" if row[0] == base else row[0]
+        shift = 0.008 * (place - len(table) / 2)  # so that intervals stand beside each other
+        around = np.nan_to_num([mean - low, high - mean])
+        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **_look(place))
+    axes.set_xlabel("drift ratio")
+    axes.set_ylabel("test accuracy (%); the axis does not start at 0")
+    axes.set_xticks(ratios)
+    _finish(figure, axes, f"Style of {base} drifting to that of others", about, path)
+
+
+def losses(sides: "pd.DataFrame", condensers: "pd.Series", objective: str, about: str, path: Path) -> None:
+    """Accuracy against a matching loss: a point per memory, a colour per condenser.
+
+    Args:
+        sides: `loss`, with its sign turned, and `accuracy` by memory.
+        condensers: of the memories.
+        objective: whose loss it is.
+        about: which correlations were found.
+        path: the PNG to write.
+    """
+    figure, axes = blank_axes()
+    for place, name in enumerate(condensers.unique()):
+        own = sides[condensers == name]
+        axes.scatter(-own["loss"], 100 * own["accuracy"], s=36, label=name, **_look(place))
+    axes.set_xscale("log")
+    axes.set_xlabel(f"loss of {objective} (logarithmic)")
+    axes.set_ylabel("accuracy (%); the axis does not start at 0")
+    _finish(figure, axes, f"Does a small loss of {objective} mean a good memory?", about, path)
+
+
+def _about(rows: "pd.DataFrame") -> str:
+    first, sizes = rows.iloc[0], sorted(rows["ipc_decoded"].unique())
+    return f"{first['dataset']}, {' and '.join(map(str, sizes))} images per class; a point per memory"
+
+
+def _finish(figure: "Figure", axes: "Axes", title: str, about: str, path: Path) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8, handletextpad=0.3)
+    figure.text(0.1, 0.945, title, fontsize=12, fontweight="bold")
+    figure.text(0.1, 0.9, about, fontsize=8, color=GREY)
+    # The tight box makes room for the legend.
+    save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
+
+
+def _look(place: int) -> dict[str, str]:
+    turn, colour = divmod(place, len(COLOURS))
+    return {"color": COLOURS[colour], "marker": MARKERS[(colour + 3 * turn) % len(MARKERS)]}

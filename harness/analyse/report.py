@@ -1,0 +1,172 @@
+"""What an analysis says: a table over condensers, rank correlations of losses with accuracy, and figures."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from condensers.device.files import atomic_write
+from harness.analyse import drift, figures
+from harness.analyse.running import (
+    DIVERSITY,
+    OBJECTIVES,
+    STYLE_GAP,
+    TEXTURE,
+    Analysis,
+    drift_of,
+    drifted,
+    key_of,
+    loss_of,
+    styles_of,
+)
+from harness.analyse.subjects import REAL
+from harness.core.progress import say
+from harness.core.records import Records, csv_of
+from harness.core.schema import ScoreRow
+from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.ranking import Correlation, correlation
+
+METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
+SCORED = "accuracy of "  # how metrics of accuracies begin
+
+
+def report(analysis: Analysis) -> None:
+    """Print the tables and draw the figures, from the records alone."""
+    rows = analysis.records.read()
+    measured = _of(rows, {key_of(analysis, one, {}) for one in analysis.subjects})
+    table = _table(measured, METRICS)
+    say(_shown(table))
+    _write(analysis, "analysis.csv", _long(table))
+    figures.texture(measured, TEXTURE, analysis.out / "texture.png")
+    _draw_styles(analysis, table)
+    if analysis.scores:
+        _correlate(analysis, measured)
+    if analysis.base:
+        _report_drift(analysis, rows)
+    say(f"rows: {analysis.records.path}   figures: {analysis.out}")
+
+
+def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
+    """The first memory of every condenser, beside the reference."""
+    first = {one.name: one for one in reversed(analysis.subjects) if one.name != REAL}
+    seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
+    points = styles_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
+    gaps = {row["condenser"]: f"gap {row[STYLE_GAP].mean:.2f}" for _, row in table.iterrows()}
+    label = analysis.dataset.class_names[figures.SHOWN_CLASS]
+    about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights; gap: over all classes"
+    figures.styles(points, gaps, about, analysis.out / "style.png")
+
+
+def _report_drift(analysis: Analysis, rows: pd.DataFrame) -> None:
+    keys = {
+        key_of(analysis, one, drift_of(analysis, ratio))
+        for one in (analysis.base, *analysis.subjects)
+        for ratio in drift.RATIOS
+    }
+    found = _of(rows, keys)
+    table = _table(found, [drifted(ratio) for ratio in drift.RATIOS])
+    say(f"accuracy while the style of {analysis.base.name} drifts to that of")
+    say(_shown(table, percent=True))
+    _write(analysis, "drift.csv", _long(table))
+    about = f"{analysis.dataset.name}, {analysis.network}, {analysis.training.epochs} epochs; 95 % intervals"
+    figures.drifts(table, drift.RATIOS, analysis.base.name, about, analysis.out / "drift.png")
+
+
+def _correlate(analysis: Analysis, measured: pd.DataFrame) -> None:
+    """Does a small loss go with a high accuracy? Over memories, and over condensers."""
+    accuracy = _accuracies(analysis)
+    lines = []
+    for name in OBJECTIVES:
+        loss = _by_memory(measured, loss_of(name))
+        both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
+        condensers = _condensers(measured).reindex(both.index)
+        means = both.groupby(condensers).mean()
+        found = {"memories": correlation(*_sides(both)), "condensers": correlation(*_sides(means))}
+        lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
+        said = ", ".join(f"{one} over {over}" for over, one in found.items())
+        say(f"rank correlation of a small loss of {name} with accuracy: {said}")
+        figures.losses(both, condensers, name, f"Spearman {said}", analysis.out / f"loss-{name}.png")
+    _write(analysis, "correlations.csv", pd.DataFrame(lines))
+
+
+def _sides(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    return frame["loss"], frame["accuracy"]
+
+
+def _fields(found: Correlation) -> dict[str, object]:
+    return {"spearman": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _accuracies(analysis: Analysis) -> pd.Series:
+    """Mean accuracy of each memory's networks, by its checksum. Raises ValueError if no memory has any."""
+    frames = [Records(path, ScoreRow).read() for path in analysis.scores]
+    rows = pd.concat(frames)
+    rows = rows[rows["metric"].str.startswith(SCORED) & (rows["dataset_checksum"] == analysis.dataset.checksum)]
+    known = {one.memory.checksum for one in analysis.subjects}
+    rows = rows[rows["memory_checksum"].isin(known)]
+    named = ", ".join(map(str, analysis.scores))
+    if rows.empty:
+        raise ValueError(f"{named} has no accuracy of these memories: score the files with python -m harness.evaluate")
+    if rows["metric"].nunique() > 1 or rows["protocol"].nunique() > 1:
+        raise ValueError(f"{named} has accuracies of several networks or protocols: give rows of one")
+    return rows.groupby("memory_checksum")["value"].mean()
+
+
+def _of(rows: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
+    return rows[rows["cell"].isin(keys)]
+
+
+def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:
+    return rows[rows["metric"] == metric].groupby("memory_checksum")["value"].mean()
+
+
+def _condensers(rows: pd.DataFrame) -> pd.Series:
+    return rows.drop_duplicates("memory_checksum").set_index("memory_checksum")["condenser"]
+
+
+def _table(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """A row per condenser and images per class, an `Interval` over memories in a column per metric."""
+    rows = rows.assign(class_order=0)
+    order = rows.drop_duplicates(["condenser", "ipc_decoded"])[["condenser", "ipc_decoded"]]
+    lines = []
+    for name, images in order.itertuples(index=False):
+        own = rows[(rows["condenser"] == name) & (rows["ipc_decoded"] == images)]
+        found = {metric: interval(own[own["metric"] == metric].set_index(MEMORY)["value"]) for metric in metrics}
+        lines.append({"condenser": name, "images per class": images, **found})
+    return pd.DataFrame(lines)
+
+
+def _long(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as a CSV holds it: a line per number."""
+    return pd.DataFrame(
+        [
+            {
+                "condenser": row["condenser"],
+                "images per class": row["images per class"],
+                "metric": metric,
+                "mean": value.mean,
+                "low": value.low,
+                "high": value.high,
+                "n": value.n,
+            }
+            for _, row in table.iterrows()
+            for metric, value in row.items()
+            if isinstance(value, Interval)
+        ]
+    )
+
+
+def _shown(table: pd.DataFrame, percent: bool = False) -> str:
+    shown = table.map(lambda value: _said(value, percent) if isinstance(value, Interval) else value)
+    unit = "percent; " if percent else ""
+    return f"{shown.to_string(index=False)}\n{unit}95 % intervals over memories; networks are averaged within each"
+
+
+def _said(value: Interval, percent: bool) -> str:
+    if percent:
+        return str(value)
+    ends = "" if value.method == "none" else f" [{value.low:z.3g}, {value.high:z.3g}]"
+    return f"{value.mean:z.3g}{ends} n={value.n}"
+
+
+def _write(analysis: Analysis, name: str, frame: pd.DataFrame) -> None:
+    atomic_write(analysis.out / name, csv_of(frame))

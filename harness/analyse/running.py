@@ -1,0 +1,246 @@
+"""The cells of an analysis: one for each memory, and one for each drift of one memory's style to another's."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condensers import registry
+from condensers.core.recipe import Recipe
+from condensers.device import draws
+from condensers.device.networks import new_network
+from condensers.device.training import Training, accuracy, train
+from harness.analyse import drift, measures, subjects
+from harness.analyse.flags import Analyse
+from harness.analyse.rows import MeasureRow
+from harness.analyse.subjects import Subject
+from harness.core import memories
+from harness.core.cells import Cell, run_cells
+from harness.core.devices import name_of
+from harness.core.progress import bar
+from harness.core.records import Records, provenance
+from harness.core.schema import Provenance
+from harness.core.seeds import config_key, seed_of
+from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from scenarios.datasets import Dataset, load
+from search_spaces.registry import build, identity_of
+
+OBJECTIVES = ("dm", "ours", "readout")
+STYLE_GAP, DIVERSITY = "style gap", "diversity"
+TEXTURE = ("GLCM dissimilarity", "GLCM entropy")
+VERSION = 1  # of the measures; raised when one of them changes
+
+
+def loss_of(name: str) -> str:
+    """The metric of an objective."""
+    return f"loss of {name}"
+
+
+def drifted(ratio: float) -> str:
+    """The metric of a drift."""
+    return f"accuracy at drift {ratio:g}"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis with every default resolved.
+
+    Attributes:
+        subjects: memories in the order in which they were named, then real samples.
+        base: the memory whose style drifts, or None.
+    """
+
+    dataset: Dataset
+    subjects: tuple[Subject, ...]
+    base: Subject | None
+    network: str
+    networks: int
+    training: Training
+    seed: int
+    protocol: str
+    precision: str
+    device: torch.device
+    scores: tuple[Path, ...]
+    out: Path
+
+    @cached_property
+    def records(self) -> Records[MeasureRow]:
+        """The CSV of the analysis."""
+        return Records(self.out / "results.csv", MeasureRow)
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """Real images that all are held against, `[C, n, ch, h, w]`."""
+        return subjects.reference(self.dataset, self.seed).to(self.device)
+
+    @cached_property
+    def objectives(self) -> list[Recipe]:
+        """Whose losses are measured."""
+        return [registry.condenser(name) for name in OBJECTIVES]
+
+    def seeds(self, *names: str | int) -> list[int]:
+        """What names the draws of each network."""
+        own = ("analysis", *names, "network")
+        return [seed_of(self.dataset.identity, self.seed, *own, number) for number in range(self.networks)]
+
+    def new_network(self, seed: int) -> torch.nn.Module:
+        """A network of random weights."""
+        key, dataset = draws.key_of(seed, "weights"), self.dataset
+        return new_network(self.network, dataset.classes, dataset.shape, self.device, key)
+
+    def described(self) -> dict[str, object]:
+        """All that decides the values beside the memory, as JSON values."""
+        return {
+            "dataset": self.dataset.checksum,
+            "network": identity_of(self.network),
+            "networks": self.networks,
+            "seed": self.seed,
+            "precision": self.precision,
+            "version": VERSION,
+        }
+
+
+def prepare(config: Analyse) -> Analysis:
+    """Resolve every default and read every file. Raises ValueError for whatever a user can get wrong."""
+    if not config.memories:
+        raise ValueError("no memories given: name at least one file")
+    device, protocol = place_of(config)
+    dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
+    named = {path: subjects.of_file(memories.read(path, dataset), dataset) for path in _files(config)}
+    base = named.get(config.drift_from) if config.drift_from else None
+    network = network_of(config, protocol, dataset)
+    built = build(network, dataset.classes, dataset.shape)
+    if base:
+        drift.Drifting(built, base.images.flatten(0, 1), 0.0)
+    own = tuple(named[path] for path in dict.fromkeys(config.memories))
+    real = subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)
+    training = training_of(settle(config, protocol), protocol, dataset, device)
+    label = label_of(config, protocol)
+    where = (config.seed, label, config.precision, device, config.scores, config.out)
+    return Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
+
+
+def run(analysis: Analysis) -> None:
+    """Run every cell that is not in the records."""
+    run_cells(cells(analysis), analysis.records, "analyse")
+
+
+def cells(analysis: Analysis) -> list[Cell]:
+    """Measures first, memory by memory; then drifts."""
+    measured = [_cell(analysis, one, {}, partial(_measured, analysis, one)) for one in analysis.subjects]
+    if analysis.base is None:
+        return measured
+    base, seen = analysis.base, {analysis.base.memory.checksum: analysis.base}
+    targets = seen | {one.memory.checksum: one for one in analysis.subjects if one.name != subjects.REAL}
+    return measured + [
+        _cell(analysis, target, drift_of(analysis, ratio), partial(_drifted, analysis, base, target, ratio))
+        for target in targets.values()
+        for ratio in drift.RATIOS
+    ]
+
+
+def drift_of(analysis: Analysis, ratio: float) -> dict[str, object]:
+    """What decides the accuracies of a drift beside its target."""
+    training = analysis.training.describe()
+    return {"base": analysis.base.memory.checksum, "ratio": ratio, "training": training}
+
+
+def key_of(analysis: Analysis, subject: Subject, about: dict[str, object]) -> str:
+    """The key of a cell; `about` is empty for measures."""
+    return config_key({"memory": subject.memory.checksum, **about, **analysis.described()})
+
+
+Values = Iterable[tuple[int, str, str, float]]  # network replicate, network, metric, value
+
+
+def _cell(analysis: Analysis, subject: Subject, about: dict[str, object], values: Callable[[], Values]) -> Cell:
+    key = key_of(analysis, subject, about)
+    shown = {"condenser": subject.name, "replicate": subject.replicate} | {
+        name: value for name, value in about.items() if name == "ratio"
+    }
+    return Cell(key, shown, partial(_rows, analysis, subject, about, key, values))
+
+
+def _rows(
+    analysis: Analysis, subject: Subject, about: dict[str, object], key: str, values: Callable[[], Values]
+) -> Sequence[MeasureRow]:
+    started = time.perf_counter()
+    found = list(values())
+    row = partial(
+        MeasureRow,
+        cell=key,
+        dataset=analysis.dataset.name,
+        dataset_checksum=analysis.dataset.checksum,
+        condenser=subject.name,
+        config=config_key(about | analysis.described()),
+        ipc_stored=subject.memory.per_class,
+        ipc_decoded=subject.images.shape[1],
+        memory_replicate=subject.replicate,
+        seconds=(time.perf_counter() - started) / analysis.networks,
+        protocol=analysis.protocol,
+        origin=Provenance(chunk=analysis.training.chunk, **provenance(name_of(analysis.device), analysis.precision)),
+        memory_checksum=subject.memory.checksum,
+    )
+    return [
+        row(network_replicate=number, network=network, metric=metric, value=value)
+        for number, network, metric, value in found
+    ]
+
+
+def _measured(analysis: Analysis, subject: Subject) -> Values:
+    pixels = (analysis.dataset.train.denormalise(subject.images) * 255).round().to(torch.uint8)
+    yield from ((0, "", *one) for one in zip(TEXTURE, measures.texture(pixels.flatten(0, 1)), strict=True))
+    for number, seed in enumerate(analysis.seeds("measures")):
+        for metric, value in _seen(analysis, subject, analysis.new_network(seed)).items():
+            yield number, analysis.network, metric, value
+
+
+def _seen(analysis: Analysis, subject: Subject, network: torch.nn.Module) -> dict[str, float]:
+    network.requires_grad_(False)
+    labels = torch.arange(analysis.dataset.classes, device=analysis.device)
+    memory, real = (
+        measures.see(network, images, analysis.objectives, labels, analysis.training.chunk)
+        for images in (subject.images.to(analysis.device), analysis.reference)
+    )
+    return {
+        STYLE_GAP: measures.style_gap(memory, real),
+        DIVERSITY: measures.diversity(memory, real),
+        **{loss_of(one.name): measures.loss(one, memory, real) for one in analysis.objectives},
+    }
+
+
+def styles_of(analysis: Analysis, images: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """First-layer styles of images of one class, by name, as the first network sees them."""
+    network, label = analysis.new_network(analysis.seeds("measures")[0]), torch.zeros(1, dtype=torch.int64)
+    label = label.to(analysis.device)
+    return {
+        name: measures.see(network, own[None].to(analysis.device), [], label, analysis.training.chunk)
+        .style[0]
+        .cpu()
+        .numpy()
+        for name, own in images.items()
+    }
+
+
+def _drifted(analysis: Analysis, base: Subject, target: Subject, ratio: float) -> Values:
+    device, labels = analysis.device, torch.arange(analysis.dataset.classes).repeat_interleave(base.images.shape[1])
+    images, style = (one.images.flatten(0, 1).to(device) for one in (base, target))
+    test = analysis.dataset.test.to(device)
+    seeds = analysis.seeds("drift", str(base.memory.metadata.get("seed", "published")))
+    text = f"{base.name} drifts {ratio:g} to {target.name}"
+    with bar(analysis.networks * analysis.training.epochs, text) as shown:
+        for number, seed in enumerate(seeds):
+            network = analysis.new_network(seed)
+            train(
+                drift.Drifting(network, style, ratio), images, labels.to(device), analysis.training, seed, shown.update
+            )
+            yield number, analysis.network, drifted(ratio), accuracy(network, test, analysis.training.chunk)
+
+
+def _files(config: Analyse) -> list[Path]:
+    return list(dict.fromkeys([*config.memories, *([config.drift_from] if config.drift_from else [])]))

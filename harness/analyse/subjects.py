@@ -1,0 +1,75 @@
+"""What is analysed: memories, samples of as many real images, and the real images that both are held against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from condensers.core.sampling import Pools
+from condensers.device import draws
+from condensers.memory import Memory
+from harness.core.memories import Stored
+from harness.core.seeds import seed_of
+from scenarios.datasets import Dataset
+
+REAL = "real"
+SAMPLES = 3  # of real images beside memories of one size
+REFERENCE = 100  # real images per class that memories are held against
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Images of every class that are analysed.
+
+    Attributes:
+        name: the condenser's.
+        replicate: of the memory.
+        memory: stored and, for what is looked at, decoded images.
+        images: decoded, by class, `[C, n, ch, h, w]`.
+    """
+
+    name: str
+    replicate: int
+    memory: Memory
+    images: Float[Tensor, "C n ch h w"]
+
+
+def of_file(stored: Stored, dataset: Dataset) -> Subject:
+    """A memory file. Raises ValueError if it has not as many images of every class."""
+    decoded, metadata = stored.memory.decoded(), stored.memory.metadata
+    counts = decoded.labels.bincount(minlength=dataset.classes)
+    if int(counts.min()) != int(counts.max()):
+        raise ValueError(
+            f"{stored.path} has {int(counts.min())} to {int(counts.max())} images of a class: analyse "
+            "memories with as many of each"
+        )
+    images = decoded.images[decoded.labels.argsort(stable=True)].unflatten(0, (dataset.classes, -1))
+    name = str(metadata.get("condenser", stored.name))
+    return Subject(name, int(metadata.get("memory_replicate", 0)), stored.memory, images)
+
+
+def real_samples(dataset: Dataset, sizes: Sequence[int], seed: int) -> list[Subject]:
+    """A few samples of real images for each number of images per class that the data set has."""
+    smallest = int(dataset.train.labels.bincount().min())
+    sizes = sorted(size for size in set(sizes) if size <= smallest)
+    return [_sample(dataset, size, replicate, seed) for size in sizes for replicate in range(SAMPLES)]
+
+
+def reference(dataset: Dataset, seed: int) -> Float[Tensor, "C n ch h w"]:
+    """Real images of every class that all are held against."""
+    smallest = int(dataset.train.labels.bincount().min())
+    return _drawn(dataset, min(REFERENCE, smallest), seed_of(dataset.identity, seed, "analysis", "reference"))
+
+
+def _sample(dataset: Dataset, size: int, replicate: int, seed: int) -> Subject:
+    images = _drawn(dataset, size, seed_of(dataset.identity, seed, "analysis", REAL, replicate))
+    labels = torch.arange(dataset.classes).repeat_interleave(size)
+    return Subject(REAL, replicate, Memory(images.flatten(0, 1), labels, {}), images)
+
+
+def _drawn(dataset: Dataset, size: int, seed: int) -> Float[Tensor, "C n ch h w"]:
+    source, classes = dataset.train, torch.arange(dataset.classes)
+    chosen = Pools(source, classes.tolist()).draw(draws.keys(draws.key_of(seed, "images"), classes), size)
+    return source.normalise(source.images[chosen])
