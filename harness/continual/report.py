@@ -11,7 +11,7 @@ from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
-from harness.evidence.figures import continual_curve
+from harness.evidence.curves import continual_curve
 from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting
 

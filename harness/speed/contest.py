@@ -26,6 +26,7 @@ from harness.speed.rows import (
     ALONE,
     CONVOLUTIONS,
     CORE,
+    EVALUATION,
     ONE_IMAGE,
     PLAIN,
     PLAIN_KEPT,
@@ -40,7 +41,6 @@ from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth
 
 MINIBATCHES = {"cpu": 8, "cuda": 512}  # per step that trains: enough that its start does not count
-EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 LOCKSTEP_IPC = 10
 SCORING_NETWORKS = 20  # networks that score one memory
 

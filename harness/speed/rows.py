@@ -30,6 +30,7 @@ from harness.speed.measuring import Turn
 PLAIN, CORE, ONE_IMAGE, CONVOLUTIONS = "plain", "core", "core at 1 image", "convolutions"
 PLAIN_KEPT, SIDE_BY_SIDE = "plain, memory kept", "core side by side"
 ALONE, TOGETHER = "dm alone", "dm and eight readings"
+EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 BASELINES = {"condense": PLAIN, "train": PLAIN, "lockstep": ALONE}
 COMPARED = (CORE, PLAIN_KEPT, SIDE_BY_SIDE, TOGETHER)
 # With torch's defaults convolutions on CUDA may use TF32, so the plain loop's default is compared with tf32.

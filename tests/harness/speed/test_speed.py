@@ -21,7 +21,7 @@ from harness.speed import rows as speed_records
 from harness.speed.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of
 from harness.speed.flags import Speed
 from harness.speed.measuring import Lane, alternate, timed
-from harness.speed.report import mean_ratio
+from harness.speed.ratios import mean_ratio
 
 
 def competitor(label, *step):
