@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
+from condensers.core.leagues import League
 from condensers.core.networks import Fresh, Networks
 from condensers.core.optimizers import SGD, Optimizer
 from condensers.core.pixels import Pixels, Raw
 from condensers.core.terms import JUDGE, Reads, Statistics, Term
 from search_spaces.registry import identity_of, mixes_samples
-
-League = Literal["strict", "open"]
 
 
 @dataclass(frozen=True)

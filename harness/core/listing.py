@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 def print_names() -> None:
     """Condensers, proxies, data sets, networks, search spaces, protocols and whole-set trainings, one a line."""
     from condensers import registry
+    from condensers.core.leagues import LEAGUES
     from harness.core.protocols import BASELINES, PROTOCOLS, SURVEYS, WHOLE_TRAININGS
     from scenarios.datasets import DATASETS
     from search_spaces.registry import ADDED, EXAMPLES
@@ -17,6 +18,7 @@ def print_names() -> None:
 
     condensers = [(name, f"{text} ({_traits(registry.condenser(name))})") for name, text in registry.names()]
     _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", condensers)
+    _section("Leagues: memories are compared within one", list(LEAGUES.items()))
     added = [(name, "of a plugin") for name in ADDED]
     _section("Their papers", [(name, made.paper) for name, made in registry.CONDENSERS.items() if made.paper])
     _section("Proxies beside condensers and memory files", list(BASELINES.items()))

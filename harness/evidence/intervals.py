@@ -16,16 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from condensers.core.leagues import LEAGUES
 from harness.core.seeds import seed_of
 
 Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
-LEAGUES = {
-    "strict": "as many images decoded as stored, no network trained on real images, hard labels",
-    "open": "networks trained on real images, or several images decoded from a stored one",
-}
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999

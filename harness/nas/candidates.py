@@ -231,7 +231,8 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
     seed, source = _seed(survey, one), one.proxy
     network, (images, labels) = new_network(survey, one.architecture, seed), source.data
     started = time.perf_counter()
-    train(network, images, labels, source.training, seed)
+    with bar(source.training.epochs, f"{one.architecture.name} on {source.name}", "epoch") as shown:
+        train(network, images, labels, source.training, seed, shown.update)
     converged = has_converged(network)
     seconds = time.perf_counter() - started
     tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}

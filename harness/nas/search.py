@@ -26,7 +26,7 @@ from harness.core import storage as storages
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
-from harness.core.progress import say
+from harness.core.progress import bar, say
 from harness.core.records import Records, provenance
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
@@ -248,8 +248,9 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
     shows = [] if storage is None else [_show_in(storage, survey, search)]
-    trials.warm_up()
-    study.optimize(trials, n_trials=search.trials, callbacks=shows)
+    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trial") as shown:
+        trials.warm_up()
+        study.optimize(trials, n_trials=search.trials, callbacks=[*shows, lambda study, trial: shown.update()])
     return trials.rows
 
 

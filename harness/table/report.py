@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from condensers import registry
+from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import league_of
 from condensers.device.files import atomic_write
 from condensers.memory import read_metadata
@@ -14,7 +15,7 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.core.scoring import values_of
 from harness.evidence.costs import cost_figure
-from harness.evidence.intervals import LEAGUES, MEMORY, Interval, interval
+from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.table.grid import Grid, Point
 from harness.table.published import published, verdict
 from harness.table.running import cells, key_of

@@ -67,6 +67,8 @@ def test_lists_name_everything(name, monkeypatch, capsys):
         "m3d .*open league, decodes 4 images from one",
         "dm-self .*strict league, couples classes",
         "AAAI 2024",
+        "strict  as many images decoded as stored",
+        "open    networks trained on real images",
     ):
         assert re.search(line, said)
 

@@ -28,7 +28,7 @@ from scenarios.buffers import CondensedBuffer
 from scenarios.strategies import RetrainFromMemory
 from scenarios.streams import continual_stream
 
-PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, [\d:]+ left")
+PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, ([\d:]+|\?) left")
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
 TIMES = ["seconds"]
 FLAGS = [
