@@ -16,7 +16,7 @@ def print_names() -> None:
     from search_spaces.registry import ADDED, EXAMPLES
     from search_spaces.spaces import SPACES
 
-    condensers = [(name, f"{text} ({_traits(registry.condenser(name))})") for name, text in registry.names()]
+    condensers = [(name, f"{text} ({traits(registry.condenser(name))})") for name, text in registry.names()]
     _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", condensers)
     _section("Leagues: memories are compared within one", list(LEAGUES.items()))
     added = [(name, "of a plugin") for name in ADDED]
@@ -33,7 +33,7 @@ def print_names() -> None:
     )
 
 
-def _traits(condenser: "Condenser") -> str:
+def traits(condenser: "Condenser") -> str:
     """What follows from how a condenser is made: league, coupling, decoded images, and what it trains on the way."""
     from condensers.core.recipe import league_of
 
