@@ -56,7 +56,7 @@ GRIDS = (
     Grid(
         "components",
         "the terms of the objective, one by one and together",
-        {"DM": "dm", "+MM": "dm+mm", "+CM": "dm+cm", "+MM+CM": "dm+sm", "+ICD": "dm+icd", "all": "ours"},
+        {"DM": "dm", "DM+MM": "dm+mm", "DM+CM": "dm+cm", "DM+MM+CM": "dm+sm", "DM+ICD": "dm+icd", "all": "ours"},
         "DDM, Figure 3a",
     ),
     Grid(

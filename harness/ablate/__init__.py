@@ -1,0 +1,1 @@
+"""Grids of variants that methods declare, condensed in lockstep and compared."""
