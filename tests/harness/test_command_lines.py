@@ -53,6 +53,7 @@ BAD = {
     "nas --prox ours": "unknown flag '--prox'. Did you mean '--proxy'?",
     "speed --seed 1": "unknown flag '--seed'. Did you mean '--seconds'?",
     # Not a number, or not one of the choices.
+    "ablate --search colours": "'colours' for argument '--search'. Expected one of ('weights', 'readings')",
     "condense --ipc 1.5": "--ipc: '1.5' is no whole number",
     "condense --iterations many": "--iterations: 'many' is no whole number",
     "condense --seed 1e3": "--seed: '1e3' is no whole number",
@@ -69,6 +70,8 @@ BAD = {
     "speed --what everything": "'everything' for argument '--what'",
     "speed --precisions fp16": "'fp16' for argument '--precisions'",
     # Out of bounds.
+    "ablate --trials 0": "--trials is 0; give at least 1",
+    "ablate --batch 0 --search weights": "--batch is 0; give at least 1",
     "ablate --ipc 0": "--ipc is 0; give at least 1",
     "ablate --validation 1000": "cannot hold out 1000 images per class",
     "ablate --validation 5 --test": "--test and --validation exclude each other",
@@ -115,6 +118,11 @@ BAD = {
     # Nothing of that name is there.
     "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
     "ablate --storage nonsense": "give sqlite:///PATH on one machine",
+    "ablate --search weights --condenser our": "unknown condenser 'our'. Did you mean 'ours'?",
+    "ablate --search weights --condenser datadam": "no term of datadam can be written behind a +",
+    "ablate --search weights --grid k": "--grid and --search exclude each other",
+    "ablate --search weights --test": "a search chooses on held-out images: leave out --test",
+    "ablate --search weights --workers 2": "leave out --workers",
     "condense --condensers herdin": "Did you mean 'herding'?",
     "condense --condensers dm+": "unknown term ''",
     "condense --condensers dm+sm:nan": "is not above 0 and finite",

@@ -135,7 +135,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
 @pytest.mark.parametrize(
     ("command", "boxes"),
     [
-        (Ablate, "grids condensing training sharing-work data protocol computing output"),
+        (Ablate, "grids search condensing training sharing-work data protocol computing output"),
         (Condense, "memory condensing data protocol computing output"),
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring training data protocol computing output"),
