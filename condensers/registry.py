@@ -36,9 +36,9 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
+MAKERS = (dm, readouts, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS
-PARTS = (ddm_grids, readouts, whitening)  # what is added to methods, and compared with them
+PARTS = (ddm_grids, whitening)  # what is added to methods, and compared with them
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.

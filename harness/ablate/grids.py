@@ -17,7 +17,7 @@ from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.settings import label_of, network_of, place_of
+from harness.core.settings import label_of, matched_network_of, place_of
 from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth
 
@@ -58,7 +58,7 @@ def prepare(config: Ablate) -> Ablation:
     grids = [registry.grid(name) for name in dict.fromkeys(config.grid or DEFAULT)]
     device, protocol = place_of(config)
     dataset = split_of(config)
-    blocks = depth(network_of(config, protocol, dataset), dataset.classes, dataset.shape)
+    blocks = depth(matched_network_of(config, protocol, dataset), dataset.classes, dataset.shape)
     grids = [fitting(grid, blocks) for grid in grids]
     names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
     point = point_of(config, protocol, device, dataset, names, config.memories)
@@ -111,5 +111,5 @@ def point_of(
     """So many memories of each of these condensers, and what they are scored with."""
     ipc = config.ipc or protocol.memory_per_class
     plans = [plan_of(config, protocol, device, dataset, names, ipc, replicate) for replicate in range(memories)]
-    network = network_of(config, protocol, dataset)
-    return Point(tuple(plans), scoring_of(config, protocol, device, dataset), network, ipc)
+    matched_on = matched_network_of(config, protocol, dataset)
+    return Point(tuple(plans), scoring_of(config, protocol, device, dataset), matched_on, ipc)

@@ -35,7 +35,8 @@ def print_left(search: Search) -> None:
     left = max(0, search.trials - len(search.finished()))
     say(f"trials     {left} to condense, {search.batch} in lockstep, none of them pruned")
     say(f"rungs      {' '.join(map(str, search.rungs))} of {search.iterations} iterations")
-    scoring, names = search.point.scoring, [search.point.trained_on]
+    scoring = search.point.scoring
+    names = sorted({search.point.trained_on, scoring.network})
     work = sum((_work(search, min(search.batch, left - first)) for first in range(0, left, search.batch)), Work())
     print_estimate(work, names, scoring.dataset, scoring.training, scoring.device)
 
@@ -64,7 +65,8 @@ def _line(number: int, trial: Trial, won: bool) -> dict[str, object]:
         "dataset": last.dataset,
         "validation": last.validation,
         "images per class": last.ipc_stored,
-        "network": last.network,
+        "condensed on": last.condensed_on,
+        "trained": last.network,
         "protocol": last.protocol,
         "won": won,
     }

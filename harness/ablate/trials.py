@@ -41,7 +41,8 @@ class RungRow:
         condenser: name of the recipe that was tried.
         parameters: what was chosen, as JSON: factors of the weights that the search started from, and readings.
         ipc_stored: images per class that the memory keeps.
-        network: that was condensed on and trained.
+        condensed_on: network that was matched on.
+        network: that was trained on the memory.
         status: of the trial in the end: complete, pruned or diverged.
         iteration: after which it was looked at.
         iterations: of a whole condensation.
@@ -62,6 +63,7 @@ class RungRow:
     condenser: str
     parameters: str
     ipc_stored: int
+    condensed_on: str
     network: str
     status: str
     iteration: int

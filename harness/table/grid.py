@@ -14,7 +14,7 @@ from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.settings import label_of, network_of, place_of
+from harness.core.settings import label_of, matched_network_of, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
 
@@ -112,7 +112,7 @@ def _points(
         Point(
             tuple(plan_of(_plain(config, made_on), protocol, device, dataset, names, ipc, r) for r in replicates),
             scoring_of(_plain(config, tested_on or made_on), protocol, device, dataset),
-            network_of(_plain(config, made_on), protocol, dataset),
+            matched_network_of(_plain(config, made_on), protocol, dataset),
             ipc,
         )
         for ipc in config.ipc or (protocol.memory_per_class,)

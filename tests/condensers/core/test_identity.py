@@ -250,6 +250,7 @@ GOLDEN = {
     "datadam-p1": "93c43f4ddadf1aec",
     "datadam-p2": "24cfbf0ebf2cb977",
     "datadam-p8": "4820ddd5fc8440f7",
+    "readout": "1ef55ac60775bae6",
 }
 
 

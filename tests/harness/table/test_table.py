@@ -181,13 +181,16 @@ def test_verdicts(expected, measured, networks, training, known):
 
 def test_published_numbers_are_found_by_what_they_are_about():
     assert published("cifar10", 32, 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
+    narrow = CONVNET.replace("W128", "W64")
+    assert published("cifar10", 32, 10, "dm", narrow, CONVNET) == published("cifar10", 32, 10, "dm", CONVNET, CONVNET)
+    assert published("cifar10", 32, 10, "dm", CONVNET, narrow) is None
     assert published("cifar10", 32, 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
     assert published("cifar10", 32, 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
     assert published("cifar10", 32, 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
     assert not published("cifar10", 32, 10, "random", CONVNET, CONVNET).comparable
     shallow = "ConvNet-W128-D2-IN-ReLU-Avg"
     for point in (
-        ("cifar10", 32, 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET),
+        ("cifar10", 32, 10, "dm", "ConvNet-W128-D3-BN-ReLU-Avg", CONVNET),
         ("cifar10", 32, 10, "dm", shallow, shallow),
         ("cifar10", 16, 10, "dm", shallow, shallow),
         ("digits", 8, 10, "dm", CONVNET, CONVNET),
@@ -207,3 +210,9 @@ def test_every_published_line_names_a_condenser():
     for line in lines:
         assert 0 < float(line["percent"]) < 100
         assert registry.condenser(line["condenser"])
+
+
+def test_under_bench_memories_of_narrower_networks_are_scored_by_the_papers_evaluation(tmp_path):
+    (point,) = prepare(Table(protocol="bench", condensers=("dm",), ipc=(1,), out=tmp_path)).points
+    assert (point.trained_on, point.scoring.network) == ("ConvNet-W64-D2-IN-ReLU-Avg", "ConvNet-W128-D2-IN-ReLU-Avg")
+    assert point.scoring.training.describe() == Training(augmentation=point.dataset.augmentation).describe()
