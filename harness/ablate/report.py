@@ -27,7 +27,8 @@ def report(ablation: Ablation) -> None:
         say(f"{grid.name}: {grid.description}{paper}\n{_shown(frame[frame['grid'] == grid.name])}\n")
     where = "the test set" if ablation.tested else "held-out training images"
     say(f"percent on {where}, 95 % t-intervals over memories; networks are averaged within each memory")
-    say(f"differences are paired by memory; none of the {len(frame)} intervals is widened for there being others")
+    differences = int((frame["variant"] != frame["base"]).sum())
+    say(f"differences are paired by memory; none of the {differences} intervals is widened for there being others")
     say("time is that of a whole lockstep run, which variants with one schedule share")
     ablation_figure(frame, figure)
     say(f"rows: {ablation.records.path}   table: {path}   figure: {figure}")
