@@ -246,6 +246,10 @@ class Recipe(Iterative):
         """The recipe at so many stored images per class: its terms have one weight each."""
         return replace(self, terms=tuple(term.at(ipc) for term in self.terms))
 
+    def plus(self, added: str, *terms: Term) -> "Recipe":
+        """The recipe with further terms, called by its name, a `+` and what is `added`; the sum is of no paper."""
+        return replace(self, name=f"{self.name}+{added}", terms=self.terms + terms, description="", paper="")
+
     def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
         """The objective, summed over the classes at hand."""
         return sum(term.value(real, synthetic) for term in self.terms)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from condensers.core.grids import Grid
     from condensers.core.recipe import Condenser
     from search_spaces.spaces import Space
 
@@ -21,6 +22,7 @@ def print_names() -> None:
     _section("Leagues: memories are compared within one", list(LEAGUES.items()))
     added = [(name, "of a plugin") for name in ADDED]
     _section("Their papers", [(name, made.paper) for name, made in registry.CONDENSERS.items() if made.paper])
+    _section("Grids of ablate", [(name, _variants(grid)) for name, grid in registry.GRIDS.items()])
     _section("Proxies beside condensers and memory files", list(BASELINES.items()))
     _section("Data sets", [(name, source.description) for name, source in DATASETS.items()])
     _section("Networks (ConvNet-W{width}-D{depth}-{norm}-{activation}-{pooling})", [*EXAMPLES.items(), *added])
@@ -31,6 +33,14 @@ def print_names() -> None:
         "Ways to train on whole data sets, as --recipe or --proxy of nas",
         [(name, training.description) for name, training in WHOLE_TRAININGS.items()],
     )
+
+
+def _variants(grid: "Grid") -> str:
+    from condensers import registry
+
+    paper = f" ({grid.paper})" if grid.paper else ""
+    named = [f"{label} = {made.name}" for label, made in registry.variants(grid).items()]
+    return f"{grid.description}{paper}: {', '.join(named)}"
 
 
 def traits(condenser: "Condenser") -> str:

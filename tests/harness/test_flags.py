@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from condensers.device.chunks import CPU_PIXELS, CUDA_PIXELS
+from harness.ablate.flags import Ablate
 from harness.condense.flags import Condense
 from harness.continual.flags import Continual
 from harness.core.flags import Common, DeviceFlags, check, spelling
@@ -20,8 +21,9 @@ from harness.evaluate.flags import Evaluate
 from harness.export.flags import Export
 from harness.nas.flags import Nas
 from harness.speed.flags import Speed
+from harness.table.flags import Table
 
-COMMANDS = (Condense, Continual, Evaluate, Export, Nas, Speed)
+COMMANDS = (Ablate, Condense, Continual, Evaluate, Export, Nas, Speed, Table)
 
 
 def read(command: type, *arguments: str) -> object:
@@ -144,11 +146,13 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
 @pytest.mark.parametrize(
     ("command", "boxes"),
     [
+        (Ablate, "grids search condensing training sharing-work data protocol computing output"),
         (Condense, "memory condensing data protocol computing output"),
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring training data protocol computing output"),
         (Export, "exporting data output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
+        (Table, "grid condensing training sharing-work data protocol computing output"),
         (Speed, "measuring computing output"),
     ],
 )

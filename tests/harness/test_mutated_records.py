@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.ablate.trials import RungRow
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual import report
@@ -26,6 +27,7 @@ REAL = {
     ScoreRow: STREAM,
     NetworkRow: RESULTS / "nas" / "digits" / "results.csv",
     TrialRow: RESULTS / "nas" / "digits-search" / "search.csv",
+    RungRow: RESULTS / "ablations" / "digits-search" / "rungs.csv",
     TurnRow: RESULTS / "speed" / "cpu" / "speed.csv",
 }
 HOSTILE = ("", "nan", "-nan", "inf", "-7", "-0.0", "1e999", "7.0", " 7", "7_0", "0x7", "9" * 30, "9" * 5000)
