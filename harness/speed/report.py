@@ -6,20 +6,15 @@ from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy import stats
-
 from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.evidence.figures import COLOURS, DPI, GREY
+from harness.evidence.ratios import MEASURED, mean_ratio
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns that identify a bar of the figure or a line of the table.
-MEASURED = ["what", "dataset", "method", "classes", "ipc", "competitor", "precision"]
-CONFIDENCE = 0.95
 NOTHING = "-"
 
 
@@ -63,16 +58,6 @@ def _line(rows: "pd.DataFrame") -> dict[str, str]:
 
 def _mean(values: "pd.Series", digits: int) -> str:
     return f"{values.mean():.{digits}f}" if values.notna().any() else NOTHING
-
-
-def mean_ratio(ratios: "pd.Series") -> tuple[float, float, float]:
-    """Geometric mean with Student's 95 % interval of the logarithms; no interval (nan) below two ratios."""
-    logs = np.log(ratios.dropna().to_numpy(dtype=float))
-    middle = logs.mean() if len(logs) else math.nan
-    if len(logs) < 2:
-        return float(np.exp(middle)), math.nan, math.nan
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
-    return tuple(float(np.exp(end)) for end in (middle, middle - half, middle + half))
 
 
 def _shown(ratios: "pd.Series") -> str:

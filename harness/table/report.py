@@ -15,8 +15,8 @@ from harness.core.records import csv_of
 from harness.core.scoring import values_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import LEAGUES, MEMORY, Interval, interval
+from harness.evidence.published import published, verdict
 from harness.table.grid import Grid, Point
-from harness.table.published import published, verdict
 from harness.table.running import cells, key_of
 
 N = "memories x networks"
