@@ -235,13 +235,13 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method
     }
     if "forgetting" in set(frame["metric"]):
         row["forgetting"] = interval(final[final["metric"] == "forgetting"], method)
-    if any(_base(name)[0] == RANDOM for name in frame["condenser"].unique()):
+    if any(base_of(name)[0] == RANDOM for name in frame["condenser"].unique()):
         row["above_random"] = _above_random(frame, condenser, method)
     return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
 
 
 def _above_random(frame: pd.DataFrame, condenser: str, method: Method) -> Interval | None:
-    base, strategy = _base(condenser)
+    base, strategy = base_of(condenser)
     reference = RANDOM + strategy
     if base == RANDOM or reference not in set(frame["condenser"]):
         return None
@@ -249,8 +249,8 @@ def _above_random(frame: pd.DataFrame, condenser: str, method: Method) -> Interv
     return paired_difference(frame, "accuracy", condenser, reference, step=last, method=method)
 
 
-def _base(name: str) -> tuple[str, str]:
-    """The condenser's own name, and the strategy behind it in brackets, if there is one."""
+def base_of(name: str) -> tuple[str, str]:
+    """The condenser's own name, and the strategy behind it with its brackets, if there is one."""
     base, space, strategy = name.partition(" (")
     return base, space + strategy
 

@@ -29,7 +29,7 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = ("continual", "condense", "evaluate", "export", "nas", "speed")
+COMMANDS = ("continual", "condense", "evaluate", "export", "nas", "report", "speed")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
