@@ -34,7 +34,7 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
+MAKERS = (dm, readouts, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}

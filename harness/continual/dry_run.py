@@ -13,10 +13,11 @@ def print_left(experiment: Experiment) -> None:
     left = unfinished(cells(experiment), experiment.records)
     missing = sum(len(plan.missing()) for plan in plans)
     say(f"sources    {', '.join(source.name for source in sources(experiment))}")
-    say(f"memories   {missing} to condense: {experiment.orders} orders, {experiment.schedule.network}")
-    say(f"scores     {len(left)} cells of {experiment.networks} networks, {experiment.training.epochs} epochs")
+    say(f"memories   {missing} to condense: {experiment.orders} orders, matched on {experiment.schedule.network}")
+    trained = f"{experiment.networks} networks, {experiment.network}, {experiment.training.epochs} epochs"
+    say(f"scores     {len(left)} cells of {trained}")
     work = sum((cell.work for cell in left), Work()) + sum(
         (condensing(plan, experiment.dataset) for plan in plans), Work()
     )
-    networks = [experiment.schedule.network]
+    networks = [experiment.schedule.network, experiment.network]
     print_estimate(work, networks, experiment.dataset, experiment.training, experiment.device)

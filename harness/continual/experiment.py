@@ -18,7 +18,7 @@ from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, place_of, schedule_of, settle, training_of
+from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
@@ -39,6 +39,7 @@ class Experiment:
         files: memories that are streamed instead of condensed ones.
         per_class: images per class, or None under a total budget.
         max_size: images in all, or None.
+        network: that is trained.
         schedule: of the condensers.
         training: of networks on a memory.
         whole: of networks on all real data.
@@ -55,6 +56,7 @@ class Experiment:
     max_size: int | None
     orders: int
     networks: int
+    network: str
     schedule: Schedule
     training: Training
     whole: Training
@@ -133,6 +135,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         max_size=config.memory_size,
         orders=settled.orders,
         networks=settled.networks,
+        network=network_of(config, protocol, dataset),
         schedule=schedule_of(config, protocol, dataset, device),
         training=training,
         whole=replace(training, epochs=protocol.whole_epochs),
@@ -167,7 +170,7 @@ def _check(experiment: Experiment) -> None:
     for name in experiment.names:
         if name != WHOLE:
             registry.condenser(name).check(experiment.schedule)
-    build(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape)
+    build(experiment.network, experiment.dataset.classes, experiment.dataset.shape)
     decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
     most = decoded * max(group.ipc for group in experiment.groups(0))
     smallest = int(experiment.dataset.train.labels.bincount().min())

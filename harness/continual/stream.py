@@ -96,7 +96,7 @@ def _scores_of(experiment: Experiment, source: Source, order: int) -> list[Score
         "per_class": experiment.per_class,
         "max_size": experiment.max_size,
         "networks": experiment.networks,
-        "network": identity_of(experiment.schedule.network),
+        "network": identity_of(experiment.network),
         "training": _training(experiment, source),
         "seed": experiment.seed,
         "precision": experiment.precision,
@@ -191,7 +191,7 @@ def _work(experiment: Experiment, score: Score) -> Work:
         # A minibatch of the memory goes with each of the step's images.
         epochs, images = experiment.whole.epochs, real * len(groups[-1].classes) * (1 if strategy == NAIVE else 2)
     tested = (1 + (strategy == RETRAIN)) * len(experiment.dataset.test) * seen // experiment.dataset.classes
-    flop = forward_pass(experiment.schedule.network, experiment.dataset.classes, experiment.dataset.shape).flops
+    flop = forward_pass(experiment.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
 
@@ -273,7 +273,7 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
 
 def _network(experiment: Experiment, seed: int) -> nn.Module:
     dataset, key = experiment.dataset, draws.key_of(seed, "weights")
-    return new_network(experiment.schedule.network, dataset.classes, dataset.shape, experiment.device, key)
+    return new_network(experiment.network, dataset.classes, dataset.shape, experiment.device, key)
 
 
 def _values(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import tyro
 
 from harness.core.devices import Precision
-from harness.core.protocols import PAPER, QUICK
+from harness.core.protocols import PROTOCOLS
 
 MOST_WORKERS, MOST_PIXELS, MOST_ORDERS = 1024, 1024, 10_000
 MOST = 2**31 - 1  # of whole numbers without a bound of their own: torch counts no further everywhere
@@ -39,8 +39,9 @@ def spelling(one: Field) -> str:
 
 
 def by_protocol(name: str) -> str:
-    """What both protocols say, for a flag's text."""
-    return f"default: {getattr(PAPER, name)} under paper, {getattr(QUICK, name)} under quick"
+    """What the protocols say, for a flag's text."""
+    said = (f"{getattr(protocol, name)} under {key}" for key, protocol in PROTOCOLS.items())
+    return f"default: {', '.join(said)}"
 
 
 def check(flags: object) -> None:
@@ -107,9 +108,14 @@ class ProtocolFlags:
     """What stands for all defaults, and the two choices that every command makes beside it."""
 
     box: ClassVar[str] = "protocol"
-    protocol: Literal["paper", "quick"] | None = flag(None, "Set of defaults; default: paper on CUDA, quick on a CPU.")
+    protocol: Literal["paper", "bench", "quick"] | None = flag(
+        None, "Set of defaults; default: paper on CUDA, quick on a CPU."
+    )
     network: str | None = flag(
-        None, "Network by name (--list); default: the protocol's ConvNet, as deep as suits the images.", marks=True
+        None,
+        "Network by name (--list), to match on and to train; default: the protocol's ConvNets, as deep as suits the "
+        "images.",
+        marks=True,
     )
     seed: int = flag(0, "Names all draws, together with data set and replicates.", most=MOST_SEEDS)
 

@@ -59,8 +59,17 @@ def place_of(flags: Common) -> tuple[torch.device, Protocol]:
 
 
 def network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
-    """The network asked for, or the protocol's ConvNet at the depth that suits the images."""
-    return flags.network or f"ConvNet-W{protocol.width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
+    """The network that is trained: the one asked for, or the protocol's ConvNet at the depth that suits the images."""
+    return flags.network or _convnet(protocol.width, dataset)
+
+
+def matched_network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
+    """The network that recipes match on: the one asked for, or the protocol's ConvNet for that."""
+    return flags.network or _convnet(protocol.matching_width, dataset)
+
+
+def _convnet(width: int, dataset: Dataset) -> str:
+    return f"ConvNet-W{width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
 
 
 def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Schedule:
@@ -69,7 +78,7 @@ def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, de
     Args:
         flags: as they were given, not settled: what a user asks for is not scaled to a paper's own schedule.
     """
-    network, settled = network_of(flags, protocol, dataset), settle(flags, protocol)
+    network, settled = matched_network_of(flags, protocol, dataset), settle(flags, protocol)
     return Schedule(
         iterations=settled.iterations,
         real_batch=settled.real_batch,

@@ -5,6 +5,7 @@ not comparable come from another evaluation than section 4 of DM's, as DDM's ran
 """
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,11 +39,12 @@ class Published:
 def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
     """The first number of a point in the order of the file, or None: of images of their own size, `side` in pixels.
 
-    Networks are named as in commands.
+    Networks are named as in commands. The ConvNet that condensed may have any width: how long and on how wide networks
+    a memory was condensed is the recipe's own business, and the evaluation is what makes numbers comparable.
     """
     if SIDES.get(dataset) != side:
         return None
-    point = (dataset, str(ipc), condenser, _short(trained_on, side), _short(tested_on, side))
+    point = (dataset, str(ipc), condenser, _family(trained_on, side), _short(tested_on, side))
     return next((found for key, found in _all() if key == point), None)
 
 
@@ -77,6 +79,11 @@ def verdict(measured: Interval, networks: int, training: Training, found: Publis
 def _short(network: str, side: int) -> str:
     """The field's default ConvNet for such images as papers call it; others by their own name."""
     return CONVNET if network == f"ConvNet-W128-D{default_depth(side)}-IN-ReLU-Avg" else network
+
+
+def _family(network: str, side: int) -> str:
+    """Likewise, of any width."""
+    return _short(re.sub(r"-W\d+-", "-W128-", network), side)
 
 
 @cache

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, flag
-from harness.core.protocols import PAPER, QUICK, SURVEYS
+from harness.core.protocols import PROTOCOLS, SURVEYS
 
 
 def by_survey(name: str) -> str:
-    """What both protocols say of a survey, for a flag's text."""
-    paper, quick = (getattr(SURVEYS[protocol.name], name) for protocol in (PAPER, QUICK))
-    return f"default: {'all' if paper is None else paper} under paper, {quick} under quick"
+    """What the protocols say of a survey, for a flag's text."""
+    values = {key: getattr(SURVEYS[protocol.name], name) for key, protocol in PROTOCOLS.items()}
+    said = (f"{'all' if value is None else value} under {key}" for key, value in values.items())
+    return f"default: {', '.join(said)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,10 @@ class Table(CondensingFlags, TrainingFlags, SharingFlags, Common):
         (), "Condensers by name; recipes take +TERM[:WEIGHT]. Default: random herding dm ours."
     )
     ipc: tuple[int, ...] = flag((), f"Stored images per class; {by_protocol('memory_per_class')}.")
-    network: tuple[str, ...] = flag((), "Networks to condense on; default: the protocol's ConvNet.")
-    test_networks: tuple[str, ...] = flag((), "Networks to train on the memories; default: what they were made on.")
+    network: tuple[str, ...] = flag((), "Networks to match on; default: the protocol's ConvNet for that.")
+    test_networks: tuple[str, ...] = flag(
+        (), "Networks to train on the memories; default: those of --network, or the protocol's ConvNet."
+    )
     memories: int = flag(3, "Memories of every point, each with draws of its own.", least=1)
     networks: int = flag(5, "Networks trained on every memory.", least=1)
     validation: int = flag(0, "Score on that many held-out training images per class instead of the test set.", least=0)

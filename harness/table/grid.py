@@ -17,7 +17,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
+from harness.core.settings import label_of, matched_network_of, network_of, place_of, schedule_of, settle, training_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build
@@ -148,7 +148,7 @@ def _points(
         Point(
             tuple(_plan(config, protocol, device, names, dataset, ipc, made_on, r) for r in range(config.memories)),
             _scoring(config, protocol, device, dataset, tested_on or made_on),
-            network_of(_plain(config, made_on), protocol, dataset),
+            matched_network_of(_plain(config, made_on), protocol, dataset),
             ipc,
         )
         for ipc in config.ipc or (protocol.memory_per_class,)

@@ -139,6 +139,7 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "dm+icd": _sum({"icd-default": 10, "mean match": 1}),
     "dm+ridge": _sum({"ridge": 45, "mean match": 1}),
     "dm+blocks": _sum({"blocks": 76, "mean match": 1}),
+    "readout": _sum({"blocks": 76, "mean match": 1}),
     "dm+blocks-entropy": _sum({"blocks-entropy": 18, "mean match": 1}),
     "dm+whiten": _sum({"whitened": 0.25, "mean match": 1}),
     "m3d": _sum({"mmd": 1}, factor=2, every=5),

@@ -7,14 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from condensers.device.chunks import CPU_PIXELS, CUDA_PIXELS
 from harness.condense.flags import Condense
 from harness.continual.flags import Continual
 from harness.core.flags import Common, DeviceFlags, check, spelling
 from harness.core.parsing import parse
-from harness.core.protocols import PAPER, QUICK, SURVEYS, SurveyDefaults
-from harness.core.settings import label_of, settle
+from harness.core.protocols import BENCH, PAPER, QUICK, SURVEYS, SurveyDefaults
+from harness.core.settings import label_of, network_of, schedule_of, settle
 from harness.evaluate.flags import Evaluate
 from harness.export.flags import Export
 from harness.nas.flags import Nas
@@ -69,12 +70,22 @@ def test_a_command_line_sets_the_fields_of_its_flags():
     assert read(Continual, "--workers", "3", "--workers", "1").workers == 1
 
 
-@pytest.mark.parametrize("protocol", [PAPER, QUICK])
+@pytest.mark.parametrize("protocol", [PAPER, BENCH, QUICK])
 def test_flags_go_before_the_protocol(protocol):
     settled = settle(Continual(epochs=7), protocol)
     assert settled.epochs == 7
     for name in ("iterations", "real_batch", "memory_per_class", "orders", "networks"):
         assert getattr(settled, name) == getattr(protocol, name)
+
+
+@pytest.mark.parametrize(("protocol", "matched", "trained"), [(PAPER, 128, 128), (BENCH, 64, 128), (QUICK, 32, 32)])
+def test_a_protocol_says_which_networks_are_matched_on_and_which_are_trained(protocol, matched, trained, digits):
+    schedule = schedule_of(Condense(), protocol, digits, torch.device("cpu"))
+    assert schedule.network == f"ConvNet-W{matched}-D2-IN-ReLU-Avg"
+    assert network_of(Condense(), protocol, digits) == f"ConvNet-W{trained}-D2-IN-ReLU-Avg"
+    asked = Condense(network="AlexNet")
+    assert schedule_of(asked, protocol, digits, torch.device("cpu")).network == "AlexNet"
+    assert network_of(asked, protocol, digits) == "AlexNet"
 
 
 def test_a_survey_s_own_defaults_go_before_its_protocol():
@@ -156,8 +167,13 @@ def test_help_says_the_chunks_that_the_core_chooses(command, helps):
 
 
 def test_help_says_what_the_protocols_say(helps):
-    assert f"default: {PAPER.orders} under paper, {QUICK.orders} under quick" in flat(helps[Continual])
-    assert f"default: {SURVEYS[PAPER.name].ipc} under paper, {SURVEYS[QUICK.name].ipc} under quick" in flat(helps[Nas])
+    of_all = {"paper": PAPER, "bench": BENCH, "quick": QUICK}
+    orders, ipc = (
+        ", ".join(f"{value(protocol)} under {key}" for key, protocol in of_all.items())
+        for value in (lambda protocol: protocol.orders, lambda protocol: SURVEYS[protocol.name].ipc)
+    )
+    assert f"default: {orders}" in flat(helps[Continual])
+    assert f"default: {ipc}" in flat(helps[Nas])
     assert "(default: 10.0)" in flat(helps[Speed])
 
 

@@ -225,6 +225,7 @@ GOLDEN = {
     "dm+whiten": "91c0b27a627011dd",
     "cafe": "5ce49a41f074fc38",
     "cafe-dsa": "8102901f359a09b6",
+    "readout": "1ef55ac60775bae6",
 }
 
 

@@ -250,3 +250,9 @@ def test_work_is_counted_in_decoded_images(tmp_path):
 def test_too_few_images_to_decode_are_said_before_anything_is_made(tmp_path):
     with pytest.raises(ValueError, match=r"^160 images per class asked for"):
         prepare(replace(SMALL, condensers=("random", "m3d"), memory_per_class=40, out=tmp_path))
+
+
+def test_under_bench_the_stream_trains_wider_networks_than_are_matched_on(tmp_path):
+    experiment = prepare(Continual(protocol="bench", condensers=("dm",), out=tmp_path))
+    assert experiment.schedule.network == "ConvNet-W64-D2-IN-ReLU-Avg"
+    assert experiment.network == "ConvNet-W128-D2-IN-ReLU-Avg"

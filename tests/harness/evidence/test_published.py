@@ -44,13 +44,16 @@ def test_verdicts(expected, measured, networks, training, known):
 
 def test_published_numbers_are_found_by_what_they_are_about():
     assert published("cifar10", 32, 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
+    narrow = CONVNET.replace("W128", "W64")
+    assert published("cifar10", 32, 10, "dm", narrow, CONVNET) == published("cifar10", 32, 10, "dm", CONVNET, CONVNET)
+    assert published("cifar10", 32, 10, "dm", CONVNET, narrow) is None
     assert published("cifar10", 32, 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
     assert published("cifar10", 32, 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
     assert published("cifar10", 32, 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
     assert not published("cifar10", 32, 10, "random", CONVNET, CONVNET).comparable
     shallow = "ConvNet-W128-D2-IN-ReLU-Avg"
     for point in (
-        ("cifar10", 32, 10, "dm", "ConvNet-W32-D3-IN-ReLU-Avg", CONVNET),
+        ("cifar10", 32, 10, "dm", "ConvNet-W128-D3-BN-ReLU-Avg", CONVNET),
         ("cifar10", 32, 10, "dm", shallow, shallow),
         ("cifar10", 16, 10, "dm", shallow, shallow),
         ("digits", 8, 10, "dm", CONVNET, CONVNET),

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from condensers import registry
+from condensers.device.training import Training
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
 from harness.table.__main__ import main
 from harness.table.flags import Table
 from harness.table.grid import TABLES, prepare
 
-CONVNET = "ConvNet-W128-D3-IN-ReLU-Avg"
 SMALL = Table(
     condensers=("random", "dm", "m3d"),
     ipc=(1, 2),
@@ -144,3 +144,9 @@ def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_under_bench_memories_of_narrower_networks_are_scored_by_the_papers_evaluation(tmp_path):
+    (point,) = prepare(Table(protocol="bench", condensers=("dm",), ipc=(1,), out=tmp_path)).points
+    assert (point.trained_on, point.scoring.network) == ("ConvNet-W64-D2-IN-ReLU-Avg", "ConvNet-W128-D2-IN-ReLU-Avg")
+    assert point.scoring.training.describe() == Training(augmentation=point.dataset.augmentation).describe()
