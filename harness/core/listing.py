@@ -17,7 +17,9 @@ def print_names() -> None:
     from search_spaces.registry import ADDED, EXAMPLES
     from search_spaces.spaces import SPACES
 
-    condensers = [(name, f"{text} ({traits(registry.condenser(name))})") for name, text in registry.names()]
+    condensers = [
+        (name, f"{text} ({', '.join(traits_of(registry.condenser(name)))})") for name, text in registry.names()
+    ]
     _section("Condensers (any recipe takes +TERM[:WEIGHT], such as dm+sm+ridge:30)", condensers)
     _section("Leagues: memories are compared within one", list(LEAGUES.items()))
     added = [(name, "of a plugin") for name in ADDED]
@@ -43,7 +45,7 @@ def _variants(grid: "Grid") -> str:
     return f"{grid.description}{paper}: {', '.join(named)}"
 
 
-def traits(condenser: "Condenser") -> str:
+def traits_of(condenser: "Condenser") -> list[str]:
     """What follows from how a condenser is made: league, coupling, decoded images, and what it trains on the way."""
     from condensers.core.recipe import league_of
 
@@ -52,8 +54,7 @@ def traits(condenser: "Condenser") -> str:
     traits += [f"decodes {condenser.decoded} images from one"] if condenser.decoded > 1 else []
     memory = condenser.makes_pixels and condenser.networks.trains_on == "synthetic"
     trained = "the memory" if memory else "real images" if condenser.trained_on_real else ""
-    traits += [f"trains networks on {trained}"] if trained else []
-    return ", ".join(traits)
+    return traits + ([f"trains networks on {trained}"] if trained else [])
 
 
 def _fields(defaults: object) -> str:

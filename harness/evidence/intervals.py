@@ -233,7 +233,7 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method
     }
     if "forgetting" in set(frame["metric"]):
         row["forgetting"] = interval(final[final["metric"] == "forgetting"], method)
-    if any(name.partition(" (")[0] == RANDOM for name in frame["condenser"].unique()):
+    if any(base_of(name)[0] == RANDOM for name in frame["condenser"].unique()):
         row["above_random"] = _above_random(frame, condenser, method)
     return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
 
@@ -256,9 +256,15 @@ def real_images(condenser: str, names: Collection[str]) -> str | None:
     Returns:
         One of the names; None for real images themselves, and where there are none.
     """
-    base, space, strategy = condenser.partition(" (")
-    reference = RANDOM + space + strategy
+    base, strategy = base_of(condenser)
+    reference = RANDOM + strategy
     return reference if base != RANDOM and reference in names else None
+
+
+def base_of(name: str) -> tuple[str, str]:
+    """The condenser's own name, and the strategy behind it with its brackets, if there is one."""
+    base, space, strategy = name.partition(" (")
+    return base, space + strategy
 
 
 def _league(rows: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from harness.core.estimates import duration
 from harness.core.flags import check
 from harness.core.progress import bar, say
 from harness.core.records import Records
+from harness.core.rows import TurnRow
 from harness.speed import plain
 from harness.speed.competitors import AS_IT_COMES, READINGS, SHAPES, Contestant, recipes_of
 from harness.speed.flags import Speed
@@ -33,7 +34,6 @@ from harness.speed.rows import (
     SIDE_BY_SIDE,
     TOGETHER,
     Contest,
-    TurnRow,
     machine,
 )
 from harness.speed.rows import check as check_turns

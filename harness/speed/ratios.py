@@ -4,11 +4,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy import stats
-
 from harness.evidence.figures import COLOURS, GREY, blank, plain, save_figure
-from harness.evidence.intervals import CONFIDENCE
+from harness.evidence.ratios import mean_ratio
 from harness.speed.rows import ALONE, BASELINES, COMPARED, EVALUATION, PLAIN
 
 if TYPE_CHECKING:
@@ -18,16 +15,6 @@ if TYPE_CHECKING:
 LINE = ["dataset", "method", "classes", "ipc", "precision"]  # what the bars of one line have in common
 BAR, SPACE, AROUND = 0.2, 0.12, 0.7  # inches: a bar, between lines, around a panel
 BASELINE = {PLAIN: "the plain loop's speed", ALONE: "the speed of dm alone (1 / ratio is what they cost together)"}
-
-
-def mean_ratio(ratios: "pd.Series") -> tuple[float, float, float]:
-    """Geometric mean with Student's 95 % interval of the logarithms; no interval (nan) below two ratios."""
-    logs = np.log(ratios.dropna().to_numpy(dtype=float))
-    middle = logs.mean() if len(logs) else math.nan
-    if len(logs) < 2:
-        return float(np.exp(middle)), math.nan, math.nan
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
-    return tuple(float(np.exp(end)) for end in (middle, middle - half, middle + half))
 
 
 def figure(frame: "pd.DataFrame", path: Path) -> None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from harness.core.progress import say
 from harness.core.records import Records
-from harness.speed.ratios import figure, mean_ratio
+from harness.evidence.ratios import MEASURED, mean_ratio
+from harness.speed.ratios import figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns that identify a bar of the figure or a line of the table.
-MEASURED = ["what", "dataset", "method", "classes", "ipc", "competitor", "precision"]
 NOTHING = "-"
 
 

@@ -14,9 +14,9 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import Interval, interval
+from harness.evidence.published import published, verdict
 from harness.evidence.scores import accuracies_of, cost_of
 from harness.table.grid import Grid
-from harness.table.published import published, verdict
 
 N = "memories x networks"
 

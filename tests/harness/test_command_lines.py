@@ -36,6 +36,8 @@ BAD = {
     "nas --search": "no value after --search",
     "nas --merge": "no value after --merge",
     "nas --whole-table=": "no value after --whole-table",
+    "report --out ''": "no value after --out",
+    "report nowhere": "there is no folder nowhere: name the output folders of commands",
     "speed --what": "no value after --what",
     "speed --ipc": "no value after --ipc",
     "speed --precisions": "no value after --precisions",

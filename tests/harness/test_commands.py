@@ -29,7 +29,7 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = ("ablate", "continual", "condense", "evaluate", "export", "nas", "speed", "table")
+COMMANDS = ("ablate", "continual", "condense", "evaluate", "export", "nas", "report", "speed", "table")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:

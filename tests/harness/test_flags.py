@@ -20,10 +20,12 @@ from harness.core.settings import label_of, network_of, schedule_of, settle
 from harness.evaluate.flags import Evaluate
 from harness.export.flags import Export
 from harness.nas.flags import Nas
+from harness.report.flags import Report
 from harness.speed.flags import Speed
 from harness.table.flags import Table
 
-COMMANDS = (Ablate, Condense, Continual, Evaluate, Export, Nas, Speed, Table)
+COMMANDS = (Ablate, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Table)
+POSITIONAL = (("memories", Evaluate), ("memories", Export), ("folders", Report))
 
 
 def read(command: type, *arguments: str) -> object:
@@ -137,7 +139,7 @@ def test_every_bound_is_kept_by_the_default_and_named_when_broken(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
     for one in fields(command):
-        if one.name != "memories" or command not in (Evaluate, Export):
+        if (one.name, command) not in POSITIONAL:
             assert len(re.findall(rf"^│ {spelling(one)}[ ,]", helps[command], re.MULTILINE)) == 1
     assert "None" not in helps[command]
     assert "{}" not in helps[command]
@@ -151,6 +153,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring training data protocol computing output"),
         (Export, "exporting data output"),
+        (Report, "report output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
         (Table, "grid condensing training sharing-work data protocol computing output"),
         (Speed, "measuring computing output"),

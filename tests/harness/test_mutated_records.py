@@ -14,12 +14,10 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual import report
 from harness.core.records import Records
+from harness.core.rows import NetworkRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, values
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
-from harness.nas.search import TrialRow
-from harness.nas.tables import NetworkRow
-from harness.speed.rows import TurnRow
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 STREAM = RESULTS / "continual" / "cifar100-5steps-quick-3orders" / "results.csv"

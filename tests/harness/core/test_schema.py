@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from harness.core.records import Records, provenance
+from harness.core.rows import NetworkRow, TrialRow, TurnRow
 from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
-from harness.nas.search import TrialRow
-from harness.nas.tables import NetworkRow
-from harness.speed.rows import TurnRow
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 # Summaries, winners and tables are reports: made anew by every command, and read by no one.
