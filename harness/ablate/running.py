@@ -14,12 +14,13 @@ from condensers import registry
 from condensers.condense import condense, race
 from condensers.memory import Memory
 from harness.ablate.search import Search
-from harness.ablate.trials import RungRow, ended, open_trials, report, suggest, tell
+from harness.ablate.trials import ended, open_trials, report, suggest, tell
 from harness.core import memories
 from harness.core import storage as storages
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
 from harness.core.records import PAUSE, provenance
+from harness.core.rows import RungRow
 from harness.core.schema import Provenance
 from harness.core.scoring import accuracies
 from harness.core.seeds import config_key, seed_of

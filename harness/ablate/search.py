@@ -18,13 +18,14 @@ from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
 from harness.ablate.grids import point_of, split_of
 from harness.ablate.space import Space, space_of
-from harness.ablate.trials import SAMPLER, RungRow, Trial, finished
+from harness.ablate.trials import SAMPLER, Trial, finished
 from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.memories import Plan
 from harness.core.points import Point, check
 from harness.core.progress import say
 from harness.core.records import Records
+from harness.core.rows import RungRow
 from harness.core.scoring import described
 from harness.core.seeds import config_key
 from harness.core.settings import label_of, place_of

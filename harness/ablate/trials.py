@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.core.checks import check_words, damage
 from harness.core.records import Records
-from harness.core.schema import Amount, FractionOrNan, Provenance
+from harness.core.rows import RungRow
 from harness.core.studies import open_storage, open_study, quiet
 
 OBJECTIVE = "validation accuracy"
@@ -25,55 +25,6 @@ STATUS = ("complete", "pruned", "diverged")
 STARTUP = 10  # random trials before the sampler learns from them
 UNPRUNED = 5  # complete trials before one is pruned
 SAMPLER = f"multivariate tree-structured Parzen estimators after {STARTUP}, median pruning after {UNPRUNED}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RungRow:
-    """One look at the memory of a trial in a search of `harness.ablate`.
-
-    Attributes:
-        cell: key of the trial.
-        search: key of the search.
-        dataset: name of the data set.
-        dataset_checksum: of the split of it that `validation` leaves.
-        validation: held-out training images per class.
-        trial: number in its search, from 0.
-        condenser: name of the recipe that was tried.
-        parameters: what was chosen, as JSON: factors of the weights that the search started from, and readings.
-        ipc_stored: images per class that the memory keeps.
-        condensed_on: network that was matched on.
-        network: that was trained on the memory.
-        status: of the trial in the end: complete, pruned or diverged.
-        iteration: after which it was looked at.
-        iterations: of a whole condensation.
-        networks: that were trained on the memory and averaged.
-        accuracy: on the held-out images; nan if the memory diverged.
-        seconds: of training and testing all these networks.
-        protocol: set of defaults, with a `+` where a flag overrode one.
-        origin: where the row comes from.
-        memory_checksum: of the memory's pixels and labels.
-    """
-
-    cell: str
-    search: str
-    dataset: str
-    dataset_checksum: str
-    validation: int
-    trial: int
-    condenser: str
-    parameters: str
-    ipc_stored: int
-    condensed_on: str
-    network: str
-    status: str
-    iteration: int
-    iterations: int
-    networks: int
-    accuracy: FractionOrNan
-    seconds: Amount
-    protocol: str
-    origin: Provenance
-    memory_checksum: str
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ is in `harness.core.schema`."""
 
 from dataclasses import dataclass
 
-from harness.core.schema import Provenance
+from harness.core.schema import Amount, FractionOrNan, Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,3 +193,52 @@ class TurnRow:
     backend: str
     commit: str
     versions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RungRow:
+    """One look at the memory of a trial in a search of `harness.ablate`.
+
+    Attributes:
+        cell: key of the trial.
+        search: key of the search.
+        dataset: name of the data set.
+        dataset_checksum: of the split of it that `validation` leaves.
+        validation: held-out training images per class.
+        trial: number in its search, from 0.
+        condenser: name of the recipe that was tried.
+        parameters: what was chosen, as JSON: factors of the weights that the search started from, and readings.
+        ipc_stored: images per class that the memory keeps.
+        condensed_on: network that was matched on.
+        network: that was trained on the memory.
+        status: of the trial in the end: complete, pruned or diverged.
+        iteration: after which it was looked at.
+        iterations: of a whole condensation.
+        networks: that were trained on the memory and averaged.
+        accuracy: on the held-out images; nan if the memory diverged.
+        seconds: of training and testing all these networks.
+        protocol: set of defaults, with a `+` where a flag overrode one.
+        origin: where the row comes from.
+        memory_checksum: of the memory's pixels and labels.
+    """
+
+    cell: str
+    search: str
+    dataset: str
+    dataset_checksum: str
+    validation: int
+    trial: int
+    condenser: str
+    parameters: str
+    ipc_stored: int
+    condensed_on: str
+    network: str
+    status: str
+    iteration: int
+    iterations: int
+    networks: int
+    accuracy: FractionOrNan
+    seconds: Amount
+    protocol: str
+    origin: Provenance
+    memory_checksum: str

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from condensers import registry
+from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
-from harness.evidence.intervals import LEAGUES
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 

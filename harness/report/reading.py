@@ -10,11 +10,11 @@ import pandas as pd
 
 from condensers.device.files import one_line_errors, require_file
 from harness.core.records import LARGEST, Records
-from harness.core.rows import NetworkRow, TrialRow, TurnRow
+from harness.core.rows import NetworkRow, RungRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
 from harness.report.commands import Making, making_of
 
-ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow)
+ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
 SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "table.csv": (
@@ -29,6 +29,17 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("spearman", "spearman_low", "spearman_high", "spearman_n", "kendall", "accuracy", "regret", "stored_images"),
     ),
     "search_summary.csv": (("proxy", "sampler", "dataset", "space"), ("searches", "minutes", "epochs_saved", "known")),
+    "ablate.csv": (
+        ("grid", "paper", "variant", "dataset", "condensed on", "trained", "base", "scored on", "protocol"),
+        (
+            *("images per class", "accuracy", "accuracy_low", "accuracy_high"),
+            *("difference", "difference_low", "difference_high", "memories", "networks"),
+        ),
+    ),
+    "trials.csv": (
+        ("condenser", "status", "dataset"),
+        ("trial", "accuracy", "iteration", "validation", "images per class"),
+    ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
 SUFFIX = ".safetensors"

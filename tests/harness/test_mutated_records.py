@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.ablate.trials import RungRow
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual import report
 from harness.core.records import Records
-from harness.core.rows import NetworkRow, TrialRow, TurnRow
+from harness.core.rows import NetworkRow, RungRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, values
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate

@@ -18,8 +18,9 @@ from harness.ablate.__main__ import main
 from harness.ablate.flags import Ablate
 from harness.ablate.running import run
 from harness.ablate.search import prepare
-from harness.ablate.trials import OBJECTIVE, UNPRUNED, RungRow, best
+from harness.ablate.trials import OBJECTIVE, UNPRUNED, best
 from harness.core.records import Records
+from harness.core.rows import RungRow
 from harness.table.__main__ import main as table
 from harness.table.flags import Table
 

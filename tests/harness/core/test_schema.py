@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from harness.core.records import Records, provenance
-from harness.core.rows import NetworkRow, TrialRow, TurnRow
+from harness.core.rows import NetworkRow, RungRow, TrialRow, TurnRow
 from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 # Summaries, winners and tables are reports: made anew by every command, and read by no one.
-COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners|table.csv", path.name))
-ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow)
+COMMITTED = sorted(
+    path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners|(table|ablate|trials).csv", path.name)
+)
+ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow)
 
 
 def row_type_of(path: Path) -> type:
     """The row type by which a command that writes such a file reads it."""
-    named = {"search.csv": TrialRow, "speed.csv": TurnRow}
+    named = {"search.csv": TrialRow, "speed.csv": TurnRow, "rungs.csv": RungRow}
     return named.get(path.name) or (NetworkRow if path.is_relative_to(RESULTS / "nas") else ScoreRow)
 
 
