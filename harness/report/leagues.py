@@ -1,5 +1,7 @@
 """League tables as `harness.table` wrote them, and what their accuracy cost."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from condensers import registry
@@ -21,7 +23,8 @@ ALIKE = 1.5  # costs that differ by less are about the same
 
 def section(found: Found) -> Section:
     """A table for each point and league, and a chart of costs for each point."""
-    figures, problems = drawn(found, "table.csv", _figures)
+    largest_first = replace(found, sources=sorted(found.sources, key=lambda source: -len(source.frame)))
+    figures, problems = drawn(largest_first, "table.csv", _figures)
     intro = (
         "Each table is of one league, so that no column mixes what may not be compared. Accuracies are means over "
         "memories, with 95 % intervals over memories; networks are averaged within each. A published number stands "
