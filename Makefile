@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test lint install
+.PHONY: demo test lint docs install
 
 demo: install  ## Compare condensers on scikit-learn's handwritten digits (no download).
 	$(RUN) -m harness.continual
@@ -15,6 +15,9 @@ test: install  ## Import contracts, then every test.
 lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+docs: install  ## What docs/methods.md quotes from results/tables and the registry.
+	$(RUN) docs/measured.py
 
 install: $(VENV)/.installed
 

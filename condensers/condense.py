@@ -3,8 +3,9 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from condensers.memory import Memory, join
 LOOPS: dict[str, type[Loop]] = {"matching": Matching, "gradients": GradientMatching, "unrolling": Unrolling}
 CHECKPOINT_SECONDS = 60.0
 Match = Callable[..., dict[str, Memory]]
+Keep = Callable[[dict[str, Memory]], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -168,15 +170,68 @@ def lockstep(
     loop = LOOPS[recipes[0].loop](source, group.classes, group.ipc, recipes, schedule, seed)
     state.resume(loop, [config(recipe, [group], schedule, seed) for recipe in recipes])
     progress(loop.iteration)
-    while loop.iteration < schedule.iterations:
+    _advance(loop, schedule.iterations, state, progress)
+    state.save(loop)
+    return {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+
+
+def race(
+    rungs: Sequence[int],
+    keep: Keep,
+    recipes: Sequence[Iterative],
+    source: LabelledImages,
+    group: Group,
+    schedule: Schedule,
+    seed: int,
+    state: "Checkpoint",
+    progress: Callable[[int], object],
+) -> dict[str, Memory]:
+    """`lockstep` that stops at some iterations, from where only those recipes go on that `keep` names.
+
+    A recipe that goes on to the end gets the memory that it would get in `lockstep`; of one that is left behind the
+    memory is what it was there. Nothing is kept to resume from, for what `keep` has seen would not be.
+
+    Args:
+        rungs: iterations to stop at, ascending, below the schedule's.
+        keep: is given the memories of all recipes that are still there, with all metadata, `iterations` among them.
+        recipes: and all others as `lockstep`.
+
+    Raises:
+        ValueError: as `condense`.
+    """
+    begin = partial(LOOPS[recipes[0].loop], source, group.classes, group.ipc, schedule=schedule, seed=seed)
+    loop, left_behind = begin(recipes), {}
+    for rung in rungs:
+        _advance(loop, rung, state, progress)
+        standing = {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+        about = {recipe.name: metadata(recipe, source, [group], schedule, seed) for recipe in recipes}
+        kept = set(keep({name: _told(one, about[name] | {"iterations": rung}) for name, one in standing.items()}))
+        left_behind |= {name: one for name, one in standing.items() if name not in kept}
+        if not kept:
+            return left_behind
+        recipes, tensors = [recipe for recipe in recipes if recipe.name in kept], loop.state()
+        loop = begin(recipes)
+        loop.restore(tensors)
+    _advance(loop, schedule.iterations, state, progress)
+    return left_behind | {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+
+
+def _told(memory: Memory, about: dict[str, object]) -> Memory:
+    """The memory with further metadata."""
+    return replace(memory, metadata=about | memory.metadata)
+
+
+def _advance(loop: Loop, iterations: int, state: "Checkpoint", progress: Callable[[int], object]) -> None:
+    """Step until so many iterations are done, keeping the state."""
+    while loop.iteration < iterations:
         loop.step()
         progress(1)
         state.save_if_due(loop)
-    state.save(loop)
-    return {
-        recipe.name: Memory(*loop.memory(recipe.name), {"cost": asdict(cost_of(loop, recipe, state.seconds))})
-        for recipe in recipes
-    }
+
+
+def _memory(loop: Loop, recipe: Iterative, seconds: float) -> Memory:
+    """What a recipe has made so far, with its cost."""
+    return Memory(*loop.memory(recipe.name), {"cost": asdict(cost_of(loop, recipe, seconds))})
 
 
 class Checkpoint:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf
 
+from condensers.core.grids import Grid
 from condensers.core.identity import identity
 from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
@@ -16,6 +17,7 @@ from condensers.methods import (
     datadam,
     dc,
     ddm,
+    ddm_grids,
     ddm_released,
     dm,
     dsdm,
@@ -36,27 +38,28 @@ from search_spaces.names import unknown
 SELECTIONS = (random, herding, kcenter, forgetting)
 MAKERS = (dm, readouts, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS
+PARTS = (ddm_grids, whitening)  # what is added to methods, and compared with them
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
 # Terms that can be added to any recipe, each with its line for lists.
-PLUS: dict[str, tuple[tuple[Term, ...], str]] = {
-    "mm": ((ddm.DEFAULT.mm,), "moments of feature maps"),
-    "cm": ((ddm.DEFAULT.cm,), "correlations of feature maps (Gram)"),
-    "sm": ((ddm.DEFAULT.mm, ddm.DEFAULT.cm), "style: mm and cm"),
-    "icd": ((ddm.DEFAULT.icd,), "intra-class diversity"),
-    "ridge": ((readouts.RIDGE,), "ridge readout of the embedding"),
-    "blocks": ((readouts.BLOCKS,), "ridge readout of every block"),
-    "blocks-entropy": ((readouts.ENTROPY,), "ridge readout of every block, judged by cross-entropy"),
-    "whiten": ((whitening.WHITENED,), "means where features of real images vary alike in all directions"),
-}
+Plus = tuple[tuple[Term, ...], str]
+PLUS: dict[str, Plus] = {}
+GRIDS: dict[str, Grid] = {}
+VARIANTS: dict[str, Condenser] = {}  # condensers that only grids have
+READINGS: list[tuple[str, ...]] = []  # names of terms of which one can take another's place
 
 
-def add(condensers: Iterable[Condenser] = (), plus: Mapping[str, tuple[tuple[Term, ...], str]] | None = None) -> None:
-    """Register further condensers, and terms that can be added to any recipe.
+def add(
+    condensers: Iterable[Condenser] = (),
+    plus: Mapping[str, Plus] | None = None,
+    grids: Iterable[Grid] = (),
+    readings: Iterable[tuple[str, ...]] = (),
+) -> None:
+    """Register further condensers, terms that can be added to any recipe, grids, and terms that read the same thing.
 
     Raises:
-        ValueError: a name that is taken, or is not made of small letters, digits and hyphens, or pixels of a kind that
-            no reader of the memory would know.
+        ValueError: a name that is taken, unknown, or not made of small letters, digits and hyphens, or pixels of a kind
+            that no reader of the memory would know.
         TypeError: a part of one that has no identity (`condensers.core.identity`), or something else in its place.
     """
     condensers, plus = list(condensers), plus or {}
@@ -74,6 +77,22 @@ def add(condensers: Iterable[Condenser] = (), plus: Mapping[str, tuple[tuple[Ter
         _check_plus(name, value)
     CONDENSERS.update((made.name, made) for made in condensers)
     PLUS.update(plus)
+    for names in readings:
+        _add_readings(names)
+    for one in grids:
+        _add_grid(one)
+
+
+def grid(name: str) -> Grid:
+    """The grid of that name. Raises ValueError on an unknown one."""
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS)
+    return GRIDS[name]
+
+
+def variants(grid: Grid) -> dict[str, Condenser]:
+    """A grid's condensers by their labels."""
+    return {label: condenser(one) if isinstance(one, str) else one for label, one in grid.variants.items()}
 
 
 def condenser(name: str) -> Condenser:
@@ -81,6 +100,8 @@ def condenser(name: str) -> Condenser:
 
     The weight replaces the term's own. Raises ValueError on unknown names and on weights that are not numbers.
     """
+    if name in VARIANTS:
+        return VARIANTS[name]
     base, *extras = name.split("+")
     found = CONDENSERS.get(ALIASES.get(base, base))
     if found is None:
@@ -89,9 +110,7 @@ def condenser(name: str) -> Condenser:
         raise ValueError(f"{found.name} takes no terms; add them to a feature-matching method, as in dm+{extras[0]}")
     if not extras:
         return found
-    terms = found.terms + tuple(term for extra in extras for term in _extra(extra))
-    # The sum is of no paper.
-    return replace(found, name="+".join([found.name, *extras]), terms=terms, description="", paper="")
+    return found.plus("+".join(extras), *(term for extra in extras for term in _extra(extra)))
 
 
 def known() -> list[str]:
@@ -104,6 +123,38 @@ def names() -> list[tuple[str, str]]:
     own = [(name, made.description) for name, made in CONDENSERS.items()]
     own += [(alias, f"the same as {name}") for alias, name in ALIASES.items()]
     return own + [(f"dm+{name}", f"dm and {text}") for name, (_, text) in PLUS.items()]
+
+
+def _add_grid(grid: Grid) -> None:
+    if grid.name in GRIDS:
+        raise ValueError(f"the name {grid.name!r} is taken: give the grid another one")
+    if grid.reference not in grid.variants:
+        raise ValueError(f"the grid {grid.name} is compared with {grid.reference!r}, which is none of its variants")
+    for one in grid.variants.values():
+        made = condenser(one) if isinstance(one, str) else one
+        made.describe(Schedule())
+        if _is_another(made):
+            raise ValueError(f"the name {made.name!r} is taken: give the variant of {grid.name} another one")
+        if one is made:
+            VARIANTS[made.name] = made
+    GRIDS[grid.name] = grid
+
+
+def _is_another(made: Condenser) -> bool:
+    """Whether its name already stands for something else."""
+    try:
+        return condenser(made.name) != made
+    except ValueError:
+        return False
+
+
+def _add_readings(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in PLUS:
+            raise unknown("term", name, PLUS)
+        if len(PLUS[name][0]) > 1:
+            raise ValueError(f"{name!r} adds several terms: name each of them by itself among readings")
+    READINGS.append(names)
 
 
 def _check_plus(name: str, value: object) -> None:
@@ -126,3 +177,9 @@ def _extra(text: str) -> tuple[Term, ...]:
     if colon and not all(0 < term.weight < inf for term in terms):
         raise ValueError(f"the weight in {text!r} is not above 0 and finite: write {name}:NUMBER")
     return terms
+
+
+for _part in METHODS + PARTS:
+    add(plus=getattr(_part, "PLUS", {}))
+for _part in PARTS + METHODS:
+    add(grids=getattr(_part, "GRIDS", ()), readings=getattr(_part, "READINGS", ()))

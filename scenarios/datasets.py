@@ -109,6 +109,7 @@ class Source:
         resolution: side in pixels unless the caller asks for another.
         augmentation: DSA strategy.
         normalisation: per-channel mean and standard deviation at the stored size; None: the train split's own.
+        needs: what must lie in the root folder so that nothing is downloaded: any of these sets of files or folders.
     """
 
     description: str
@@ -116,6 +117,7 @@ class Source:
     resolution: int
     augmentation: str
     normalisation: Normalisation | None
+    needs: tuple[tuple[str, ...], ...] = ((),)
 
 
 DATASETS: dict[str, Source] = {
@@ -132,6 +134,7 @@ DATASETS: dict[str, Source] = {
         32,
         _NATURAL,
         ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        ((files.CIFAR10.pickle_folder,), (files.CIFAR10.binary_folder,)),
     ),
     "cifar100": Source(
         "100 classes of photographs, 32x32 colour, 50000 train / 10000 test",
@@ -139,6 +142,7 @@ DATASETS: dict[str, Source] = {
         32,
         _NATURAL,
         ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+        ((files.CIFAR100.pickle_folder,), (files.CIFAR100.binary_folder,)),
     ),
     "svhn": Source(
         "street view house numbers, 10 classes, 32x32 colour, 73257 train / 26032 test",
@@ -146,6 +150,7 @@ DATASETS: dict[str, Source] = {
         32,
         _UPRIGHT,
         ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        (("train_32x32.mat", "test_32x32.mat"),),
     ),
     "tinyimagenet": Source(
         "200 classes of photographs, 64x64 colour, 100000 train / 10000 test (its validation images)",
@@ -177,6 +182,15 @@ def add(sources: Mapping[str, Source]) -> None:
         if name in DATASETS:
             raise ValueError(f"the name {name!r} is taken: give the data set another one")
     DATASETS.update(sources)
+
+
+def at_hand(name: str, root: Path) -> bool:
+    """Whether `load` would read a data set without a download; False also for a name that is not known."""
+    own_folder = re.fullmatch(r"folder:(.+)", name)
+    if own_folder:
+        return Path(own_folder[1]).expanduser().is_dir()
+    needs = DATASETS[name].needs if name in DATASETS else ()
+    return any(all((root / one).exists() for one in alternative) for alternative in needs)
 
 
 def load(name: str, root: Path, resolution: int | None = None) -> Dataset:

@@ -1,7 +1,8 @@
 """Retraining from scratch on a condensed memory at every step of a stream, and the numbers that score it.
 
-Avalanche runs the stream, the evaluation loop and its metrics; `condensers.device.training` trains the networks. The
-metrics exist twice: as Avalanche reports them and as small functions here. Tests compare the two.
+Avalanche runs the stream and, for whoever asks, its evaluation loop and metrics; `condensers.device.training` trains
+the networks. The small functions here are the same metrics from predictions, without a second run through the networks:
+`harness.continual` records them, and tests hold them to Avalanche's.
 """
 
 import re
@@ -14,7 +15,7 @@ import torch
 from avalanche.benchmarks import CLExperience, CLStream
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.core import SupervisedPlugin
-from avalanche.evaluation.metrics import Forgetting, accuracy_metrics, forgetting_metrics
+from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from jaxtyping import Int64
@@ -204,26 +205,15 @@ def scores(metrics: dict[str, object]) -> Scores:
 
 
 def forgetting(history: Sequence[Sequence[float]]) -> float:
-    """Avalanche's stream forgetting after the last step, from the recorded accuracies of a resumed run.
+    """Stream forgetting after the last step T: the mean over t < T of history[t][t] - history[T][t]; 0 after the first.
 
-    An experience's forgetting is its accuracy right after it was learned minus its accuracy now (below 0 if
-    it improved); the mean is over all experiences but the last, and 0 after the first step. Chaudhry et al.
-    (2018) take the *best* earlier accuracy instead of the first: not the same number.
+    An experience's forgetting is its accuracy right after it was learned minus its accuracy now, below 0 if it
+    improved. Avalanche's is the same number. Chaudhry et al. (2018) take the *best* earlier accuracy instead of the
+    first: not the same.
 
     Args:
         history: row `t` holds the accuracies on experiences 0 .. t (or more) after step `t`.
     """
-    metric = Forgetting()
-    for step, row in enumerate(history):
-        metric.reset_last()
-        for experience, accuracy in enumerate(row):
-            metric.update(experience, accuracy, initial=experience == step)
-    forgotten = metric.result().values()
-    return sum(forgotten) / len(forgotten) if forgotten else 0.0
-
-
-def mean_forgetting(history: Sequence[Sequence[float]]) -> float:
-    """The same number as `forgetting`, written out: mean over t < T of history[t][t] - history[T][t]."""
     *earlier, last = history
     forgotten = [row[step] - last[step] for step, row in enumerate(earlier)]
     return sum(forgotten) / len(forgotten) if forgotten else 0.0

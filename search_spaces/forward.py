@@ -32,3 +32,16 @@ def forward_pass(network: str, classes: int, shape: tuple[int, int, int]) -> For
     with FlopCounterMode(display=False) as counter:
         layers(image)
     return ForwardPass(counter.get_total_flops(), sum(sizes))
+
+
+@cache
+def depth(network: str, classes: int, shape: tuple[int, int, int]) -> int:
+    """Blocks of the network of that name whose output can be tapped, for images of `shape`.
+
+    Raises:
+        ValueError: no such network, or one that does not fit the images.
+    """
+    blocks: list[torch.Tensor] = []
+    with torch.device("meta"):
+        build(network, classes, shape).features(torch.empty(1, *shape), {"block": blocks.append})
+    return len(blocks)

@@ -117,7 +117,13 @@ def test_uint8_decodes_as_it_stands_there(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["summary.csv", "search_summary.csv", "search_winners.csv", "table.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("summary.csv", "search_summary.csv", "search_winners.csv", "table.csv", "ablate.csv", "trials.csv"),
+        *("analysis.csv", "drift.csv", "correlations.csv"),
+    ],
+)
 def test_every_column_of_a_committed_summary_stands_there(name):
     ends = "|".join(f"_{end}" for end in ("low", "high", "n") if end in Interval.__dataclass_fields__)
     patterns = {

@@ -36,12 +36,12 @@ class Cost:
 
 
 def cost_of(loop: Loop, recipe: Iterative, seconds: float) -> Cost:
-    """What a finished run took for one of its recipes."""
+    """What a run has taken so far for one of its recipes."""
     source, schedule = loop.pools.source, loop.schedule
     one = forward_pass(schedule.network, loop.network.classifier.out_features, source.shape).flops
     synthetic = loop.sides[recipe.name].ipc * recipe.decoded
     passes = recipe.real_passes * loop.batch + recipe.synthetic_passes * synthetic
-    images = len(loop.classes) * schedule.iterations * passes
+    images = len(loop.classes) * loop.iteration * passes
     hidden = loop.networks.hidden_images
     flop = float(one) * (images + TRAINING * hidden)
     return Cost(seconds, len(loop.recipes), flop, peak_bytes(loop.device), hidden)

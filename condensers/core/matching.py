@@ -20,12 +20,13 @@ from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics,
 from condensers.device import augmentation
 from condensers.device.augmentation import Draw
 from condensers.device.images import LabelledImages
+from search_spaces.forward import depth
 
 
 class Matching(Loop):
     """The state of a lockstep run of feature-matching recipes.
 
-    Raises ValueError as a `Loop`, and for a tap that the network does not have.
+    Raises ValueError as a `Loop`, and for a tap or a block that the network does not have.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Matching(Loop):
         super().__init__(source, classes, ipc, [recipe.at(ipc) for recipe in recipes], schedule, seed)
         self.reader = _in_dtype(self.network, schedule.real_dtype)
         _check_taps(recipes, self.network, schedule.network)
+        _check_blocks(recipes, depth(schedule.network, self.network.classifier.out_features, source.shape))
         terms = [term for recipe in recipes for term in recipe.terms]
         self.wanted = in_order({reads for term in terms if term.reads_real for reads in term.reads})
         self.reads = {name: in_order(set(side.recipe.reads)) for name, side in self.sides.items()}
@@ -159,3 +161,10 @@ def _check_taps(recipes: Sequence[Recipe], network: nn.Module, name: str) -> Non
     for recipe in recipes:
         for tap in {term.tap for term in recipe.terms} - {EMBEDDING, LOGITS, *network.TAPS}:
             raise ValueError(f"{recipe.name} taps {tap!r}, which {name} does not have ({', '.join(network.TAPS)})")
+
+
+def _check_blocks(recipes: Sequence[Recipe], depth: int) -> None:
+    for recipe in recipes:
+        deepest = max(term.deepest for term in recipe.terms)
+        if deepest > depth:
+            raise ValueError(f"{recipe.name} reads block {deepest}, but the network has {depth}: take a deeper one")

@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
+from condensers.core.leagues import League
 from condensers.core.networks import Fresh, Networks
 from condensers.core.optimizers import SGD, Optimizer
 from condensers.core.pixels import Pixels, Raw
 from condensers.core.terms import JUDGE, Reads, Statistics, Term
 from search_spaces.registry import identity_of, mixes_samples
-
-League = Literal["strict", "open"]
 
 
 @dataclass(frozen=True)
@@ -246,6 +245,10 @@ class Recipe(Iterative):
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""
         return replace(self, terms=tuple(term.at(ipc) for term in self.terms))
+
+    def plus(self, added: str, *terms: Term) -> "Recipe":
+        """The recipe with further terms, called by its name, a `+` and what is `added`; the sum is of no paper."""
+        return replace(self, name=f"{self.name}+{added}", terms=self.terms + terms, description="", paper="")
 
     def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
         """The objective, summed over the classes at hand."""

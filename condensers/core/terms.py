@@ -73,7 +73,7 @@ class Term:
         tap: which activations: the final `embedding`, the `logits`, one per block (`conv`, `norm`, `act` or `block`
             output), or the embedding of a `judge` (`condensers.core.judged`).
         layers: how the distances of several blocks are combined.
-        blocks: which of them count: `all`, `inner` (all but the last) or the `last`.
+        blocks: which of them count: `all`, `inner` (all but the last), the `last`, or their numbers, from 1.
         decay: of a moving average over iterations that takes the place of the real side's statistics; 0 for none.
         version: raised when a formula of this term changes, so that no other term's memories are made anew.
     """
@@ -83,7 +83,7 @@ class Term:
     weight: float | ByIPC[float] = 1.0
     tap: str = EMBEDDING
     layers: Literal["sum", "mean"] = "sum"
-    blocks: Literal["all", "inner", "last"] = "all"
+    blocks: Literal["all", "inner", "last"] | tuple[int, ...] = "all"
     decay: float = 0.0
     version: int = FIRST_VERSION
 
@@ -103,6 +103,11 @@ class Term:
         return getattr(self.distance, "couples_classes", False)
 
     @property
+    def deepest(self) -> int:
+        """The last of the blocks that it names by number; 0 if it names none."""
+        return max(self.blocks) if isinstance(self.blocks, tuple) else 0
+
+    @property
     def reads_real(self) -> bool:
         """Whether it looks at real images."""
         return getattr(self.distance, "reads_real", True)
@@ -116,8 +121,13 @@ class Term:
 
     def _layers(self, side: Statistics, decay: float = 0.0) -> list[Tensor | tuple[Tensor, ...]]:
         by_layer = list(zip(*(side[(*reads, decay) if decay else reads] for reads in self.reads), strict=True))
-        chosen = {"all": by_layer, "inner": by_layer[:-1], "last": by_layer[-1:]}[self.blocks]
+        chosen = self._counted(by_layer)
         return chosen if isinstance(self.statistic, tuple) else [only for (only,) in chosen]
+
+    def _counted(self, by_layer: list[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+        if isinstance(self.blocks, tuple):
+            return [by_layer[block - 1] for block in self.blocks]
+        return {"all": by_layer, "inner": by_layer[:-1], "last": by_layer[-1:]}[self.blocks]
 
     def describe(self) -> dict[str, object]:
         """The term as JSON values: part of a memory's config. Raises TypeError if a part of it has no identity."""
@@ -129,7 +139,7 @@ class Term:
             "tap": self.tap,
             "layers": self.layers,
             # Left out at their defaults, so that memories made before these fields existed keep their keys.
-            **({} if self.blocks == "all" else {"blocks": self.blocks}),
+            **({} if self.blocks == "all" else {"blocks": identity(self.blocks)}),
             **({"decay": self.decay} if self.decay else {}),
             **beyond(self, Term),
         }

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from condensers.core.grids import Grid
 from condensers.core.recipe import SGD, Recipe
 from condensers.core.terms import Term, mean_activation, squared
 
@@ -62,4 +63,12 @@ def _datadam(name: str, power: int, iterations: int, description: str) -> Recipe
 CONDENSERS = (
     _datadam("datadam", 4, 8000, "spatial attention maps and class means, as the paper has it"),
     _datadam("datadam-code", 1, 20_000, "spatial attention maps and class means, as the authors' code has it"),
+)
+GRIDS = (
+    Grid(
+        "datadam-power",
+        "p, the power of activations in attention maps",
+        {f"{p}": "datadam" if p == 4 else _datadam(f"datadam-p{p}", p, 8000, "") for p in (1, 2, 4, 8)},
+        base="4",
+    ),
 )

@@ -58,11 +58,7 @@ def crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, "
     DDM, Eq. 8 and 9: k = max(1, round(0.2 M)) neighbours of the same class, itself excluded; 0 for a single image.
     Real images play no part.
     """
-    images = synthetic.shape[1]
-    if images == 1:
-        return synthetic.sum() * 0
-    k = max(1, round(0.2 * images))
-    return _crowding(synthetic, k)
+    return crowding_of_nearest(synthetic, max(1, round(0.2 * synthetic.shape[1])))
 
 
 @of_synthetic_images
@@ -74,18 +70,19 @@ def mean_crowding(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tens
 @of_synthetic_images
 def mean_crowding_of_two(real: Tensor, synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
     """Mean crowding with two neighbours at any number of images (a choice of the authors' code)."""
-    images = synthetic.shape[1]
+    return crowding_of_nearest(synthetic, 2) / synthetic.shape[1]
+
+
+def crowding_of_nearest(features: Float[Tensor, "C M d"], k: int) -> Float[Tensor, ""]:
+    """Crowding with k neighbours, or with all others if there are no more; 0 for a single image."""
+    images = features.shape[1]
     if images == 1:
-        return synthetic.sum() * 0
-    return _crowding(synthetic, min(2, images - 1)) / images
-
-
-def _crowding(features: Tensor, k: int) -> Tensor:
+        return features.sum() * 0
     with torch.no_grad():
         # Not by products, which above 25 images is the default and takes far images for near ones.
         apart = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
         apart.diagonal(dim1=1, dim2=2).fill_(float("inf"))
-        nearest = apart.topk(k, dim=2, largest=False).indices
+        nearest = apart.topk(min(k, images - 1), dim=2, largest=False).indices
     classes = torch.arange(len(features), device=features.device)[:, None, None]
     neighbours = features[classes, nearest].mean(2)
     log_p, log_q = F.log_softmax(features, dim=2), F.log_softmax(neighbours, dim=2)
@@ -124,6 +121,13 @@ DEFAULT = Reading(
     cm=CODE.cm,
     icd=Term(every_image, mean_crowding, BETA),
 )
+
+PLUS = {
+    "mm": ((DEFAULT.mm,), "moments of feature maps"),
+    "cm": ((DEFAULT.cm,), "correlations of feature maps (Gram)"),
+    "sm": ((DEFAULT.mm, DEFAULT.cm), "style: mm and cm"),
+    "icd": ((DEFAULT.icd,), "intra-class diversity"),
+}
 
 
 def _ddm(name: str, reading: Reading, description: str) -> Recipe:

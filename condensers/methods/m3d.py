@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condensers.core.grids import Grid
 from condensers.core.networks import Fresh
 from condensers.core.pixels import Factor
 from condensers.core.recipe import SGD, Recipe
@@ -76,3 +77,4 @@ CONDENSERS = (
     _m3d("m3d", 2, "kernel MMD; each stored image decodes to four"),
     _m3d("m3d-f1", 1, "kernel MMD on plain images"),
 )
+GRIDS = (Grid("m3d-factor", "images along each side of a stored mosaic", {"1": "m3d-f1", "2": "m3d"}, "M3D, Figure 3"),)

@@ -19,7 +19,7 @@ rows and commands are in results/README.md (study/lead-*). In percent, one memor
   where DM has 47.1. Networks trained on the memory itself, at width 32: 50.4.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -27,9 +27,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from condensers.core.grids import Grid
 from condensers.core.recipe import Recipe
 from condensers.core.terms import Term, every_image
-from condensers.methods.dm import MEAN_MATCH
+from condensers.methods.dm import DM, MEAN_MATCH
 
 
 @dataclass(frozen=True)
@@ -106,4 +107,41 @@ BLOCKS = of_blocks(weight=76.0)
 ENTROPY = of_blocks(weight=18.0, loss="entropy")
 CONDENSERS = (
     Recipe("readout", (MEAN_MATCH, BLOCKS), description="DM and a ridge readout from every block: the strict lead"),
+)
+PLUS = {
+    "ridge": ((RIDGE,), "ridge readout of the embedding"),
+    "blocks": ((BLOCKS,), "ridge readout of every block"),
+    "blocks-entropy": ((ENTROPY,), "ridge readout of every block, judged by cross-entropy"),
+}
+READINGS = (("ridge", "blocks", "blocks-entropy"),)
+
+
+def _read(name: str, **reading: object) -> Recipe:
+    return DM.plus(name, replace(RIDGE, distance=Readout(**reading)))
+
+
+GRIDS = (
+    Grid(
+        "ridge-weight",
+        "weight of a ridge readout beside DM",
+        {"0": "dm"} | {f"{x}": "dm+ridge" if x == 45 else f"dm+ridge:{x}" for x in (5, 15, 45, 135)},
+    ),
+    Grid(
+        "ridge",
+        "share of the kernel's mean eigenvalue that a readout adds to its diagonal",
+        {"none": "dm"}
+        | {f"{r:g}": "dm+ridge" if r == 0.1 else _read(f"ridge-r{r:g}", ridge=r) for r in (0.001, 0.01, 0.1, 1.0)},
+    ),
+    Grid(
+        "readouts",
+        "what a ridge readout reads, and which side it is fitted to",
+        {
+            "none": "dm",
+            "embedding": "dm+ridge",
+            "unit length": _read("ridge-unit", unit=True),
+            "reverse": _read("ridge-reverse", direction="reverse"),
+            "blocks": "dm+blocks",
+            "blocks-entropy": "dm+blocks-entropy",
+        },
+    ),
 )

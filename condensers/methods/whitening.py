@@ -42,3 +42,4 @@ class Whitened:
 
 # At this weight its pixel gradients are three times as large as DM's (CIFAR-10, 10 images per class, width 64).
 WHITENED = Term(every_image, Whitened(), weight=0.25)
+PLUS = {"whiten": ((WHITENED,), "means where features of real images vary alike in all directions")}

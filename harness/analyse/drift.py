@@ -33,9 +33,7 @@ class Drifting(nn.Module):
     def __init__(self, network: nn.Module, target: Float[Tensor, "n ch h w"], ratio: float) -> None:
         super().__init__()
         if not isinstance(network, ConvNet):
-            raise ValueError(
-                "style drifts in a ConvNet only: leave out --drift-from, or name one as --network"
-            )
+            raise ValueError("style drifts in a ConvNet only: leave out --drift-from, or name one as --network")
         self.network, self.ratio = network, ratio
         self.target = target.contiguous(memory_format=torch.channels_last)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.evidence.figures import COLOURS, GREY, MARKERS, blank_axes, save_figure
+from harness.evidence.figures import blank, head, look, plain, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,13 @@ def texture(rows: "pd.DataFrame", metrics: tuple[str, str], path: Path) -> None:
         metrics: the names of both.
         path: the PNG to write.
     """
-    figure, axes = blank_axes()
+    figure, axes = _axes()
     sides = rows[rows["metric"].isin(metrics)].pivot_table(
         index=["condenser", "ipc_decoded", "memory_replicate"], columns="metric", values="value"
     )
     for place, name in enumerate(rows["condenser"].unique()):
         own = sides.xs(name)
-        axes.scatter(own[metrics[0]], own[metrics[1]], s=36, label=name, **_look(place))
+        axes.scatter(own[metrics[0]], own[metrics[1]], s=36, label=name, **_mark(place))
     axes.set_xlabel("dissimilarity of neighbouring grey levels")
     axes.set_ylabel("entropy of their co-occurrence (bits)")
     _finish(figure, axes, "Texture of memories and of real images", _about(rows), path)
@@ -50,11 +50,11 @@ def styles(points: "dict[str, np.ndarray]", gaps: dict[str, str], about: str, pa
 
     together = np.concatenate(list(points.values()))
     place = TSNE(perplexity=min(PERPLEXITY, (len(together) - 1) / 3), random_state=0).fit_transform(together)
-    figure, axes = blank_axes()
+    figure, axes = _axes()
     ends = np.cumsum([len(own) for own in points.values()])
     for number, (name, own) in enumerate(zip(points, np.split(place, ends[:-1]), strict=True)):
-        look = {"color": "#bbbbbb", "marker": "."} if number == 0 else _look(number - 1)
-        axes.scatter(own[:, 0], own[:, 1], s=24, label=f"{name}  {gaps.get(name, '')}", **look)
+        mark = {"color": "#bbbbbb", "marker": "."} if number == 0 else _mark(number - 1)
+        axes.scatter(own[:, 0], own[:, 1], s=24, label=f"{name}  {gaps.get(name, '')}", **mark)
     axes.set(xticks=[], yticks=[])
     axes.set_xlabel("t-SNE of the mean and deviation of first-layer maps; axes have no unit")
     _finish(figure, axes, "Style of memories among real images", about, path)
@@ -70,15 +70,15 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
         about: what was trained.
         path: the PNG to write.
     """
-    figure, axes = blank_axes()
+    figure, axes = _axes()
     for place, row in enumerate(table.itertuples(index=False)):
         mean, low, high = (100 * np.array([getattr(one, end) for one in row[2:]]) for end in ("mean", "low", "high"))
         name = f"{row[0]} (control)" if row[0] == base else row[0]
         shift = 0.008 * (place - len(table) / 2)  # so that intervals stand beside each other
         around = np.nan_to_num([mean - low, high - mean])
-        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **_look(place))
+        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **_mark(place))
     axes.set_xlabel("drift ratio")
-    axes.set_ylabel("test accuracy (%); the axis does not start at 0")
+    axes.set_ylabel("test accuracy (%), axis not from 0")
     axes.set_xticks(ratios)
     _finish(figure, axes, f"Style of {base} drifting to that of others", about, path)
 
@@ -93,14 +93,22 @@ def losses(sides: "pd.DataFrame", condensers: "pd.Series", objective: str, about
         about: which correlations were found.
         path: the PNG to write.
     """
-    figure, axes = blank_axes()
-    for place, name in enumerate(condensers.unique()):
+    figure, axes = _axes()
+    for place, name in enumerate(sorted(condensers.unique())):
         own = sides[condensers == name]
-        axes.scatter(-own["loss"], 100 * own["accuracy"], s=36, label=name, **_look(place))
-    axes.set_xscale("log")
-    axes.set_xlabel(f"loss of {objective} (logarithmic)")
-    axes.set_ylabel("accuracy (%); the axis does not start at 0")
+        axes.scatter(-own["loss"], 100 * own["accuracy"], s=36, label=name, **_mark(place))
+    axes.set_xlabel(f"loss of {objective}")
+    axes.set_ylabel("accuracy (%), axis not from 0")
     _finish(figure, axes, f"Does a small loss of {objective} mean a good memory?", about, path)
+
+
+def _axes() -> "tuple[Figure, Axes]":
+    figure = blank(6.4, 4.4)
+    return figure, plain(figure.add_axes((0.1, 0.12, 0.72, 0.72)))
+
+
+def _mark(place: int) -> dict[str, str]:
+    return {name: value for name, value in look(place).items() if name != "linestyle"}
 
 
 def _about(rows: "pd.DataFrame") -> str:
@@ -110,12 +118,6 @@ def _about(rows: "pd.DataFrame") -> str:
 
 def _finish(figure: "Figure", axes: "Axes", title: str, about: str, path: Path) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8, handletextpad=0.3)
-    figure.text(0.1, 0.945, title, fontsize=12, fontweight="bold")
-    figure.text(0.1, 0.9, about, fontsize=8, color=GREY)
+    head(figure, 0.1, title, [about])
     # The tight box makes room for the legend.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
-
-
-def _look(place: int) -> dict[str, str]:
-    turn, colour = divmod(place, len(COLOURS))
-    return {"color": COLOURS[colour], "marker": MARKERS[(colour + 3 * turn) % len(MARKERS)]}

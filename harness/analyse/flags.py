@@ -20,9 +20,7 @@ class Analyse(TrainingFlags, Common):
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )
-    networks: int = flag(
-        5, "Networks of random weights that see a memory, and networks trained for a drift.", least=1
-    )
+    networks: int = flag(5, "Networks of random weights that see a memory, and networks trained for a drift.", least=1)
     scores: tuple[Path, ...] = flag((), "CSVs of accuracies of these memories, as evaluate and table write them.")
     drift_from: Path | None = flag(None, "Memory whose style is moved to that of each other, while networks train.")
     out: Path = flag(Path("out/analyse"), "Output folder.")

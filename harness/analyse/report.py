@@ -20,13 +20,11 @@ from harness.analyse.running import (
 )
 from harness.analyse.subjects import REAL
 from harness.core.progress import say
-from harness.core.records import Records, csv_of
-from harness.core.schema import ScoreRow
+from harness.core.records import csv_of
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import Correlation, correlation
 
 METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
-SCORED = "accuracy of "  # how metrics of accuracies begin
 
 
 def report(analysis: Analysis) -> None:
@@ -73,8 +71,7 @@ def _report_drift(analysis: Analysis, rows: pd.DataFrame) -> None:
 
 def _correlate(analysis: Analysis, measured: pd.DataFrame) -> None:
     """Does a small loss go with a high accuracy? Over memories, and over condensers."""
-    accuracy = _accuracies(analysis)
-    lines = []
+    accuracy, lines = analysis.accuracies, []
     for name in OBJECTIVES:
         loss = _by_memory(measured, loss_of(name))
         both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
@@ -94,21 +91,6 @@ def _sides(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def _fields(found: Correlation) -> dict[str, object]:
     return {"spearman": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def _accuracies(analysis: Analysis) -> pd.Series:
-    """Mean accuracy of each memory's networks, by its checksum. Raises ValueError if no memory has any."""
-    frames = [Records(path, ScoreRow).read() for path in analysis.scores]
-    rows = pd.concat(frames)
-    rows = rows[rows["metric"].str.startswith(SCORED) & (rows["dataset_checksum"] == analysis.dataset.checksum)]
-    known = {one.memory.checksum for one in analysis.subjects}
-    rows = rows[rows["memory_checksum"].isin(known)]
-    named = ", ".join(map(str, analysis.scores))
-    if rows.empty:
-        raise ValueError(f"{named} has no accuracy of these memories: score the files with python -m harness.evaluate")
-    if rows["metric"].nunique() > 1 or rows["protocol"].nunique() > 1:
-        raise ValueError(f"{named} has accuracies of several networks or protocols: give rows of one")
-    return rows.groupby("memory_checksum")["value"].mean()
 
 
 def _of(rows: pd.DataFrame, keys: set[str]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -16,14 +17,15 @@ from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train
 from harness.analyse import drift, measures, subjects
+from harness.analyse.accuracies import accuracies
 from harness.analyse.flags import Analyse
-from harness.analyse.rows import MeasureRow
 from harness.analyse.subjects import Subject
 from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
 from harness.core.records import Records, provenance
+from harness.core.rows import MeasureRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
@@ -74,6 +76,11 @@ class Analysis:
         return Records(self.out / "results.csv", MeasureRow)
 
     @cached_property
+    def accuracies(self) -> pd.Series:
+        """Of the memories, by their checksum."""
+        return accuracies(self.scores, self.dataset.checksum, {one.memory.checksum for one in self.subjects})
+
+    @cached_property
     def reference(self) -> Tensor:
         """Real images that all are held against, `[C, n, ch, h, w]`."""
         return subjects.reference(self.dataset, self.seed).to(self.device)
@@ -122,7 +129,10 @@ def prepare(config: Analyse) -> Analysis:
     training = training_of(settle(config, protocol), protocol, dataset, device)
     label = label_of(config, protocol)
     where = (config.seed, label, config.precision, device, config.scores, config.out)
-    return Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
+    analysis = Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
+    if config.scores:
+        _ = analysis.accuracies  # read now, so that a mistake is said before any work
+    return analysis
 
 
 def run(analysis: Analysis) -> None:

@@ -37,14 +37,8 @@ class Subject:
 
 
 def of_file(stored: Stored, dataset: Dataset) -> Subject:
-    """A memory file. Raises ValueError if it has not as many images of every class."""
+    """A memory file that fits the data set: it has as many images of every class."""
     decoded, metadata = stored.memory.decoded(), stored.memory.metadata
-    counts = decoded.labels.bincount(minlength=dataset.classes)
-    if int(counts.min()) != int(counts.max()):
-        raise ValueError(
-            f"{stored.path} has {int(counts.min())} to {int(counts.max())} images of a class: analyse "
-            "memories with as many of each"
-        )
     images = decoded.images[decoded.labels.argsort(stable=True)].unflatten(0, (dataset.classes, -1))
     name = str(metadata.get("condenser", stored.name))
     return Subject(name, int(metadata.get("memory_replicate", 0)), stored.memory, images)

@@ -19,7 +19,7 @@ from harness.core.protocols import Protocol
 from harness.core.records import provenance
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle
-from harness.evidence.figures import memory_grid
+from harness.evidence.grids import memory_grid
 from scenarios.datasets import Dataset, load
 
 
@@ -132,5 +132,7 @@ def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks
 
 def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:
     path, memory = plan.path(name), plan.load(name, dataset)
-    memory_grid(dataset.train.denormalise(memory.images), memory.labels, path.with_suffix(".png"))
-    say(f"{name}: {len(memory)} images, {path.stat().st_size / 1e6:.2f} MB  {path}  {path.with_suffix('.png')}")
+    picture, images = path.with_suffix(".png"), dataset.train.denormalise(memory.images)
+    title = f"{name}: {dataset.name}, {memory.per_class} image{'s' * (memory.per_class > 1)} per class"
+    memory_grid(images, memory.labels, picture, names=dataset.class_names, title=title)
+    say(f"{name}: {len(memory)} images, {path.stat().st_size / 1e6:.2f} MB  {path}  {picture}")

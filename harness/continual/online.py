@@ -15,6 +15,7 @@ from torch import nn
 from condensers.device.training import predict
 from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, Experiment
+from harness.core.progress import bar
 from scenarios.buffers import CondensedBuffer
 from scenarios.plugins import gdumb, replay
 from scenarios.strategies import accuracy_by_step, accuracy_on, silent_evaluator
@@ -44,14 +45,17 @@ class Online:
         key = (strategy, order, memory and memory.checksum)
         if key not in self.done:
             started, networks = time.perf_counter(), range(self.experiment.networks)
-            by_network = [self._network(strategy, order, memory, replicate) for replicate in networks]
+            units = len(networks) * self.experiment.steps
+            with bar(units, f"{strategy}, order {order}", "step") as shown:
+                by_network = [self._network(strategy, order, memory, replicate, shown.update) for replicate in networks]
             values = [list(step) for step in zip(*by_network, strict=True)]
-            each = (time.perf_counter() - started) / len(networks) / self.experiment.steps
-            self.done[key] = Streamed(values, each)
+            self.done[key] = Streamed(values, (time.perf_counter() - started) / units)
         return self.done[key]
 
-    def _network(self, strategy: str, order: int, memory: Memory | None, replicate: int) -> list[Values]:
-        """The values of one network after each step."""
+    def _network(
+        self, strategy: str, order: int, memory: Memory | None, replicate: int, progress: Callable[[], object]
+    ) -> list[Values]:
+        """The values of one network after each step; `progress` is called after each."""
         experiment, seed = self.experiment, self.experiment.network_seed(order, 1, replicate)
         stream, found = continual_stream(experiment.dataset, experiment.steps, order), []
         # Avalanche's loaders shuffle by the global generator.
@@ -61,6 +65,7 @@ class Online:
             for experience in stream.train_stream:
                 learner.train(experience)
                 found.append(accuracies(experiment, learner.model, order, len(found) + 1))
+                progress()
         return found
 
     def _learner(self, strategy: str, network: nn.Module, memory: Memory | None) -> Naive:

@@ -11,9 +11,9 @@ from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
-from harness.evidence.figures import continual_curve
+from harness.evidence.curves import continual_curve
 from harness.evidence.intervals import format_table, interval, summary
-from scenarios.strategies import forgetting, mean_forgetting
+from scenarios.strategies import forgetting
 
 AVERAGE = "average_incremental_accuracy"
 HISTORY = frozenset({"forgetting", AVERAGE})
@@ -45,26 +45,19 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
 def _history(rows: Sequence[ScoreRow], replicate: int, key: str) -> list[ScoreRow]:
     """Rows of one network replicate at the last step."""
     own = sorted((row for row in rows if row.network_replicate == replicate), key=lambda row: row.step)
-    ours = _accuracies(own, "")
     values = {
-        "forgetting": mean_forgetting(ours),
-        **({"avalanche_forgetting": forgetting(_accuracies(own, "avalanche_"))} if _is_retrained(own) else {}),
+        "forgetting": forgetting(_accuracies(own)),
         AVERAGE: np.mean([row.value for row in own if row.metric == "accuracy"]),
     }
     last = replace(own[-1], cell=key, seconds=0.0)
     return [replace(last, metric=metric, value=value) for metric, value in values.items()]
 
 
-def _is_retrained(rows: Sequence[ScoreRow]) -> bool:
-    """Whether Avalanche has tested the networks, too: those that it trains itself are tested once."""
-    return any(row.metric == "avalanche_accuracy" for row in rows)
-
-
-def _accuracies(network: Sequence[ScoreRow], prefix: str) -> list[list[float]]:
+def _accuracies(network: Sequence[ScoreRow]) -> list[list[float]]:
     """Accuracy on the classes of each step (second index) after each step (first index)."""
     by_step = {(row.step, row.metric): row.value for row in network}
     steps = range(1, network[-1].step + 1)
-    return [[by_step[now, f"{prefix}accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
+    return [[by_step[now, f"accuracy_on_step_{then}"] for then in range(1, now + 1)] for now in steps]
 
 
 def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
@@ -90,7 +83,7 @@ def _metrics(found: Collection[str], step: int) -> set[str]:
     history = not HISTORY.isdisjoint(found)
     steps = [f"accuracy_on_step_{number}" for number in range(1, step + 1)]
     ours = HISTORY if history else {"accuracy", *steps}
-    # Avalanche's own values stand beside ours where we have trained and it has tested.
+    # Older rows hold most metrics twice: as we and as Avalanche measured them.
     theirs = {f"avalanche_{name}" for name in ours - {AVERAGE}}
     return {*ours, *(set() if theirs.isdisjoint(found) else theirs)}
 

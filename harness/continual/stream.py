@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-from avalanche.benchmarks import CLScenario
 from torch import nn
 
 from condensers import registry
@@ -139,7 +138,7 @@ def cells(experiment: Experiment) -> list[Cell]:
 
     Then those of other strategies, stream by stream: all steps of one are made in one run.
     """
-    online = Online(experiment, partial(_network, experiment))
+    online = Online(experiment, partial(drawn_network, experiment))
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     turns = [score for together in zip(*by_order, strict=True) for score in together]
     anew = [score for score in turns if score.source.strategy == RETRAIN]
@@ -178,7 +177,7 @@ def _cell(experiment: Experiment, score: Score, online: Online) -> Cell:
 
 
 def _work(experiment: Experiment, score: Score) -> Work:
-    """Training and testing; retrained networks are tested twice: by our functions and by Avalanche."""
+    """Training and testing."""
     groups, strategy = experiment.groups(score.order)[: score.step], score.source.strategy
     seen = sum(len(group.classes) for group in groups)
     real = len(experiment.dataset.train) // experiment.dataset.classes
@@ -190,7 +189,7 @@ def _work(experiment: Experiment, score: Score) -> Work:
     else:
         # A minibatch of the memory goes with each of the step's images.
         epochs, images = experiment.whole.epochs, real * len(groups[-1].classes) * (1 if strategy == NAIVE else 2)
-    tested = (1 + (strategy == RETRAIN)) * len(experiment.dataset.test) * seen // experiment.dataset.classes
+    tested = len(experiment.dataset.test) * seen // experiment.dataset.classes
     flop = forward_pass(experiment.network, experiment.dataset.classes, experiment.dataset.shape).flops
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
@@ -257,35 +256,23 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
     with bar(training.epochs * experiment.networks, said) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
-            make_network=lambda step, replicate: _network(experiment, seed(step + 1, replicate)),
+            make_network=lambda step, replicate: drawn_network(experiment, seed(step + 1, replicate)),
             make_seed=lambda step, replicate: seed(step + 1, replicate),
             replicates=experiment.networks,
             training=training,
             device=experiment.device,
-            eval_mb_size=training.chunk,
             progress=shown.update,
         )
         for experience in stream.train_stream[: score.step - 1]:
             strategy.observe(experience)
         strategy.train(stream.train_stream[score.step - 1])
-        return [_values(experiment, score, strategy, stream, replicate) for replicate in range(experiment.networks)]
+        return [accuracies(experiment, network, score.order, score.step) for network in strategy.networks]
 
 
-def _network(experiment: Experiment, seed: int) -> nn.Module:
+def drawn_network(experiment: Experiment, seed: int) -> nn.Module:
+    """A network of an experiment, with the first weights that a seed names."""
     dataset, key = experiment.dataset, draws.key_of(seed, "weights")
     return new_network(experiment.network, dataset.classes, dataset.shape, experiment.device, key)
-
-
-def _values(
-    experiment: Experiment, score: Score, strategy: RetrainFromMemory, stream: CLScenario, replicate: int
-) -> dict[str, float]:
-    """Our accuracies of one network, and Avalanche's beside them."""
-    theirs = strategy.evaluate(replicate, stream.test_stream[: score.step])
-    return {
-        **accuracies(experiment, strategy.networks[replicate], score.order, score.step),
-        "avalanche_accuracy": theirs["accuracy"],
-        **{f"avalanche_accuracy_on_step_{n}": value for n, value in enumerate(theirs["accuracy_on_step"], 1)},
-    }
 
 
 def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seconds: float) -> Callable[..., ScoreRow]:

@@ -210,7 +210,15 @@ def _make(
     if not ranks.leads:
         return
     for name, condenser in zip(names, condensers, strict=True):
-        memory = made[condenser.name]
-        source = {"dataset": dataset.name, "dataset_checksum": dataset.checksum}
-        metadata = memory.metadata | source | {"class_names": list(dataset.class_names)} | origin
-        save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))
+        save(plan, name, made[condenser.name], dataset, origin)
+
+
+def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:
+    """Write a memory of the plan, with where its images come from, and `origin`, in its metadata.
+
+    Raises:
+        ValueError: a folder that cannot be written.
+    """
+    source = {"dataset": dataset.name, "dataset_checksum": dataset.checksum}
+    metadata = memory.metadata | source | {"class_names": list(dataset.class_names)} | origin
+    save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))

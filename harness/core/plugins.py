@@ -5,6 +5,8 @@ entry point in the group `condensed_memories`. A plugin defines any of
 
     CONDENSERS = (Recipe(...), Selection(...))      what makes memories
     PLUS = {"name": ((Term(...),), "text")}         terms that can be added to any recipe
+    GRIDS = (Grid(...),)                            variants that harness.ablate compares
+    READINGS = (("name", "other"),)                 terms of PLUS that its search may put in each other's place
     NETWORKS = {"Name": function(classes, shape)}   networks to condense on and to train
     SPACES = {"name": Space(...)}                   search spaces
     DATASETS = {"name": Source(...)}                data sets
@@ -26,7 +28,7 @@ from condensers.device.files import require_file
 
 LARGEST = 2**24  # bytes of a file of code
 GROUP = "condensed_memories"
-NAMES = ("CONDENSERS", "PLUS", "NETWORKS", "SPACES", "DATASETS")
+NAMES = ("CONDENSERS", "PLUS", "GRIDS", "READINGS", "NETWORKS", "SPACES", "DATASETS")
 
 
 def load(named: Sequence[str]) -> None:
@@ -78,7 +80,7 @@ def _register(module: ModuleType, text: str) -> None:
     if not any(hasattr(module, name) for name in NAMES):
         raise ValueError(f"the plugin {text} defines none of {', '.join(NAMES)}")
     try:
-        condensers.add(getattr(module, "CONDENSERS", ()), getattr(module, "PLUS", {}))
+        condensers.add(*(getattr(module, name, ()) for name in ("CONDENSERS", "PLUS", "GRIDS", "READINGS")))
         networks.add(getattr(module, "NETWORKS", {}))
         spaces.add(getattr(module, "SPACES", {}))
         datasets.add(getattr(module, "DATASETS", {}))

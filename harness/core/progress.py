@@ -2,49 +2,75 @@
 
 import sys
 import time
-from typing import Self
+from threading import Event, Lock, Thread
+from typing import ClassVar, Self
 
 from tqdm import tqdm
 
 MINUTE = 60.0
+LOOKS = 15.0  # seconds between two looks at whether a line is due
 
 
 class Lines:
-    """What `tqdm` is on a terminal, for a log: a plain line on stderr a minute, however small the pieces of work are.
+    """What `tqdm` is on a terminal, for a log: a plain line on stderr a minute.
+
+    Neither many short pieces of work nor one that takes hours changes that: all bars of a process share the minute, and
+    within a `with` a thread says where they stand even if none of them moves.
 
     Attributes:
         n: how much of the total is done.
     """
 
     disable = False
-    _said = time.monotonic()  # shared by all bars, or a run of many short ones would never say anything
+    _open: ClassVar[list["Lines"]] = []  # the outermost first
+    _lock: ClassVar[Lock] = Lock()
+    _said: ClassVar[float] = time.monotonic()
 
     def __init__(self, total: int, what: str, unit: str = "it", every: float = MINUTE) -> None:
         self.n, self._total, self._what, self._unit, self._every = 0, total, what, unit, every
-        self._started, self._now = time.monotonic(), ""
+        self._started, self._now, self._over = time.monotonic(), "", Event()
 
     def update(self, n: int = 1) -> None:
-        """So much more is done; prints a line if the last one is old and anything is done, or no time left is known."""
+        """So much more is done; prints a line if the last one is old and anything is done."""
         self.n += n
-        now = time.monotonic()
-        if self.n and now - Lines._said >= self._every:
-            Lines._said = now
-            print(self._line(now - self._started), file=sys.stderr, flush=True)
+        if self.n:
+            self._say_if_due()
 
     def set_postfix_str(self, text: str) -> None:
         """What is at work, for the next lines."""
         self._now = f", {text}"
 
+    def _say_if_due(self) -> None:
+        with Lines._lock:
+            now = time.monotonic()
+            if now - Lines._said >= self._every:
+                Lines._said = now
+                print("; ".join(one._line(now - one._started) for one in self._around()), file=sys.stderr, flush=True)
+
+    def _around(self) -> list["Lines"]:
+        """This one after those that it is a part of."""
+        return [*Lines._open[: Lines._open.index(self)], self] if self in Lines._open else [self]
+
     def _line(self, elapsed: float) -> str:
-        left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n)
+        left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n) if self.n else "?"
         share = f"{self.n / max(self._total, 1):.0%} ({self.n} of {self._total} {self._unit})"
         return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {left} left{self._now}"
 
     def __enter__(self) -> Self:
+        Lines._open.append(self)
+        if len(Lines._open) == 1:
+            Thread(target=self._look, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """A line stays where it is."""
+        Lines._open.remove(self)
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOKS):
+            for innermost in Lines._open[-1:]:
+                innermost._say_if_due()
 
 
 def bar(total: int, what: str, unit: str = "it") -> tqdm | Lines:

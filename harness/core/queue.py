@@ -173,6 +173,7 @@ class _Queue:
             taken()
             if "cell" not in trial.user_attrs:
                 # Optuna invented this trial: a run with another output folder, so without our lock, took the last one.
+                done.append(trial)  # there is no work in it
                 raise optuna.TrialPruned
             job = self.jobs[trial.user_attrs["cell"]]
             for name in job.params:
@@ -189,7 +190,8 @@ class _Queue:
             board.study.optimize(objective, n_trials=1)
         except (AssertionError, ValueError, UpdateFinishedTrialError):
             # Optuna 5 raises these if the trial is over already: this process slept for so long that others took it
-            # for dead. If the work was done all the same, nothing is wrong.
+            # for dead, or SQLite, which locks no rows, gave it to a run with another output folder as well. If the work
+            # was done all the same, nothing is wrong.
             if not done:
                 raise
 

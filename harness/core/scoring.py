@@ -119,7 +119,7 @@ def rows_of(scoring: Scoring, stored: Stored, key: str) -> list[ScoreRow]:
     """Train and test every network of a memory; a row each, under the cell's key."""
     started = time.perf_counter()
     with bar(scoring.networks * scoring.training.epochs, stored.name) as shown:
-        values = _accuracies(scoring, stored.memory, shown.update)
+        values = accuracies(scoring, stored.memory, shown.update)
     seconds = (time.perf_counter() - started) / scoring.networks
     said = ", ".join(f"{100 * value:.1f}" for value in values)
     say(f"{stored.name}: {100 * fmean(values):.1f} % ({said})")
@@ -153,8 +153,16 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
     )
 
 
-def _accuracies(scoring: Scoring, memory: Memory, progress: Callable[[int], object]) -> list[float]:
-    """Test accuracy of every network, on data that are moved to the device once."""
+def accuracies(
+    scoring: Scoring, memory: Memory, progress: Callable[[int], object] = lambda epochs: None
+) -> list[float]:
+    """Test accuracy of every network, on data that are moved to the device once.
+
+    Args:
+        scoring: how networks are trained, and how many.
+        memory: its seed, if it has one, names their draws.
+        progress: called with the number of networks that have gone through one more epoch.
+    """
     test = scoring.dataset.test.to(scoring.device)
     decoded = memory.decoded()
     images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)

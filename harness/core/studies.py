@@ -60,13 +60,18 @@ class _Storage(RDBStorage):
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's."""
-        if state == TrialState.RUNNING:
+        if state == TrialState.RUNNING and self.get_heartbeat_interval():
             self.record_heartbeat(trial_id)
         return super().set_trial_state_values(trial_id, state, values)
 
 
-def open_storage(url: sqlalchemy.URL) -> RDBStorage:
-    """The database behind studies; its workers give signs of life."""
+def open_storage(url: sqlalchemy.URL, heartbeat: bool = True) -> RDBStorage:
+    """The database behind studies.
+
+    Args:
+        url: of it.
+        heartbeat: whether workers give signs of life, so that the trials of a dead one are given to another.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seconds = int(os.environ.get(HEARTBEAT, "10"))
     # Writers to SQLite give up after 5 s by default; servers drop connections that were idle during a long cell.
@@ -76,8 +81,8 @@ def open_storage(url: sqlalchemy.URL) -> RDBStorage:
             lambda: _Storage(
                 storages.text(url),
                 engine_kwargs=patience,
-                heartbeat_interval=seconds,
-                grace_period=GRACE * seconds,
+                heartbeat_interval=seconds if heartbeat else None,
+                grace_period=GRACE * seconds if heartbeat else None,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
             )
         )

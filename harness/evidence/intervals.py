@@ -7,6 +7,7 @@ networks each are n = 5, not n = 15.
 Values are fractions, 0 to 1; only text and tables show percent.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
@@ -15,16 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from condensers.core.leagues import LEAGUES
 from harness.core.seeds import seed_of
 
 Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
-LEAGUES = {
-    "strict": "as many images decoded as stored, no network trained on real images, hard labels",
-    "open": "networks trained on real images, or several images decoded from a stored one",
-}
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -235,22 +233,36 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method
     }
     if "forgetting" in set(frame["metric"]):
         row["forgetting"] = interval(final[final["metric"] == "forgetting"], method)
-    if any(_base(name)[0] == RANDOM for name in frame["condenser"].unique()):
+    if any(base_of(name)[0] == RANDOM for name in frame["condenser"].unique()):
         row["above_random"] = _above_random(frame, condenser, method)
     return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
 
 
 def _above_random(frame: pd.DataFrame, condenser: str, method: Method) -> Interval | None:
-    base, strategy = _base(condenser)
-    reference = RANDOM + strategy
-    if base == RANDOM or reference not in set(frame["condenser"]):
+    reference = real_images(condenser, frame["condenser"].unique())
+    if reference is None:
         return None
     last = int(frame["steps"].iloc[0])
     return paired_difference(frame, "accuracy", condenser, reference, step=last, method=method)
 
 
-def _base(name: str) -> tuple[str, str]:
-    """The condenser's own name, and the strategy behind it in brackets, if there is one."""
+def real_images(condenser: str, names: Collection[str]) -> str | None:
+    """What a condenser is compared with: `random`, real images, under the same strategy.
+
+    Args:
+        condenser: its name in the rows, with a strategy behind it in brackets if it has one.
+        names: all that are in the rows.
+
+    Returns:
+        One of the names; None for real images themselves, and where there are none.
+    """
+    base, strategy = base_of(condenser)
+    reference = RANDOM + strategy
+    return reference if base != RANDOM and reference in names else None
+
+
+def base_of(name: str) -> tuple[str, str]:
+    """The condenser's own name, and the strategy behind it with its brackets, if there is one."""
     base, space, strategy = name.partition(" (")
     return base, space + strategy
 

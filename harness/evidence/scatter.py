@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.evidence.figures import COLOURS, GREY, MARKERS, blank_axes, save_figure
+from harness.evidence.figures import COLOURS, MARKERS, NAME, blank, head, plain, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 NORMS = {"NN": "no norm", "BN": "batch norm", "LN": "layer norm", "IN": "instance norm", "GN": "group norm"}
 # On a logarithmic scale of errors good architectures, which differ by little, are as far apart as bad ones.
 ERRORS = (80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1)
+FINE = (90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10)  # where errors differ by little
+LITTLE = 5  # times
 SMALLEST = 0.05
 
 
@@ -28,7 +30,8 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
     Raises:
         ValueError: a path that cannot be written.
     """
-    figure, axes = blank_axes()
+    figure = blank(6.4, 4.4)
+    axes = plain(figure.add_axes((0.1, 0.12, 0.72, 0.67)), "both")
     errors = (100 - 100 * sides[["proxy", "whole"]].fillna(0)).clip(lower=SMALLEST)
     for place, (norm, name) in enumerate(NORMS.items()):
         of_norm = errors[sides["norm"] == norm]
@@ -39,13 +42,10 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
     axes.set(xscale="log", yscale="log")
     _mark(axes.xaxis, errors["proxy"])
     _mark(axes.yaxis, errors["whole"])
-    axes.grid(axis="x", color="#e5e5e5", linewidth=0.8)
     axes.set_xlabel(f"validation accuracy, trained on {row['proxy']} (%)")
     axes.set_ylabel("test accuracy, trained on the whole set (%)")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8, handletextpad=0.3)
-    figure.text(0.1, 0.945, f"{row['proxy']}: Spearman {row['spearman']}", fontsize=12, fontweight="bold")
-    for height, line in zip((0.9, 0.865), _lines(row), strict=True):
-        figure.text(0.1, height, line, fontsize=8, color=GREY)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=NAME, handletextpad=0.3)
+    head(figure, 0.1, f"{row['proxy']}: Spearman {row['spearman']}", _lines(row))
     # The tight box makes room for the legend.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
 
@@ -53,17 +53,20 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
 def _mark(axis: "Axis", errors: "pd.Series") -> None:
     """Accuracies as marks of a scale of errors, the best at its far end."""
     axis.set_inverted(True)
-    shown = [error for error in ERRORS if errors.min() / 1.5 <= error <= errors.max() * 1.5]
+    least, most = errors.min(), errors.max()
+    marks, beyond = (FINE, 1.1) if 10 < most <= LITTLE * least else (ERRORS, 1.5)
+    shown = [error for error in marks if least / beyond <= error <= most * beyond]
     axis.set_ticks(shown, labels=[f"{100 - error:g}" for error in shown])
     axis.set_ticks([], minor=True)
 
 
-def _lines(row: dict[str, object]) -> tuple[str, str]:
+def _lines(row: dict[str, object]) -> tuple[str, ...]:
     ceiling = f"; noise ceiling {row['noise_ceiling']}" if "noise_ceiling" in row else ""
     return (
         f"{row['dataset']}, {row['space']}: {row['stored_images']} stored images, {row['steps']} steps; "
         f"whole set: {row['whole_recipe']}{ceiling}",
         f"chosen: {choice(row)}, {100 * row['accuracy']:.1f} %, {100 * row['regret']:.1f} points below the best",
+        "both axes are logarithmic in the error",
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from condensers.core.leagues import LEAGUES
 from condensers.memory import Memory
 from harness.export.pictures import Pictures
 
@@ -23,7 +24,7 @@ def card(name: str, memory: Memory, pictures: Pictures, names: Mapping[int, str]
     count = len(pictures.labels)
     size = next((size for size, most in SIZES.items() if count + test < most), "n>1M")
     files = "\n".join(f"  - split: {split}\n    path: data/{split}/**" for split in splits)
-    said = "\n".join(f"- {field}: `{memory.metadata[field]}`" for field in SAID if field in memory.metadata)
+    said = "\n".join(_said(field, memory.metadata[field]) for field in SAID if field in memory.metadata)
     return f"""---
 task_categories:
 - image-classification
@@ -51,6 +52,10 @@ Labels follow the folders in order of name. In the numbering of the data set: {_
 The licence is that of the images it was made from. What its fields mean is in `memory.json` and in the project's
 `results/FORMAT.md`.
 """
+
+
+def _said(field: str, value: object) -> str:
+    return f"- {field}: `{value}`" + (f" ({LEAGUES[value]})" if field == "league" else "")
 
 
 def _beside(test: int) -> str:

@@ -38,7 +38,7 @@ class Pictures:
         if self.clamped:
             within = (
                 f"{self.clamped:.1%} of the pixel values were clamped to black or white (they went from "
-                f"{self.least:.2f} to {self.most:.2f}, black is 0 and white 1)"
+                f"{self.least:z.2f} to {self.most:z.2f}, black is 0 and white 1)"
             )
         return f"{within}; values are rounded to 8 bits, at most 1/510 away"
 

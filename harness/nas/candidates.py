@@ -21,13 +21,13 @@ from harness.core.devices import name_of
 from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
 from harness.core.records import PAUSE, provenance
+from harness.core.rows import NetworkRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key
 from harness.core.studies import Board
 from harness.nas import tables
 from harness.nas.proxies import Proxy, of_early, of_memory, of_whole, of_whole_again, steps_of
 from harness.nas.survey import Survey
-from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
 
 VALIDATION = "validation accuracy"  # the objective of studies on proxies
@@ -231,7 +231,8 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
     seed, source = _seed(survey, one), one.proxy
     network, (images, labels) = new_network(survey, one.architecture, seed), source.data
     started = time.perf_counter()
-    train(network, images, labels, source.training, seed)
+    with bar(source.training.epochs, f"{one.architecture.name} on {source.name}", "epoch") as shown:
+        train(network, images, labels, source.training, seed, shown.update)
     converged = has_converged(network)
     seconds = time.perf_counter() - started
     tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}

@@ -26,8 +26,9 @@ from harness.core import storage as storages
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
-from harness.core.progress import say
+from harness.core.progress import bar, say
 from harness.core.records import Records, provenance
+from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
 from harness.core.studies import Board, open_storage, open_study
@@ -45,57 +46,7 @@ from harness.nas.candidates import (
 from harness.nas.proxies import Proxy, of_whole
 from harness.nas.samplers import METHODS, REPORTS, UNPRUNED
 from harness.nas.survey import Survey
-from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialRow:
-    """One trial of a search.
-
-    Attributes:
-        cell: key of the search.
-        dataset: name of the data set.
-        dataset_checksum: of the split of it that `validation` leaves.
-        validation: images per class that a search chooses on.
-        space: name of the search space.
-        proxy: what networks are trained on.
-        memory_checksum: of the memory's pixels and labels; empty for the whole set.
-        config: key of all that decides accuracies but architecture and network replicate.
-        recipe: name of the training.
-        epochs: of a training that is not stopped early.
-        sampler: that suggests the trials.
-        search_replicate: which search of its sampler.
-        trial: number in its search, from 0.
-        architecture: that was tried.
-        status: complete, pruned, diverged or repeated.
-        validation_accuracy: a fraction, of a pruned trial the last one looked at; nan if the network diverged.
-        epochs_trained: 0 for what was tried before.
-        seconds: of the trial.
-        best: the architecture that the search would end with now, if there is one.
-        origin: where the row comes from.
-    """
-
-    cell: str
-    dataset: str
-    dataset_checksum: str
-    validation: int
-    space: str
-    proxy: str
-    memory_checksum: str
-    config: str
-    recipe: str
-    epochs: int
-    sampler: str
-    search_replicate: int
-    trial: int
-    architecture: str
-    status: str
-    validation_accuracy: float
-    epochs_trained: int
-    seconds: float
-    best: str | None
-    origin: Provenance
 
 
 @dataclass(frozen=True)
@@ -248,8 +199,9 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
     shows = [] if storage is None else [_show_in(storage, survey, search)]
-    trials.warm_up()
-    study.optimize(trials, n_trials=search.trials, callbacks=shows)
+    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trial") as shown:
+        trials.warm_up()
+        study.optimize(trials, n_trials=search.trials, callbacks=[*shows, lambda study, trial: shown.update()])
     return trials.rows
 
 

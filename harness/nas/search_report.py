@@ -16,7 +16,7 @@ import pandas as pd
 from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.records import csv_of
-from harness.evidence.figures import COLOURS, DPI, GREY, MARKERS, save_figure
+from harness.evidence.figures import COLOURS, MARKERS, NAME, blank, head, plain, save_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import FEWEST
 from harness.nas.samplers import METHODS
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = (5, 10, 20, 40)
 GRID = 60  # points of a curve against minutes
+MARKED = 6  # points of a curve with a mark and an interval
 
 
 def report_searches(survey: Survey, cells: Collection[str]) -> None:
@@ -150,7 +151,7 @@ def over_searches(regrets: pd.Series) -> Interval:
 
 
 def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
-    """Regret of one proxy's searches against trials and against minutes: a line per sampler, a band for its interval.
+    """Regret of one proxy's searches against trials and against minutes: a line per sampler, with 95 % intervals.
 
     Args:
         rows: of `with_regret`, of one proxy.
@@ -161,38 +162,36 @@ def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
     Raises:
         ValueError: a path that cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    canvas = Figure(figsize=(9, 4.4), dpi=DPI)
-    FigureCanvasAgg(canvas)
+    canvas = blank(9, 4.4)
     panels = canvas.subplots(1, 2, sharey=True, gridspec_kw={"wspace": 0.08, "top": 0.82, "left": 0.08, "right": 0.98})
     for sampler, own in rows.groupby("sampler"):
         for axes, curve in zip(panels, (_by_trials(own), _by_minutes(own)), strict=True):
             _draw(axes, 100 * curve, sampler)
     for axes, what in zip(panels, ("trials", "minutes of training"), strict=True):
-        axes.set(xlabel=what, ylim=(0, None))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e5e5e5", linewidth=0.8)
+        plain(axes).set(xlabel=what, ylim=(0, None))
     panels[0].set_ylabel("below the best whole-set accuracy (points)")
-    panels[1].legend(frameon=False)
-    canvas.text(0.08, 0.93, title, fontsize=12, fontweight="bold")
-    canvas.text(0.08, 0.87, _said(rows, about), fontsize=8, color=GREY)
+    panels[1].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=NAME)
+    head(canvas, 0.08, title, [_said(rows, about)])
     save_figure(canvas, path, bbox_inches="tight", pad_inches=0.12)
 
 
 def _draw(axes: "Axes", curve: pd.DataFrame, sampler: str) -> None:
     place = list(METHODS).index(sampler)
-    look = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4, "label": sampler}
-    axes.plot(curve.index, curve["mean"], linewidth=1.8, markevery=max(1, len(curve) // 8), **look)
-    axes.fill_between(curve.index, curve["low"], curve["high"], color=COLOURS[place], alpha=0.15, linewidth=0)
+    # Each sampler's marks and intervals stand elsewhere on its line, or they would hide each other.
+    every = max(1, len(curve) // MARKED)
+    marked = curve.iloc[place * every // len(METHODS) :: every]
+    colour, own = COLOURS[place], {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4}
+    axes.plot(curve.index, curve["mean"], linewidth=1.6, color=colour)
+    axes.vlines(marked.index, marked["low"], marked["high"], color=colour, linewidth=1.2, alpha=0.65)
+    axes.plot(marked.index, marked["mean"], linestyle="none", **own)
+    axes.plot([], [], label=sampler, linewidth=1.6, **own)
 
 
 def _said(rows: pd.DataFrame, about: str) -> str:
     missing = rows["regret"].isna().mean()
     left_out = f"; {missing:.0%} of the choices are none of them, and left out" if missing else ""
     searches = rows["search_replicate"].nunique()
-    return f"{searches} searches each, band: 95 % interval; known whole-set accuracies: {about}{left_out}"
+    return f"{searches} searches each, bars: 95 % interval; known whole-set accuracies: {about}{left_out}"
 
 
 def _by_trials(rows: pd.DataFrame) -> pd.DataFrame:

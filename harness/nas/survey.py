@@ -16,6 +16,7 @@ from harness.core.devices import name_of
 from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining
 from harness.core.records import Records
+from harness.core.rows import NetworkRow
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
 from harness.evidence.ranking import FEWEST
@@ -91,7 +92,7 @@ class Survey:
     @cached_property
     def records(self) -> tables.Table:
         """The CSV of the survey."""
-        return Records(self.out / "results.csv", tables.NetworkRow)
+        return Records(self.out / "results.csv", NetworkRow)
 
     @property
     def condensers(self) -> tuple[str, ...]:

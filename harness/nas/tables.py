@@ -5,7 +5,6 @@ that decides its accuracies but rounding (device, threads, chunk), so that machi
 """
 
 from collections.abc import Collection, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.checks import check_numbers, check_once, check_words
@@ -13,80 +12,8 @@ from harness.core.paths import ROOT
 from harness.core.progress import say
 from harness.core.protocols import WHOLE
 from harness.core.records import Records
-from harness.core.schema import Provenance
+from harness.core.rows import NetworkRow
 from scenarios.datasets import Dataset
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkRow:
-    """One network of a survey.
-
-    Attributes:
-        cell: its key.
-        dataset: name of the data set.
-        dataset_checksum: of the split of it that `validation` leaves.
-        validation: images per class that no proxy has seen.
-        space: name of the search space.
-        architecture: name of the network.
-        index: its place in the space.
-        width: channels of every block.
-        depth: blocks.
-        norm: of every block, and so are activation and pooling.
-        activation: see there.
-        pooling: see there.
-        parameters: trained values.
-        macs: multiply-accumulates of an image's forward pass.
-        proxy: what it was trained on.
-        memory_replicate: which draw of a memory.
-        memory_checksum: of the memory's pixels and labels; empty for the whole set.
-        config: key of all that decides the accuracies but architecture and network replicate.
-        recipe: name of its training.
-        epochs: of its training.
-        steps: of the optimiser.
-        ipc_stored: images per class that are kept.
-        ipc_decoded: images per class that are trained on.
-        stored_images: that are kept, of all classes.
-        stored_bytes: that they take.
-        network_replicate: which network of its architecture.
-        validation_accuracy: a fraction; nan if the network diverged.
-        test_accuracy: likewise.
-        status: ok or diverged.
-        seconds: of training.
-        origin: where the row comes from.
-    """
-
-    cell: str
-    dataset: str
-    dataset_checksum: str
-    validation: int
-    space: str
-    architecture: str
-    index: int
-    width: int
-    depth: int
-    norm: str
-    activation: str
-    pooling: str
-    parameters: int
-    macs: int
-    proxy: str
-    memory_replicate: int
-    memory_checksum: str
-    config: str
-    recipe: str
-    epochs: int
-    steps: int
-    ipc_stored: int
-    ipc_decoded: int
-    stored_images: int
-    stored_bytes: int
-    network_replicate: int
-    validation_accuracy: float
-    test_accuracy: float
-    status: str
-    seconds: float
-    origin: Provenance
-
 
 Table = Records[NetworkRow]
 ACCURACIES = ("validation_accuracy", "test_accuracy")

@@ -14,6 +14,7 @@ from harness.core.protocols import WHOLE
 from harness.core.records import csv_of
 from harness.evidence.ranking import TOP, Correlation, correlation, difference, ranking_summary
 from harness.evidence.scatter import choice, scatter
+from harness.evidence.surveys import is_first, networks_of, paired
 from harness.nas.survey import Survey
 
 if TYPE_CHECKING:
@@ -35,24 +36,13 @@ def report(survey: Survey, cells: Collection[str]) -> None:
     say(f"rows: {survey.records.path}  summary: {path}  figures: {survey.out / 'scatter-*.png'}")
 
 
-def paired(rows: "pd.DataFrame", proxy: str) -> "pd.DataFrame":
-    """Accuracies of each architecture by its name: columns `proxy`, `whole` and `proxy_test`, and its `norm`."""
-    whole, other = rows[_first(rows)].set_index("architecture"), _networks(rows, proxy)
-    sides = {
-        "proxy": _mean(other, "validation_accuracy"),
-        "whole": whole["test_accuracy"],
-        "proxy_test": _mean(other, "test_accuracy"),
-    }
-    return whole[["norm"]].assign(**sides).loc[sides["proxy"].index]
-
-
 def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, object]:
     """One row on one proxy: what was trained on what, `ranking_summary`, and what it took.
 
     `spearman_test` compares test accuracies on both sides, as papers do; nothing is chosen by it. `minutes` are those
     of training all architectures on the proxy, on the machines that did it; condensing is not counted.
     """
-    sides, networks = paired(rows, proxy), _networks(rows, proxy)
+    sides, networks = paired(rows, proxy), networks_of(rows, proxy)
     second = rows[(rows["proxy"] == WHOLE) & (rows["network_replicate"] == 1)]
     replicate = second.set_index("architecture")["validation_accuracy"] if len(second) else None
     ranked = ranking_summary(sides["proxy"], sides["whole"], replicate=replicate, chance=chance(survey))
@@ -71,7 +61,7 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
         "memories": networks["memory_replicate"].nunique(),
         "networks": networks["network_replicate"].nunique(),
         "minutes": networks["seconds"].sum() / 60,
-        "whole_minutes": rows.loc[_first(rows), "seconds"].sum() / 60,
+        "whole_minutes": rows.loc[is_first(rows), "seconds"].sum() / 60,
         **{name: value for name, value in ranked.items() if name not in hidden},
         "spearman_test": correlation(sides["proxy_test"], sides["whole"]),
     }
@@ -89,20 +79,6 @@ def chance(survey: Survey) -> float:
     """The accuracy up to which a network is at chance: two standard errors above it on the validation images."""
     even = 1 / survey.dataset.classes
     return even + 2 * math.sqrt(even * (1 - even) / len(survey.dataset.test))
-
-
-def _first(rows: "pd.DataFrame") -> "pd.Series":
-    return (rows["proxy"] == WHOLE) & (rows["network_replicate"] == 0)
-
-
-def _networks(rows: "pd.DataFrame", proxy: str) -> "pd.DataFrame":
-    # The first whole-set network is what proxies are compared with, so it is not itself a proxy's.
-    return rows[(rows["proxy"] == proxy) & ~_first(rows)]
-
-
-def _mean(rows: "pd.DataFrame", column: str) -> "pd.Series":
-    # pandas' mean would drop the nan of a network that diverged, and so flatter its architecture.
-    return rows.groupby("architecture")[column].agg(lambda group: group.to_numpy(float).mean())
 
 
 def _flat(row: dict[str, object]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from harness.core.estimates import duration
 from harness.core.flags import check
 from harness.core.progress import bar, say
 from harness.core.records import Records
+from harness.core.rows import TurnRow
 from harness.speed import plain
 from harness.speed.competitors import AS_IT_COMES, READINGS, SHAPES, Contestant, recipes_of
 from harness.speed.flags import Speed
@@ -26,13 +27,13 @@ from harness.speed.rows import (
     ALONE,
     CONVOLUTIONS,
     CORE,
+    EVALUATION,
     ONE_IMAGE,
     PLAIN,
     PLAIN_KEPT,
     SIDE_BY_SIDE,
     TOGETHER,
     Contest,
-    TurnRow,
     machine,
 )
 from harness.speed.rows import check as check_turns
@@ -40,7 +41,6 @@ from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth
 
 MINIBATCHES = {"cpu": 8, "cuda": 512}  # per step that trains: enough that its start does not count
-EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 LOCKSTEP_IPC = 10
 SCORING_NETWORKS = 20  # networks that score one memory
 

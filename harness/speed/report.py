@@ -1,25 +1,18 @@
-"""What `harness.speed` shows for its rows: a table on the terminal and a figure of the ratios."""
+"""What `harness.speed` shows for its rows: a table on the terminal, and a figure."""
 
-import io
 import math
 from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from scipy import stats
-
-from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.records import Records
-from harness.evidence.figures import COLOURS, DPI, GREY
+from harness.evidence.ratios import MEASURED, mean_ratio
+from harness.speed.ratios import figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Columns that identify a bar of the figure or a line of the table.
-MEASURED = ["what", "dataset", "method", "classes", "ipc", "competitor", "precision"]
-CONFIDENCE = 0.95
 NOTHING = "-"
 
 
@@ -32,7 +25,7 @@ def report(records: Records, cells: Set[str], out: Path) -> None:
     if frame["ratio"].notna().any():
         say("ratio: to the plain loop at equal precision (lockstep: to dm alone; 1 / ratio is what it costs)")
         say("default: to the plain loop as torch comes; in brackets 95 % over turns")
-        ratios(frame, out / "speed.png")
+        figure(frame, out / "speed.png")
         say(f"figure: {out / 'speed.png'}")
     say(f"rows: {records.path}")
 
@@ -65,48 +58,8 @@ def _mean(values: "pd.Series", digits: int) -> str:
     return f"{values.mean():.{digits}f}" if values.notna().any() else NOTHING
 
 
-def mean_ratio(ratios: "pd.Series") -> tuple[float, float, float]:
-    """Geometric mean with Student's 95 % interval of the logarithms; no interval (nan) below two ratios."""
-    logs = np.log(ratios.dropna().to_numpy(dtype=float))
-    middle = logs.mean() if len(logs) else math.nan
-    if len(logs) < 2:
-        return float(np.exp(middle)), math.nan, math.nan
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
-    return tuple(float(np.exp(end)) for end in (middle, middle - half, middle + half))
-
-
 def _shown(ratios: "pd.Series") -> str:
     middle, low, high = mean_ratio(ratios)
     if math.isnan(middle):
         return NOTHING
     return f"{middle:.2f}" if math.isnan(low) else f"{middle:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def ratios(frame: "pd.DataFrame", path: Path) -> None:
-    """Bars of the ratios at equal precision with their intervals. Raises ValueError if the path cannot be written."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    groups = list(frame[frame["ratio"].notna()].groupby(MEASURED, sort=False))
-    figure = Figure(figsize=(6.4, 1.1 + 0.3 * len(groups)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, (_, rows) in enumerate(groups):
-        middle, low, high = mean_ratio(rows["ratio"])
-        axes.barh(place, middle, color=COLOURS[0], height=0.7)
-        if not math.isnan(low):
-            axes.hlines(place, low, high, color=GREY, linewidth=1.5)
-    axes.set_yticks(range(len(groups)), [_name(names) for names, _ in groups], fontsize=8)
-    axes.invert_yaxis()
-    axes.axvline(1, color=GREY, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlabel("times the speed of the plain loop, or of dm alone")
-    axes.set_title(f"{frame['machine'].iloc[0]}; {frame['device'].iloc[0]}", fontsize=8, color=GREY, loc="left")
-    image = io.BytesIO()
-    figure.savefig(image, format="png")
-    atomic_write(path, image.getvalue())
-
-
-def _name(names: tuple) -> str:
-    named = dict(zip(MEASURED, names, strict=True))
-    return "{dataset} IPC {ipc} {method}, {competitor}, {precision}".format(**named)

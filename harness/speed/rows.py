@@ -23,6 +23,7 @@ from harness.core.checks import check_counted, check_numbers, damage
 from harness.core.devices import name_of
 from harness.core.paths import ROOT
 from harness.core.records import Records, provenance
+from harness.core.rows import TurnRow
 from harness.core.seeds import config_key
 from harness.speed.competitors import AS_IT_COMES, Contestant, flop_per_step
 from harness.speed.measuring import Turn
@@ -30,6 +31,7 @@ from harness.speed.measuring import Turn
 PLAIN, CORE, ONE_IMAGE, CONVOLUTIONS = "plain", "core", "core at 1 image", "convolutions"
 PLAIN_KEPT, SIDE_BY_SIDE = "plain, memory kept", "core side by side"
 ALONE, TOGETHER = "dm alone", "dm and eight readings"
+EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
 BASELINES = {"condense": PLAIN, "train": PLAIN, "lockstep": ALONE}
 COMPARED = (CORE, PLAIN_KEPT, SIDE_BY_SIDE, TOGETHER)
 # With torch's defaults convolutions on CUDA may use TF32, so the plain loop's default is compared with tf32.
@@ -46,75 +48,6 @@ TIMED = (
 )
 
 Speeds = Mapping[tuple[str, str], float]  # of a label at a precision, in units a second
-
-
-@dataclass(frozen=True, kw_only=True)
-class TurnRow:
-    """One turn of one competitor.
-
-    Attributes:
-        cell: key of those that took turns, on this machine at this code.
-        what: they are compared for: condense, train, lockstep or linear.
-        dataset: whose shape the images have.
-        method: that condenses, or evaluation.
-        classes: of the memory.
-        ipc: images per class of the memory.
-        network: name of the networks.
-        real_batch: real images per class and iteration; none where networks are trained.
-        networks: trained side by side; none where images are condensed.
-        competitor: who had the turn.
-        precision: of its arithmetic.
-        repeat: number of the turn, from 0.
-        unit: iteration, or image that is trained on.
-        units: done in the turn.
-        seconds: that it took.
-        cpu_seconds: of all threads.
-        units_per_second: the speed.
-        ratio: to the baseline's speed in equal arithmetic.
-        ratio_default: to the baseline's speed in its own arithmetic.
-        flop_per_second: of the operations that the mathematics asks for.
-        share_of_convolutions: of what the convolutions alone achieve.
-        real_branch_over_convolutions: upper bound of the real images' time, in that of their convolutions.
-        peak_bytes: most memory so far.
-        chunk: images that the core puts through a network at once.
-        machine: processor and cores.
-        device: on which it ran.
-        threads: of torch on the CPU.
-        backend: library behind the convolutions.
-        commit: of this code.
-        versions: of Python and packages.
-    """
-
-    cell: str
-    what: str
-    dataset: str
-    method: str
-    classes: int
-    ipc: int
-    network: str
-    real_batch: int | None
-    networks: int | None
-    competitor: str
-    precision: str
-    repeat: int
-    unit: str
-    units: int
-    seconds: float
-    cpu_seconds: float
-    units_per_second: float
-    ratio: float | None
-    ratio_default: float | None
-    flop_per_second: float | None
-    share_of_convolutions: float | None
-    real_branch_over_convolutions: float | None
-    peak_bytes: int | None
-    chunk: int | None
-    machine: str
-    device: str
-    threads: int
-    backend: str
-    commit: str
-    versions: str
 
 
 @dataclass(frozen=True)

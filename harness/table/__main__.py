@@ -23,14 +23,15 @@ from harness.table.flags import Table
 
 def main(config: Table) -> None:
     """Run the command. Raises ValueError for whatever a user can get wrong."""
+    from harness.core.points import print_left, run
     from harness.table.grid import prepare
-    from harness.table.report import print_left, report
-    from harness.table.running import run
+    from harness.table.report import report
 
     grid = prepare(config)
+    of_grid = grid.points, grid.names, grid.records
     if config.dry_run:
-        return print_left(grid)
-    run(grid)
+        return print_left(*of_grid)
+    run(*of_grid, "table", grid.storage, grid.workers)
     return report(grid)
 
 

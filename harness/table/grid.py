@@ -1,6 +1,5 @@
 """A grid: its flags resolved into points, each with the plans of its memories and what they are scored with."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,19 +7,16 @@ from pathlib import Path
 import torch
 
 from condensers import registry
-from condensers.condense import Group
-from harness.core import memories, queue
+from harness.core import queue
 from harness.core.devices import name_of
+from harness.core.points import Point, check, plan_of, scoring_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.scoring import Scoring
-from harness.core.seeds import seed_of
-from harness.core.settings import label_of, matched_network_of, network_of, place_of, schedule_of, settle, training_of
+from harness.core.settings import label_of, matched_network_of, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
-from search_spaces.registry import build
 
 DEFAULT = {"dataset": ("digits",), "condensers": ("random", "herding", "dm", "ours")}
 NATURAL, SIZES = ("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)
@@ -52,35 +48,11 @@ TABLES: dict[int, dict[str, tuple]] = {
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one number of a table is about, but for the condenser.
-
-    Attributes:
-        plans: of its memories, one for each replicate; all condensers of the grid are in each.
-        scoring: what the memories are scored with.
-        trained_on: the network that was condensed on.
-        ipc: stored images per class.
-    """
-
-    plans: tuple[memories.Plan, ...]
-    scoring: Scoring
-    trained_on: str
-    ipc: int
-
-    @property
-    def dataset(self) -> Dataset:
-        """The images."""
-        return self.scoring.dataset
-
-
-@dataclass(frozen=True)
 class Grid:
     """A grid with every default resolved."""
 
     points: tuple[Point, ...]
     names: tuple[str, ...]
-    device: torch.device
-    precision: str
     tested: bool
     out: Path
     storage: str | None
@@ -99,19 +71,10 @@ def prepare(config: Table) -> Grid:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     sets = [_load(config, name) for name in config.dataset]
     points = [point for dataset in sets for point in _points(config, protocol, device, names, dataset)]
-    _check(points, names)
+    check(points, names)
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(_plain(config), protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
-    return Grid(
-        tuple(points),
-        names,
-        device,
-        config.precision,
-        not config.validation,
-        config.out,
-        config.storage,
-        config.workers,
-    )
+    return Grid(tuple(points), names, not config.validation, config.out, config.storage, config.workers)
 
 
 def _with_preset(config: Table) -> Table:
@@ -144,10 +107,11 @@ def _load(config: Table, name: str) -> Dataset:
 def _points(
     config: Table, protocol: Protocol, device: torch.device, names: tuple[str, ...], dataset: Dataset
 ) -> list[Point]:
+    replicates = range(config.memories)
     return [
         Point(
-            tuple(_plan(config, protocol, device, names, dataset, ipc, made_on, r) for r in range(config.memories)),
-            _scoring(config, protocol, device, dataset, tested_on or made_on),
+            tuple(plan_of(_plain(config, made_on), protocol, device, dataset, names, ipc, r) for r in replicates),
+            scoring_of(_plain(config, tested_on or made_on), protocol, device, dataset),
             matched_network_of(_plain(config, made_on), protocol, dataset),
             ipc,
         )
@@ -155,57 +119,3 @@ def _points(
         for made_on in config.network or (DEFAULT_NETWORK,)
         for tested_on in config.test_networks or (made_on,)
     ]
-
-
-def _plan(
-    config: Table,
-    protocol: Protocol,
-    device: torch.device,
-    names: tuple[str, ...],
-    dataset: Dataset,
-    ipc: int,
-    network: str,
-    replicate: int,
-) -> memories.Plan:
-    """As `harness.condense` plans such memories."""
-    return memories.Plan(
-        names=names,
-        dataset=dataset.name,
-        checksum=dataset.checksum,
-        groups=(Group(tuple(range(dataset.classes)), ipc),),
-        schedule=schedule_of(_plain(config, network), protocol, dataset, device),
-        seed=seed_of(dataset.identity, config.seed, "memory", replicate),
-        precision=config.precision,
-        store=config.store,
-        store_selections="indices",
-        folder=config.out / "memories",
-        label=f"{dataset.identity}-ipc{ipc}-replicate{replicate}",
-    )
-
-
-def _scoring(config: Table, protocol: Protocol, device: torch.device, dataset: Dataset, network: str) -> Scoring:
-    flags = _plain(config, network)
-    return Scoring(
-        dataset,
-        label_of(flags, protocol),
-        network_of(flags, protocol, dataset),
-        training_of(settle(flags, protocol), protocol, dataset, device),
-        config.networks,
-        config.seed,
-        config.precision,
-        device,
-    )
-
-
-def _check(points: Sequence[Point], names: Sequence[str]) -> None:
-    """Raise ValueError for what would only fail after hours."""
-    decoded = max(registry.condenser(name).decoded for name in names)
-    for point in points:
-        for name in names:
-            registry.condenser(name).check(point.plans[0].schedule)
-        for network in {point.trained_on, point.scoring.network}:
-            build(network, point.dataset.classes, point.dataset.shape)
-        smallest = int(point.dataset.train.labels.bincount().min())
-        if not 1 <= point.ipc * decoded <= smallest:
-            asked = f"{point.ipc * decoded} images per class asked for"
-            raise ValueError(f"{asked}, but the smallest class of {point.dataset.name} has {smallest}")

@@ -5,22 +5,20 @@ from dataclasses import dataclass
 import pandas as pd
 
 from condensers import registry
+from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import league_of
 from condensers.device.files import atomic_write
-from condensers.memory import read_metadata
-from harness.core.cells import Work, unfinished
-from harness.core.estimates import condensing, duration, print_estimate
+from harness.core.estimates import duration
+from harness.core.points import Point
 from harness.core.progress import say
 from harness.core.records import csv_of
-from harness.core.scoring import values_of
 from harness.evidence.costs import cost_figure
-from harness.evidence.intervals import LEAGUES, MEMORY, Interval, interval
-from harness.table.grid import Grid, Point
-from harness.table.published import published, verdict
-from harness.table.running import cells, key_of
+from harness.evidence.intervals import Interval, interval
+from harness.evidence.published import published, verdict
+from harness.evidence.scores import accuracies_of, cost_of
+from harness.table.grid import Grid
 
 N = "memories x networks"
-COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
 
 
 @dataclass(frozen=True)
@@ -60,25 +58,9 @@ def report(grid: Grid) -> None:
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
 
 
-def print_left(grid: Grid) -> None:
-    """What `--dry-run` prints."""
-    left = unfinished(cells(grid), grid.records)
-    plans = {plan.path(plan.names[0]): (plan, point.dataset) for point in grid.points for plan in point.plans}
-    missing = sum(len(plan.missing()) for plan, _ in plans.values())
-    say(f"memories   {missing} to condense")
-    say(f"scores     {len(left)} cells of {grid.points[0].scoring.networks} networks")
-    work = sum((cell.work for cell in left), Work())
-    work = sum((condensing(plan, dataset) for plan, dataset in plans.values()), work)
-    first = grid.points[0].scoring
-    networks = sorted({name for point in grid.points for name in (point.trained_on, point.scoring.network)})
-    print_estimate(work, networks, first.dataset, first.training, grid.device)
-
-
 def _entry(grid: Grid, point: Point, name: str) -> Entry:
-    replicates, scoring = range(len(point.plans)), point.scoring
-    values = {(0, r): values_of(scoring, key_of(point, r, name), grid.records) for r in replicates}
-    index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)
-    accuracy = interval(pd.Series([value for own in values.values() for value in own], index=index))
+    scoring = point.scoring
+    accuracy = interval(accuracies_of(point, name, grid.records))
     known = published(point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, scoring.network)
     return Entry(
         name,
@@ -88,13 +70,8 @@ def _entry(grid: Grid, point: Point, name: str) -> Entry:
         known.said if known else "",
         verdict(accuracy, scoring.networks, scoring.training, known, grid.tested),
         "test" if grid.tested else "validation",
-        _cost(point, name),
+        cost_of(point, name),
     )
-
-
-def _cost(point: Point, name: str) -> dict[str, float]:
-    found = pd.DataFrame([read_metadata(plan.path(name))["cost"] for plan in point.plans])
-    return {column: float(found[column].mean()) for column in COSTS}
 
 
 def _line(entry: Entry) -> dict[str, object]:

@@ -5,6 +5,7 @@ in TERMS, lists of them for all classes at once.
 """
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -49,6 +50,25 @@ def icd_paper(real, synthetic):
 def icd_code(real, synthetic):
     """Two neighbours at any number of images."""
     return -objectives.diversity(synthetic.embedding, min(2, len(synthetic.embedding) - 1))
+
+
+def icd_share(share):
+    """Another share of the images as neighbours; an image has one fewer than there are."""
+
+    def term(real, synthetic):
+        images = len(synthetic.embedding)
+        return -objectives.diversity(synthetic.embedding, min(max(1, round(share * images)), images - 1))
+
+    return term
+
+
+def of_block(number, term):
+    """A term that sees one block alone."""
+
+    def seen(side):
+        return replace(side, act=[side.act[number - 1]])
+
+    return lambda real, synthetic: term(seen(real), seen(synthetic))
 
 
 # DDM's released scripts.
@@ -279,6 +299,10 @@ TERMS = {
     "icd-paper": over_classes(icd_paper),
     "icd-code": over_classes(icd_code),
     "icd-default": over_classes(objectives.crowding),
+    "icd-half": over_classes(icd_share(0.5)),
+    "icd-all": over_classes(icd_share(1)),
+    "mm-block 1": over_classes(of_block(1, objectives.moments)),
+    "cm-block 2": over_classes(of_block(2, objectives.correlations)),
     "mm-released": carried_over(mm_released),
     "cm-released": carried_over(objectives.gram_distance),
     "mmd": over_classes(mmd),

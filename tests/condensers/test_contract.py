@@ -257,7 +257,7 @@ def test_random_is_uniform(digits):
         ("random+sm", "random takes no terms; add them to a feature-matching method, as in dm+sm"),
         ("dm+smm", "unknown term 'smm'. Did you mean 'sm'?"),
         ("dm+Ridge", "unknown term 'Ridge'. Did you mean 'ridge'?"),
-        ("dm+", "unknown term ''. Choices: blocks, blocks-entropy, cm, icd, mm, ridge, sm, whiten"),
+        ("dm+", "unknown term ''. Choices: blocks, blocks-entropy, cm, cm-paper, icd, icd-code"),
         ("dm+sm:x", "the weight in 'sm:x' is not a number"),
         ("dm+sm:nan", "the weight in 'sm:nan' is not above 0 and finite"),
         ("dm+sm:0", "the weight in 'sm:0' is not above 0 and finite"),

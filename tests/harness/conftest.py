@@ -1,6 +1,7 @@
 """What the tests of commands share."""
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness.nas import tables
 
@@ -15,3 +16,13 @@ def unpublished(tmp_path_factory):
         real = tables.PUBLISHED
         patch.setattr(tables, "PUBLISHED", tmp_path_factory.mktemp("unpublished"))
         yield real
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were saved, with their artists."""
+    seen, savefig = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *rest, **named: (seen.append(self), savefig(self, *rest, **named))
+    )
+    return seen

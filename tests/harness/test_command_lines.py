@@ -15,6 +15,7 @@ NO_VALUE = "give one, or leave it out"
 
 BAD = {
     # No value, as an empty shell variable leaves it.
+    "ablate --grid": f"no value after --grid: {NO_VALUE}",
     "condense --condensers": f"no value after --condensers: {NO_VALUE}",
     "condense --condensers --ipc 3": "no value after --condensers",
     "condense --condensers ''": "no value after --condensers",
@@ -35,11 +36,14 @@ BAD = {
     "nas --search": "no value after --search",
     "nas --merge": "no value after --merge",
     "nas --whole-table=": "no value after --whole-table",
+    "report --out ''": "no value after --out",
+    "report nowhere": "there is no folder nowhere: name the output folders of commands",
     "speed --what": "no value after --what",
     "speed --ipc": "no value after --ipc",
     "speed --precisions": "no value after --precisions",
     "speed --out ''": "no value after --out",
     # No such flag, or one value too many.
+    "ablate --grids k": "unknown flag '--grids'. Did you mean '--grid'?",
     "condense --oot x": "unknown flag '--oot'. Did you mean '--out'?",
     "condense --iteration=3": "unknown flag '--iteration'. Did you mean '--iterations'?",
     "condense -x": "unknown flag '-x'. Choices: --chunk",
@@ -51,6 +55,7 @@ BAD = {
     "nas --prox ours": "unknown flag '--prox'. Did you mean '--proxy'?",
     "speed --seed 1": "unknown flag '--seed'. Did you mean '--seconds'?",
     # Not a number, or not one of the choices.
+    "ablate --search colours": "'colours' for argument '--search'. Expected one of ('weights', 'readings')",
     "condense --ipc 1.5": "--ipc: '1.5' is no whole number",
     "condense --iterations many": "--iterations: 'many' is no whole number",
     "condense --seed 1e3": "--seed: '1e3' is no whole number",
@@ -67,6 +72,14 @@ BAD = {
     "speed --what everything": "'everything' for argument '--what'",
     "speed --precisions fp16": "'fp16' for argument '--precisions'",
     # Out of bounds.
+    "analyse": "no memories given: name at least one file",
+    "analyse x.pt --networks 0": "--networks is 0; give at least 1",
+    "analyse no.safetensors": "no.safetensors",
+    "ablate --trials 0": "--trials is 0; give at least 1",
+    "ablate --batch 0 --search weights": "--batch is 0; give at least 1",
+    "ablate --ipc 0": "--ipc is 0; give at least 1",
+    "ablate --validation 1000": "cannot hold out 1000 images per class",
+    "ablate --validation 5 --test": "--test and --validation exclude each other",
     "condense --ipc 0": "--ipc is 0; give at least 1",
     "condense --ipc 100000": "100000 images per class asked for",
     "condense --iterations -1": "--iterations is -1; give at least 0",
@@ -108,6 +121,13 @@ BAD = {
     "speed --repeats 0": "--repeats is 0; give at least 1",
     "speed --ipc 0": "0 images per class",
     # Nothing of that name is there.
+    "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
+    "ablate --storage nonsense": "give sqlite:///PATH on one machine",
+    "ablate --search weights --condenser our": "unknown condenser 'our'. Did you mean 'ours'?",
+    "ablate --search weights --condenser datadam": "no term of datadam can be written behind a +",
+    "ablate --search weights --grid k": "--grid and --search exclude each other",
+    "ablate --search weights --test": "a search chooses on held-out images: leave out --test",
+    "ablate --search weights --workers 2": "leave out --workers",
     "condense --condensers herdin": "Did you mean 'herding'?",
     "condense --condensers dm+": "unknown term ''",
     "condense --condensers dm+sm:nan": "is not above 0 and finite",

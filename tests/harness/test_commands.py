@@ -29,7 +29,7 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = ("continual", "condense", "evaluate", "export", "nas", "speed")
+COMMANDS = ("ablate", "analyse", "continual", "condense", "evaluate", "export", "nas", "report", "speed", "table")
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -67,6 +67,8 @@ def test_lists_name_everything(name, monkeypatch, capsys):
         "m3d .*open league, decodes 4 images from one",
         "dm-self .*strict league, couples classes",
         "AAAI 2024",
+        "strict  as many images decoded as stored",
+        "open    networks trained on real images",
     ):
         assert re.search(line, said)
 

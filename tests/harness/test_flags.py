@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from condensers.device.chunks import CPU_PIXELS, CUDA_PIXELS
+from harness.ablate.flags import Ablate
+from harness.analyse.flags import Analyse
 from harness.condense.flags import Condense
 from harness.continual.flags import Continual
 from harness.core.flags import Common, DeviceFlags, check, spelling
@@ -19,9 +21,12 @@ from harness.core.settings import label_of, network_of, schedule_of, settle
 from harness.evaluate.flags import Evaluate
 from harness.export.flags import Export
 from harness.nas.flags import Nas
+from harness.report.flags import Report
 from harness.speed.flags import Speed
+from harness.table.flags import Table
 
-COMMANDS = (Condense, Continual, Evaluate, Export, Nas, Speed)
+COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Table)
+POSITIONAL = (("memories", Analyse), ("memories", Evaluate), ("memories", Export), ("folders", Report))
 
 
 def read(command: type, *arguments: str) -> object:
@@ -135,7 +140,7 @@ def test_every_bound_is_kept_by_the_default_and_named_when_broken(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
     for one in fields(command):
-        if one.name != "memories" or command not in (Evaluate, Export):
+        if (one.name, command) not in POSITIONAL:
             assert len(re.findall(rf"^│ {spelling(one)}[ ,]", helps[command], re.MULTILINE)) == 1
     assert "None" not in helps[command]
     assert "{}" not in helps[command]
@@ -144,11 +149,15 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
 @pytest.mark.parametrize(
     ("command", "boxes"),
     [
+        (Ablate, "grids search condensing training sharing-work data protocol computing output"),
+        (Analyse, "analysing training data protocol computing output"),
         (Condense, "memory condensing data protocol computing output"),
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring training data protocol computing output"),
         (Export, "exporting data output"),
+        (Report, "report output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
+        (Table, "grid condensing training sharing-work data protocol computing output"),
         (Speed, "measuring computing output"),
     ],
 )

@@ -5,9 +5,12 @@ import pty
 import subprocess
 import sys
 import termios
+import threading
+import time
 
 from tqdm import tqdm
 
+from harness.core import progress
 from harness.core.progress import MINUTE, Lines, bar
 
 WORK = """
@@ -42,6 +45,20 @@ def test_a_line_a_minute_is_of_the_process_not_of_each_piece_of_work(capsys, mon
         with bar(10, f"piece {piece}") as shown:
             shown.update(10)
     assert capsys.readouterr().err == "piece 0: 100% (10 of 10 it), 00:00 gone, 00:00 left\n"
+
+
+def test_a_piece_of_work_that_does_not_move_says_a_line_too(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LOOKS", 0.02)
+    monkeypatch.setattr(Lines, "_said", Lines._said - MINUTE)
+    with bar(3, "nas", "cell") as cells, bar(10, "a network", "epoch"):
+        cells.n = 1
+        time.sleep(0.3)  # a network whose first epoch is long
+    assert capsys.readouterr().err == (
+        "nas: 33% (1 of 3 cell), 00:00 gone, 00:00 left; a network: 0% (0 of 10 epoch), 00:00 gone, ? left\n"
+    )
+    assert not Lines._open
+    time.sleep(0.1)
+    assert not [thread for thread in threading.enumerate() if "_look" in thread.name]
 
 
 def test_without_a_terminal_nothing_is_drawn_and_with_one_a_bar(tmp_path):

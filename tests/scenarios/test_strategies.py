@@ -18,7 +18,6 @@ from scenarios.strategies import (
     accuracy_by_step,
     accuracy_on,
     forgetting,
-    mean_forgetting,
     scores,
 )
 from scenarios.streams import TensorImages, class_order, continual_stream, step_classes
@@ -112,7 +111,6 @@ def test_recorded_forgetting_is_that_of_the_live_run(live, replicate):
     rows = history(live, replicate)
     for step, cells in enumerate(live):
         assert forgetting(rows[: step + 1]) == pytest.approx(cells[replicate].forgetting, abs=1e-6)
-        assert mean_forgetting(rows[: step + 1]) == pytest.approx(cells[replicate].forgetting, abs=1e-6)
     assert live[-1][replicate].forgetting > 0.01
 
 
@@ -124,14 +122,12 @@ def test_replicates_are_different_networks_with_their_own_forgetting(live):
 def test_forgetting_by_hand():
     rows = [[0.9], [0.5, 0.8], [0.6, 0.3, 1.0]]
     assert forgetting(rows) == pytest.approx(0.4)
-    assert mean_forgetting(rows) == pytest.approx(0.4)
-    assert forgetting(rows[:1]) == mean_forgetting(rows[:1]) == 0
+    assert forgetting(rows[:1]) == 0
 
 
 def test_accuracies_on_future_experiences_do_not_count_as_forgotten():
     square = [[0.9, 0.1, 0.0], [0.5, 0.8, 0.2], [0.6, 0.3, 1.0]]
     assert forgetting(square) == pytest.approx(0.4)
-    assert mean_forgetting(square) == pytest.approx(0.4)
 
 
 def test_a_resumed_run_trains_the_same_networks(digits, memory, benchmark, live):

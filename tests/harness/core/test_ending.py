@@ -12,8 +12,8 @@ import pytest
 
 from harness.core.ending import SAID
 from harness.core.records import Records
+from harness.core.rows import NetworkRow
 from harness.core.studies import HEARTBEAT
-from harness.nas.tables import NetworkRow
 
 COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "6", "--proxy", "random", "--ipc", "2", "--epochs", "40"]
 COMMAND += ["--whole-replicates", "1", "--workers", "2"]

@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 
 from harness.core.records import Records, provenance
+from harness.core.rows import MeasureRow, NetworkRow, RungRow, TrialRow, TurnRow
 from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
-from harness.nas.search import TrialRow
-from harness.nas.tables import NetworkRow
-from harness.speed.rows import TurnRow
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
 # Summaries, winners and tables are reports: made anew by every command, and read by no one.
-COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if not re.search("summary|winners|table.csv", path.name))
-ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow)
+COMMITTED = sorted(
+    path
+    for path in RESULTS.rglob("*.csv")
+    if not re.search("summary|winners|(table|ablate|trials|analysis|drift|correlations).csv", path.name)
+)
+ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow)
 
 
 def row_type_of(path: Path) -> type:
     """The row type by which a command that writes such a file reads it."""
-    named = {"search.csv": TrialRow, "speed.csv": TurnRow}
+    named = {"search.csv": TrialRow, "speed.csv": TurnRow, "rungs.csv": RungRow}
+    if path.is_relative_to(RESULTS / "analyses"):
+        return MeasureRow
     return named.get(path.name) or (NetworkRow if path.is_relative_to(RESULTS / "nas") else ScoreRow)
 
 

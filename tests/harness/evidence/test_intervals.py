@@ -15,12 +15,23 @@ from harness.evidence.intervals import (
     paired_difference,
     summary,
 )
+from harness.evidence.ranking import Correlation
 
 SCORES = {
     # condenser: class order: networks' accuracies at the last of two steps; the first step is 0.3 above.
     "random": {0: [0.20, 0.22], 1: [0.24, 0.26], 2: [0.30, 0.32]},
     "dm": {0: [0.28, 0.30], 1: [0.33, 0.37], 2: [0.44, 0.42]},
 }
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    assert str(Interval(-4e-4, -4e-4, -4e-4, 3, "t")) == "0.0 [0.0, 0.0] n=3"
+    assert str(Interval(-4e-4, math.nan, math.nan, 1, "none")) == "0.0 (n=1, no interval)"
+    assert str(Correlation(-4e-3, -4e-3, -4e-3, 30, "spearman")) == "0.00 [0.00, 0.00] n=30"
+    nearly = {"random": {0: [0.3], 1: [0.3]}, "dm": {0: [0.29999], 1: [0.29998]}}
+    table = format_table(summary(frame_of(nearly)))
+    assert "-0.0" not in table
+    assert "0.0 [0.0, 0.0]" in table
 
 
 def frame_of(scores=SCORES, **changes):

@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from harness.evidence.ranking import Correlation
@@ -24,16 +23,6 @@ ROW = {
     "accuracy": 0.975,
     "regret": 0.025,
 }
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved, with their artists."""
-    seen, savefig = [], Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, *rest, **named: (seen.append(self), savefig(self, *rest, **named))
-    )
-    return seen
 
 
 def test_a_point_per_architecture_in_the_colour_of_its_norm_and_rings(tmp_path, drawn):
@@ -62,12 +51,19 @@ def test_axes_are_marked_by_accuracy_the_best_at_the_far_end(tmp_path, drawn):
     assert (marks[20], marks[1], marks[0.1]) == ("80", "99", "99.9")
 
 
+def test_axes_of_errors_that_differ_by_little_have_finer_marks(tmp_path, drawn):
+    scatter(SIDES.assign(proxy=[0.2, 0.3, 0.5, 0.4], whole=[0.6, 0.1, 0.5, 0.3]), ROW, tmp_path / "scatter.png")
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()][:5] == ["15", "20", "25", "30", "35"]
+
+
 def test_what_a_figure_says(tmp_path, drawn):
     scatter(SIDES, ROW | {"noise_ceiling": Correlation(0.98, 0.9, 0.99, 45, "spearman")}, tmp_path / "scatter.png")
-    title, what, found = (text.get_text() for text in drawn[0].texts)
+    title, what, found, scale = (text.get_text() for text in drawn[0].texts)
     assert title == "dm+sm:2: Spearman 0.88 [0.50, 0.95] n=45"
     assert what.endswith("100 stored images, 120 steps; whole set: quick-whole-1; noise ceiling 0.98 [0.90, 0.99] n=45")
     assert found == "chosen: W8-D1-IN-ReLU-Max (+1), 97.5 %, 2.5 points below the best"
+    assert scale == "both axes are logarithmic in the error"
 
 
 def test_one_choice_is_named_alone():

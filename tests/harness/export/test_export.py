@@ -26,6 +26,7 @@ def memory():
     """Two coloured images of each of three classes; every channel has values beyond black and white."""
     images = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     metadata = {"condenser": "dm", "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.2, 0.1], "class_names": NAMES}
+    metadata["league"] = "strict"
     return Memory(images, torch.tensor([2, 0, 1, 1, 0, 2]), metadata)
 
 
@@ -167,4 +168,5 @@ def test_the_card_is_what_the_hub_reads(saved, tmp_path):
     assert "- image-classification" in head
     assert "- n<1K" in head
     assert "were clamped to black or white" in text
+    assert "- league: `strict` (as many images decoded as stored" in text
     assert "0 is `bird`, 1 is `cat`, 2 is `dog`" in text

@@ -17,14 +17,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from condensers.device.training import train
 from harness.core.protocols import SURVEYS
 from harness.core.records import Records
+from harness.core.rows import NetworkRow
 from harness.evidence import ranking
+from harness.evidence.surveys import paired
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, new_network, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.proxies import steps_of
 from harness.nas.survey import DEFAULTS, Survey, prepare
-from harness.nas.tables import NetworkRow
-from harness.nas.verdict import format_tables, paired, report, summarise
+from harness.nas.verdict import format_tables, report, summarise
 from search_spaces.spaces import Space
 
 SMALL = Nas(proxy=("random", "dm", "whole", "early"), subset=5, ipc=2, epochs=3, iterations=2, memories=2)

@@ -15,12 +15,13 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.core.protocols import QUICK, SURVEYS, WHOLE_TRAININGS
 from harness.core.records import Records
+from harness.core.rows import NetworkRow
 from harness.core.settings import whole_training_of
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, make_memories, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.survey import Survey, prepare
-from harness.nas.tables import NetworkRow, read_networks
+from harness.nas.tables import read_networks
 
 SMALL = Nas(proxy=("random",), subset=5, ipc=2, epochs=2, whole_replicates=1)
 

@@ -10,8 +10,8 @@ import optuna
 import pandas as pd
 
 from harness.core.records import Records
+from harness.core.rows import NetworkRow
 from harness.core.studies import HEARTBEAT
-from harness.nas.tables import NetworkRow
 
 COMMAND = [sys.executable, "-m", "harness.nas", "--subset", "8", "--proxy", "random", "--ipc", "2", "--epochs", "3"]
 COMMAND += ["--whole-replicates", "1"]

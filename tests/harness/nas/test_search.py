@@ -17,6 +17,7 @@ import tyro
 
 from condensers.device.training import accuracy, train
 from harness.core.records import Records
+from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import columns, parse
 from harness.core.studies import HEARTBEAT
 from harness.nas.__main__ import main
@@ -24,10 +25,9 @@ from harness.nas.candidates import candidates, new_network, proxies
 from harness.nas.flags import Nas
 from harness.nas.proxies import of_whole
 from harness.nas.samplers import STARTUP, UNPRUNED
-from harness.nas.search import TrialRow, _rungs, records_of, run_searches, whole_accuracies
+from harness.nas.search import _rungs, records_of, run_searches, whole_accuracies
 from harness.nas.search_report import at_minutes, over_searches, report_searches, summary, with_regret
 from harness.nas.survey import Survey, prepare
-from harness.nas.tables import NetworkRow
 from search_spaces.spaces import Architecture, Space
 
 SAMPLERS = ("tpe", "evolution", "random")

@@ -15,13 +15,13 @@ import tyro
 from condensers import registry
 from harness.core.devices import resolve_device
 from harness.core.records import Records
+from harness.evidence.ratios import mean_ratio
 from harness.speed import __main__ as speed
 from harness.speed import contest
 from harness.speed import rows as speed_records
 from harness.speed.competitors import SHAPES, Contestant, flop_per_step, random_images, recipes_of
 from harness.speed.flags import Speed
 from harness.speed.measuring import Lane, alternate, timed
-from harness.speed.report import mean_ratio
 
 
 def competitor(label, *step):

@@ -1,7 +1,6 @@
 """Grids: the same scores as the commands they are made of, leagues apart, and verdicts by the written rule."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,13 +9,10 @@ from condensers import registry
 from condensers.device.training import Training
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
-from harness.evidence.intervals import Interval
 from harness.table.__main__ import main
 from harness.table.flags import Table
 from harness.table.grid import TABLES, prepare
-from harness.table.published import Published, published, verdict
 
-CONVNET = "ConvNet-W128-D3-IN-ReLU-Avg"
 SMALL = Table(
     condensers=("random", "dm", "m3d"),
     ipc=(1, 2),
@@ -148,68 +144,6 @@ def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-PAPER, QUICK = Training(), Training(epochs=60, batch=64)
-KNOWN = Published(0.489, "48.9 (x)", comparable=True)
-
-
-def between(low, high, n=3):
-    return Interval((low + high) / 2, low, high, n, "t")
-
-
-@pytest.mark.parametrize(
-    ("expected", "measured", "networks", "training", "known"),
-    [
-        ("reproduced", between(0.481, 0.499), 5, PAPER, KNOWN),
-        ("not reproduced", between(0.47, 0.50), 5, PAPER, KNOWN),  # too wide
-        ("not reproduced", between(0.47, 0.48), 5, PAPER, KNOWN),
-        ("exceeded", between(0.49, 0.53), 5, PAPER, KNOWN),
-        ("not run", between(0.481, 0.499, n=2), 5, PAPER, KNOWN),
-        ("not run", between(0.481, 0.499), 4, PAPER, KNOWN),
-        ("not run", between(0.481, 0.499), 5, QUICK, KNOWN),
-        ("not run", between(0.481, 0.499), 5, replace(PAPER, epochs=999), KNOWN),
-        ("not run", between(0.481, 0.499), 5, replace(PAPER, augmentation=""), KNOWN),
-        ("other evaluation", between(0.481, 0.499), 5, PAPER, replace(KNOWN, comparable=False)),
-        ("", between(0.481, 0.499), 5, PAPER, None),
-    ],
-)
-def test_verdicts(expected, measured, networks, training, known):
-    assert verdict(measured, networks, training, known) == expected
-    assert verdict(measured, networks, training, known, tested=False) in ("", "not run")
-
-
-def test_published_numbers_are_found_by_what_they_are_about():
-    assert published("cifar10", 32, 10, "dm", CONVNET, CONVNET).said == "48.9 ± 0.6 (DDM, 1)"
-    narrow = CONVNET.replace("W128", "W64")
-    assert published("cifar10", 32, 10, "dm", narrow, CONVNET) == published("cifar10", 32, 10, "dm", CONVNET, CONVNET)
-    assert published("cifar10", 32, 10, "dm", CONVNET, narrow) is None
-    assert published("cifar10", 32, 10, "ours", CONVNET, "VGG11").value == pytest.approx(0.462)
-    assert published("cifar10", 32, 10, "idm+sm", CONVNET, CONVNET).value == pytest.approx(0.602)
-    assert published("cifar10", 32, 10, "dm", "ResNet18", "ResNet18").value == pytest.approx(0.326)
-    assert not published("cifar10", 32, 10, "random", CONVNET, CONVNET).comparable
-    shallow = "ConvNet-W128-D2-IN-ReLU-Avg"
-    for point in (
-        ("cifar10", 32, 10, "dm", "ConvNet-W128-D3-BN-ReLU-Avg", CONVNET),
-        ("cifar10", 32, 10, "dm", shallow, shallow),
-        ("cifar10", 16, 10, "dm", shallow, shallow),
-        ("digits", 8, 10, "dm", CONVNET, CONVNET),
-    ):
-        assert published(*point) is None
-    deep = "ConvNet-W128-D4-IN-ReLU-Avg"
-    assert published("tinyimagenet", 64, 10, "dm", deep, deep).value == pytest.approx(0.129)
-
-
-def test_every_published_line_names_a_condenser():
-    import csv
-
-    import harness.table
-
-    lines = list(csv.DictReader((Path(harness.table.__file__).parent / "published.csv").open()))
-    assert len(lines) > 150
-    for line in lines:
-        assert 0 < float(line["percent"]) < 100
-        assert registry.condenser(line["condenser"])
 
 
 def test_under_bench_memories_of_narrower_networks_are_scored_by_the_papers_evaluation(tmp_path):

@@ -17,6 +17,7 @@ from search_spaces.registry import default_depth
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
 CONVNET = "ConvNet"
+FILE = Path(__file__).with_name("published.csv")
 SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
 
 
@@ -45,6 +46,11 @@ def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str
         return None
     point = (dataset, str(ipc), condenser, _family(trained_on, side), _short(tested_on, side))
     return next((found for key, found in _all() if key == point), None)
+
+
+def published_of(condenser: str) -> list[dict[str, str]]:
+    """The lines of the file that are about a condenser, by its columns."""
+    return [line for line in _lines() if line["condenser"] == condenser]
 
 
 def verdict(measured: Interval, networks: int, training: Training, found: Published | None, tested: bool = True) -> str:
@@ -82,8 +88,13 @@ def _family(network: str, side: int) -> str:
 
 @cache
 def _all() -> list[tuple[tuple[str, ...], Published]]:
-    with Path(__file__).with_name("published.csv").open(newline="") as file:
-        return [(_point(line), _published(line)) for line in csv.DictReader(file)]
+    return [(_point(line), _published(line)) for line in _lines()]
+
+
+@cache
+def _lines() -> list[dict[str, str]]:
+    with FILE.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _point(line: dict[str, str]) -> tuple[str, ...]:

@@ -1,0 +1,115 @@
+"""Grids of an ablation resolved: which variants fit the network, and the one point that all of them are at."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from condensers import registry
+from condensers.core.grids import Grid
+from condensers.core.recipe import Condenser
+from harness.ablate.flags import Ablate
+from harness.core import queue
+from harness.core.devices import name_of
+from harness.core.points import Point, check, plan_of, scoring_of
+from harness.core.progress import say
+from harness.core.protocols import Protocol
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
+from harness.core.settings import label_of, matched_network_of, place_of
+from scenarios.datasets import Dataset, load
+from search_spaces.forward import depth
+
+SHARE = 5  # a validation split is one of so many parts of the smallest class
+DEFAULT = ("components",)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Grids with every default resolved.
+
+    Attributes:
+        grids: with those of their variants that the network has the blocks for, by name.
+        point: memories and scoring of all variants.
+        tested: whether they are scored on the test set.
+    """
+
+    grids: tuple[Grid, ...]
+    point: Point
+    tested: bool
+    out: Path
+    storage: str | None
+    workers: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All variants, each once."""
+        return self.point.plans[0].names
+
+    @cached_property
+    def records(self) -> Records[ScoreRow]:
+        """The CSV of the ablation."""
+        return Records(self.out / "results.csv", ScoreRow)
+
+
+def prepare(config: Ablate) -> Ablation:
+    """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
+    grids = [registry.grid(name) for name in dict.fromkeys(config.grid or DEFAULT)]
+    device, protocol = place_of(config)
+    dataset = split_of(config)
+    blocks = depth(matched_network_of(config, protocol, dataset), dataset.classes, dataset.shape)
+    grids = [fitting(grid, blocks) for grid in grids]
+    names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
+    point = point_of(config, protocol, device, dataset, names, config.memories)
+    check([point], names)
+    queue.check(config.storage, config.workers)
+    say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
+    return Ablation(tuple(grids), point, config.test, config.out, config.storage, config.workers)
+
+
+def split_of(config: Ablate) -> Dataset:
+    """The data set, whose test images are held-out training images unless --test is given.
+
+    Raises:
+        ValueError: no such data set, more held-out images than there are, or both a split and the test set asked for.
+    """
+    dataset = load(config.dataset, config.data_root, config.resolution)
+    if config.test and config.validation:
+        raise ValueError("--test and --validation exclude each other: leave one of them out")
+    smallest = int(dataset.train.labels.bincount().min())
+    return dataset if config.test else dataset.hold_out(config.validation or max(1, smallest // SHARE))
+
+
+def fitting(grid: Grid, blocks: int) -> Grid:
+    """The grid, its variants by name, without those that read a block that the network does not have.
+
+    Raises:
+        ValueError: fewer than two are left.
+    """
+    made = registry.variants(grid)
+    kept = {label: one.name for label, one in made.items() if _deepest(one) <= blocks}
+    if grid.reference not in kept or len(kept) < 2:
+        raise ValueError(f"the grid {grid.name} needs a network of more than {blocks} blocks: take a deeper --network")
+    if left_out := [label for label in made if label not in kept]:
+        say(f"grid {grid.name}: without {', '.join(left_out)}, for the network has {blocks} blocks")
+    return replace(grid, variants=kept)
+
+
+def _deepest(condenser: Condenser) -> int:
+    return max(term.deepest for term in condenser.terms) if condenser.takes_terms else 0
+
+
+def point_of(
+    config: Ablate,
+    protocol: Protocol,
+    device: torch.device,
+    dataset: Dataset,
+    names: tuple[str, ...],
+    memories: int,
+) -> Point:
+    """So many memories of each of these condensers, and what they are scored with."""
+    ipc = config.ipc or protocol.memory_per_class
+    plans = [plan_of(config, protocol, device, dataset, names, ipc, replicate) for replicate in range(memories)]
+    matched_on = matched_network_of(config, protocol, dataset)
+    return Point(tuple(plans), scoring_of(config, protocol, device, dataset), matched_on, ipc)

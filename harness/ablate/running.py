@@ -1,0 +1,154 @@
+"""The trials of a search: suggested, condensed in lockstep, looked at and pruned, recorded, and told to the study."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from statistics import fmean
+
+import optuna
+
+from condensers import registry
+from condensers.condense import condense, race
+from condensers.memory import Memory
+from harness.ablate.search import Search
+from harness.ablate.trials import ended, open_trials, report, suggest, tell
+from harness.core import memories
+from harness.core import storage as storages
+from harness.core.devices import name_of
+from harness.core.progress import bar, say
+from harness.core.records import PAUSE, provenance
+from harness.core.rows import RungRow
+from harness.core.schema import Provenance
+from harness.core.scoring import accuracies
+from harness.core.seeds import config_key, seed_of
+from scenarios.datasets import Dataset
+
+
+def run(search: Search) -> None:
+    """Return when all trials are in the records; only one process at a time works at a search."""
+    while len(search.finished()) < search.trials:
+        with search.records.claim(search.key) as mine:
+            if mine:
+                return _run(search)
+        time.sleep(PAUSE)
+    return None
+
+
+def _run(search: Search) -> None:
+    url = storages.url_of(search.storage, search.out)
+    dataset = search.point.dataset.to(search.point.scoring.device)
+    with storages.one_line_errors(url), bar(search.trials, "search", "trial") as shown:
+        name = f"ablate-{search.point.dataset.identity}-{search.key}"
+        study = open_trials(name, url, search.space.distributions, list(search.finished().values()))
+        while (done := len(ended(study))) < search.trials:
+            shown.update(done - shown.n)
+            _run_batch(search, study, dataset, min(search.batch, search.trials - done), done)
+
+
+def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int, done: int) -> None:
+    if not done:
+        # So that no search ends with less than what it started from.
+        study.enqueue_trial(search.space.start, skip_if_exists=True)
+    seed = seed_of(search.point.dataset.identity, search.seed, "ablate", "search", done)
+    asked = suggest(study, size, seed, search.space.distributions)
+    known, names = search.finished(), [search.space.name(one.params) for one in asked]
+    fresh = {name: one for name, one in zip(names, asked, strict=True) if name not in known}
+    if fresh:
+        search.records.append(Batch(search, fresh, dataset, len(known)).rows())
+        known = search.finished()
+    for name, one in zip(names, asked, strict=True):
+        tell(study, one, known[name], reported=fresh.get(name) is one)
+
+
+class Batch:
+    """Trials that are condensed in lockstep.
+
+    Args:
+        search: that they are of.
+        asked: trials by the names of their condensers.
+        dataset: on the device that does the work.
+        first: number of the first of them in the search.
+    """
+
+    def __init__(self, search: Search, asked: Mapping[str, optuna.Trial], dataset: Dataset, first: int) -> None:
+        self.search, self.asked, self.dataset, self.first = search, asked, dataset, first
+        self.plan, self.scoring = search.plan_of(list(asked)), search.point.scoring
+        self.looks: dict[str, list[RungRow]] = {name: [] for name in asked}
+        self.status = dict.fromkeys(asked, "complete")
+
+    def rows(self) -> list[RungRow]:
+        """Condense and score all of them: the rows of each, one after another."""
+        recipes = [registry.condenser(name) for name in self.asked]
+        match = partial(race, self.search.rungs, self._keep)
+        plan, train = self.plan, self.dataset.train
+        with bar(self.search.iterations, f"{len(recipes)} trials in lockstep") as shown:
+            made = condense(recipes, train, plan.groups, plan.schedule, plan.seed, None, shown.update, match)
+        for name, memory in made.items():
+            if self.status[name] == "complete":
+                self._finish(name, memory)
+        return [replace(row, status=self.status[name]) for name, rows in self.looks.items() for row in rows]
+
+    def _keep(self, standing: Mapping[str, Memory]) -> list[str]:
+        """Look at every memory at a rung; those that go on."""
+        for name, memory in standing.items():
+            self._look(name, memory, memory.metadata["iterations"], networks=1)
+            report(self.asked[name], self.looks[name][-1])
+        # Only now, because a trial is compared with all that have been looked at.
+        for name in standing:
+            if self.status[name] == "complete" and self.asked[name].should_prune():
+                self.status[name] = "pruned"
+        return [name for name in standing if self.status[name] == "complete"]
+
+    def _finish(self, name: str, memory: Memory) -> None:
+        """Keep the memory, and score it as it is kept."""
+        if memory.images.isfinite().all():
+            origin = provenance(name_of(self.scoring.device), self.scoring.precision) | {"memory_replicate": 0}
+            memories.save(self.plan, name, memory, self.dataset, origin)
+            memory = self.plan.load(name, self.search.point.dataset)
+        self._look(name, memory, self.search.iterations, self.scoring.networks)
+        say(f"{name}: {100 * self.looks[name][-1].accuracy:.1f} %".replace("nan %", "diverged"))
+
+    def _look(self, name: str, memory: Memory, iteration: int, networks: int) -> None:
+        started, accuracy = time.perf_counter(), math.nan
+        if memory.images.isfinite().all():
+            accuracy = fmean(accuracies(replace(self.scoring, networks=networks), memory))
+        else:
+            self.status[name] = "diverged"
+        seconds = time.perf_counter() - started
+        self.looks[name].append(self._row(name, memory, iteration, networks, accuracy, seconds))
+
+    def _row(
+        self, name: str, memory: Memory, iteration: int, networks: int, accuracy: float, seconds: float
+    ) -> RungRow:
+        search, scoring = self.search, self.scoring
+        return RungRow(
+            cell=config_key({"search": search.key, "condenser": name}),
+            search=search.key,
+            dataset=scoring.dataset.name,
+            dataset_checksum=scoring.dataset.checksum,
+            validation=search.held_out,
+            trial=self.first + list(self.asked).index(name),
+            condenser=name,
+            parameters=json.dumps(self.asked[name].params, sort_keys=True),
+            ipc_stored=search.point.ipc,
+            condensed_on=search.point.trained_on,
+            network=scoring.network,
+            status=self.status[name],
+            iteration=iteration,
+            iterations=search.iterations,
+            networks=networks,
+            accuracy=accuracy,
+            seconds=seconds,
+            protocol=scoring.protocol,
+            origin=self.origin,
+            memory_checksum=memory.checksum,
+        )
+
+    @cached_property
+    def origin(self) -> Provenance:
+        """Where the rows come from."""
+        own = provenance(name_of(self.scoring.device), self.scoring.precision)
+        return Provenance(chunk=self.scoring.training.chunk, **own)

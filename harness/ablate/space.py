@@ -1,0 +1,142 @@
+"""What a search chooses: the weight of each term of a recipe, and which reading of it to take.
+
+A recipe is taken apart into a condenser and the terms that can be written behind it, such as dm and +mm +cm +icd for
+`ours`. So every trial has a name that all commands know, dm+mm-paper:413+cm:8020 for instance.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from condensers import registry
+from condensers.core.by_ipc import at_ipc
+from condensers.core.recipe import Condenser
+from condensers.core.terms import Term
+
+SPREAD = 10.0  # a weight is at most so many times the one it starts from, and at least that part of it
+DIGITS = 3  # significant ones of a weight: its name is then short, and is the weight to the last digit
+Parameter = str | float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A term that is searched.
+
+    Attributes:
+        name: behind the +, as the search starts.
+        readings: names that may take its place, with the weight that each starts from; its own among them.
+    """
+
+    name: str
+    readings: Mapping[str, float]
+
+    def distributions(self, weights: bool) -> dict[str, BaseDistribution]:
+        """What Optuna chooses: a factor of the weight, and a reading if there are several."""
+        factor = {f"{self.name} factor": FloatDistribution(1 / SPREAD, SPREAD, log=True)} if weights else {}
+        several = len(self.readings) > 1
+        return factor | ({f"{self.name} reading": CategoricalDistribution([*self.readings])} if several else {})
+
+    def written(self, chosen: Mapping[str, Parameter]) -> str:
+        """The term as it stands in a condenser's name."""
+        reading = chosen.get(f"{self.name} reading", self.name)
+        weight = self.readings[reading] * chosen.get(f"{self.name} factor", 1.0)
+        return f"{reading}:{_rounded(weight)}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search chooses among.
+
+    Attributes:
+        base: the condenser that terms are added to.
+        parts: the terms.
+        weights: whether their weights are searched.
+    """
+
+    base: str
+    parts: tuple[Part, ...]
+    weights: bool
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """By the names of the parameters."""
+        return {name: one for part in self.parts for name, one in part.distributions(self.weights).items()}
+
+    @property
+    def start(self) -> dict[str, Parameter]:
+        """The parameters of the recipe that the search starts from."""
+        factors = {f"{part.name} factor": 1.0 for part in self.parts}
+        chosen = factors | {f"{part.name} reading": part.name for part in self.parts}
+        return {name: chosen[name] for name in self.distributions}
+
+    def name(self, chosen: Mapping[str, Parameter]) -> str:
+        """The condenser of these parameters."""
+        return "+".join([self.base, *(part.written(chosen) for part in self.parts)])
+
+    def names(self, count: int) -> list[str]:
+        """So many trials, to count what they take."""
+        factors = SPREAD ** np.linspace(-1, 1, count)
+        return [self.name(self.start | {f"{part.name} factor": one for part in self.parts}) for one in factors]
+
+    def describe(self) -> dict[str, object]:
+        """The space as JSON values: part of a search's key."""
+        parts = [[part.name, dict(part.readings)] for part in self.parts]
+        return {"base": self.base, "parts": parts, "spread": SPREAD if self.weights else 1.0}
+
+
+def space_of(name: str, search: Collection[str], ipc: int) -> Space:
+    """The space around a recipe.
+
+    Args:
+        name: of the recipe, as users write it.
+        search: `weights`, `readings`, or both.
+        ipc: stored images per class, on which weights may depend.
+
+    Raises:
+        ValueError: a name that is none, or nothing to be chosen.
+    """
+    base, terms = _apart(registry.condenser(name))
+    found = [_part(own, term, ipc, "readings" in search) for own, term in terms]
+    space = Space(base, tuple(found), "weights" in search)
+    if not space.distributions:
+        raise ValueError(f"no term of {name} has another reading: search its weights")
+    return space
+
+
+def _apart(recipe: Condenser) -> tuple[str, list[tuple[str, Term]]]:
+    """The condenser that is left without the terms that have names, and these."""
+    known = {_bare(terms[0]): name for name, (terms, _) in registry.PLUS.items() if len(terms) == 1}
+    found = [(known[_bare(term)], term) for term in recipe.terms if _bare(term) in known] if recipe.takes_terms else []
+    rest = [term for term in recipe.terms if _bare(term) not in known] if found else []
+    bases = [made.name for made in registry.CONDENSERS.values() if rest and _is_same(made, recipe, rest)]
+    if not bases:
+        raise ValueError(
+            f"no term of {recipe.name} can be written behind a +, so there is nothing to search: add some, as in "
+            "datadam+sm, to a feature-matching method"
+        )
+    return bases[0], found
+
+
+def _bare(term: Term) -> Term:
+    """The term whatever its weight."""
+    return replace(term, weight=1.0)
+
+
+def _is_same(made: Condenser, recipe: Condenser, terms: Sequence[Term]) -> bool:
+    """Whether the recipe with no more than these terms is that condenser."""
+    called = {"name": made.name, "description": made.description, "paper": made.paper}
+    return made.takes_terms and replace(recipe, terms=tuple(terms), **called) == made
+
+
+def _part(name: str, term: Term, ipc: int, all_readings: bool) -> Part:
+    family = next((names for names in registry.READINGS if all_readings and name in names), (name,))
+    # The term itself starts from the weight that the recipe gives it, its other readings from their own.
+    weights = {other: at_ipc(registry.PLUS[other][0][0].weight, ipc) for other in family}
+    return Part(name, weights | {name: at_ipc(term.weight, ipc)})
+
+
+def _rounded(weight: float) -> str:
+    """Without an exponent, whose sign would be taken for another term's."""
+    return np.format_float_positional(float(f"{weight:.{DIGITS}g}"), trim="-")

@@ -1,0 +1,194 @@
+"""Points of a grid: memories of one size, condensed on one network, and what they are scored with.
+
+What `harness.table` and `harness.ablate` share: all condensers of a point run in lockstep, and each memory is a cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+
+import torch
+
+from condensers import registry
+from condensers.condense import Group
+from harness.core import memories
+from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.devices import name_of
+from harness.core.estimates import condensing, print_estimate
+from harness.core.flags import Common
+from harness.core.memories import Stored
+from harness.core.progress import say
+from harness.core.protocols import Protocol
+from harness.core.records import Records, provenance
+from harness.core.schema import ScoreRow
+from harness.core.scoring import Scoring, described, network_seeds, rows_of
+from harness.core.seeds import config_key, seed_of
+from harness.core.settings import label_of, network_of, schedule_of, settle, training_of
+from harness.core.studies import Board
+from scenarios.datasets import Dataset
+from search_spaces.forward import forward_pass
+from search_spaces.registry import build
+
+ACCURACY = Board(objective="accuracy")
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one number of a grid is about, but for the condenser.
+
+    Attributes:
+        plans: of its memories, one for each replicate; all condensers of the grid are in each.
+        scoring: what the memories are scored with.
+        trained_on: the network that was condensed on.
+        ipc: stored images per class.
+    """
+
+    plans: tuple[memories.Plan, ...]
+    scoring: Scoring
+    trained_on: str
+    ipc: int
+
+    @property
+    def dataset(self) -> Dataset:
+        """The images."""
+        return self.scoring.dataset
+
+
+def plan_of(
+    flags: Common,
+    protocol: Protocol,
+    device: torch.device,
+    dataset: Dataset,
+    names: tuple[str, ...],
+    ipc: int,
+    replicate: int,
+) -> memories.Plan:
+    """Memories of all classes by the condensers of these names, as `harness.condense` plans them.
+
+    Args:
+        flags: of a command that condenses, as they were given, not settled.
+    """
+    return memories.Plan(
+        names=names,
+        dataset=dataset.name,
+        checksum=dataset.checksum,
+        groups=(Group(tuple(range(dataset.classes)), ipc),),
+        schedule=schedule_of(flags, protocol, dataset, device),
+        seed=seed_of(dataset.identity, flags.seed, "memory", replicate),
+        precision=flags.precision,
+        store=flags.store,
+        store_selections="indices",
+        folder=flags.out / "memories",
+        label=f"{dataset.identity}-ipc{ipc}-replicate{replicate}",
+    )
+
+
+def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset: Dataset) -> Scoring:
+    """What memories are scored with, by the flags of a command that trains networks; these are not settled."""
+    return Scoring(
+        dataset,
+        label_of(flags, protocol),
+        network_of(flags, protocol, dataset),
+        training_of(settle(flags, protocol), protocol, dataset, device),
+        flags.networks,
+        flags.seed,
+        flags.precision,
+        device,
+    )
+
+
+def check(points: Sequence[Point], names: Sequence[str]) -> None:
+    """Raise ValueError for what would only fail after hours."""
+    decoded = max(registry.condenser(name).decoded for name in names)
+    for point in points:
+        for name in names:
+            registry.condenser(name).check(point.plans[0].schedule)
+        for network in {point.trained_on, point.scoring.network}:
+            build(network, point.dataset.classes, point.dataset.shape)
+        smallest = int(point.dataset.train.labels.bincount().min())
+        if not 1 <= point.ipc * decoded <= smallest:
+            asked = f"{point.ipc * decoded} images per class asked for"
+            raise ValueError(f"{asked}, but the smallest class of {point.dataset.name} has {smallest}")
+
+
+def key_of(point: Point, replicate: int, name: str) -> str:
+    """The key of a cell."""
+    plan, scoring = point.plans[replicate], point.scoring
+    seeds = network_seeds(scoring, plan.seed)
+    return config_key({"memory": plan.key(name), "network seeds": seeds, **described(scoring)})
+
+
+def run(
+    points: Sequence[Point],
+    names: Sequence[str],
+    records: Records[ScoreRow],
+    study: str,
+    storage: str | None,
+    workers: int,
+) -> None:
+    """Run every cell that is not in the records, sharing the folder with other processes that do the same.
+
+    Args:
+        points: of the grid.
+        names: of its condensers.
+        records: where rows end up.
+        study: what the cells are, as in `run_cells`.
+        storage: as for `harness.core.queue.run_jobs`.
+        workers: likewise.
+    """
+    run_cells(cells(points, names, records), records, study, storage, workers, _mean_accuracy)
+
+
+def print_left(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> None:
+    """What `--dry-run` prints."""
+    left = unfinished(cells(points, names, records), records)
+    plans = {plan.path(plan.names[0]): (plan, point.dataset) for point in points for plan in point.plans}
+    missing = sum(len(plan.missing()) for plan, _ in plans.values())
+    say(f"memories   {missing} to condense")
+    say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")
+    work = sum((cell.work for cell in left), Work())
+    work = sum((condensing(plan, dataset) for plan, dataset in plans.values()), work)
+    first = points[0].scoring
+    networks = sorted({name for point in points for name in (point.trained_on, point.scoring.network)})
+    print_estimate(work, networks, first.dataset, first.training, first.device)
+
+
+def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> list[Cell]:
+    """Replicate by replicate, so that a run that is stopped has the same number of memories everywhere."""
+    replicates = range(len(points[0].plans))
+    return [_cell(point, r, name, records) for r in replicates for point in points for name in names]
+
+
+def _mean_accuracy(rows: Sequence[ScoreRow]) -> float:
+    return fmean(row.value for row in rows)
+
+
+def _cell(point: Point, replicate: int, name: str, records: Records[ScoreRow]) -> Cell:
+    key, dataset, scoring = key_of(point, replicate, name), point.dataset, point.scoring
+    shown = {
+        "dataset": dataset.name,
+        "condenser": name,
+        "ipc": point.ipc,
+        "replicate": replicate,
+        "network": scoring.network,
+    }
+    images = point.ipc * dataset.classes * registry.condenser(name).decoded
+    work = Work.of(
+        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
+        forward=scoring.networks * len(dataset.test),
+        trained=scoring.networks * scoring.training.epochs * images,
+    )
+    return Cell(key, shown, partial(_make, point, replicate, name, key, records), work, ACCURACY)
+
+
+def _make(point: Point, replicate: int, name: str, key: str, records: Records[ScoreRow]) -> list[ScoreRow] | None:
+    """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
+    plan, scoring = point.plans[replicate], point.scoring
+    origin = provenance(name_of(scoring.device), scoring.precision) | {"memory_replicate": replicate}
+    progress = memories.progress(plan, f"{plan.label}: condensing")
+    # Moved only to condense: other cells find their memory made.
+    dataset = point.dataset.to(scoring.device) if plan.missing() else point.dataset
+    if not memories.ensure(plan, dataset, records.claim, progress, origin):
+        return None
+    return rows_of(scoring, Stored(plan.path(name), plan.load(name, point.dataset)), key)

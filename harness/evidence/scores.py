@@ -1,0 +1,32 @@
+"""What the records and the memories of a grid's points say: accuracies by memory, and what it took to make them."""
+
+import pandas as pd
+
+from condensers.memory import read_metadata
+from harness.core.points import Point, key_of
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
+from harness.core.scoring import values_of
+from harness.evidence.intervals import MEMORY
+
+COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
+
+
+def accuracies_of(point: Point, name: str, records: Records[ScoreRow]) -> pd.Series:
+    """Accuracies of all networks of a condenser's memories, as fractions, indexed as `intervals.interval` wants it.
+
+    Raises:
+        ValueError: a cell is not whole.
+    """
+    values = {
+        (0, replicate): values_of(point.scoring, key_of(point, replicate, name), records)
+        for replicate in range(len(point.plans))
+    }
+    index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)
+    return pd.Series([value for own in values.values() for value in own], index=index)
+
+
+def cost_of(point: Point, name: str) -> dict[str, float]:
+    """Means over a condenser's memories of what is in their metadata: COSTS."""
+    found = pd.DataFrame([read_metadata(plan.path(name))["cost"] for plan in point.plans])
+    return {column: float(found[column].mean()) for column in COSTS}

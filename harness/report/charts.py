@@ -1,0 +1,234 @@
+"""Charts as Vega-Lite specifications: a grammar that says what is drawn, and leaves colours to the page.
+
+Why Vega-Lite, through Altair, with its JavaScript bundled by vl-convert: it is well kept, is under a megabyte (the
+packaged `plotly.min.js` is 4.5), works without a network, draws SVG that scales, prints and carries a description for
+screen readers, and takes its colours from a theme at the time it is drawn, so one chart serves a light and a dark page.
+Bokeh draws on a canvas, where a screen reader finds nothing. What a chart says by pointing at it, the table below it
+says to a keyboard.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from harness.report.content import records
+
+Spec = dict[str, Any]
+ROW = 22  # pixels between two lines of a chart of intervals
+HEIGHT = 320
+SMALLEST = 0.05  # per cent of error: as near to 100 % as is drawn
+
+
+def _spec(chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int | None = None) -> Spec:
+    sized = chart.properties(width="container", description=alt_text)
+    sized = sized.properties(height=height) if height else sized
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = sized.to_dict(validate=False)
+    # The page has one version of the library; the address of the schema would be for editors.
+    spec.pop("$schema", None)
+    spec.pop("config", None)
+    return spec
+
+
+def _data(frame: pd.DataFrame) -> alt.Data:
+    """Values as JSON has them: what is no finite number is null."""
+    rows = ({name: None if _lacks(value) else value for name, value in row.items()} for row in records(frame))
+    return alt.Data(values=list(rows))
+
+
+def _lacks(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _axis(title: str, **more: object) -> alt.Axis:
+    return alt.Axis(title=title, **more)
+
+
+def intervals(
+    frame: pd.DataFrame,
+    alt_text: str,
+    axis: str,
+    *,
+    reference: float | None = None,
+    band: tuple[float, float] | None = None,
+    log: bool = False,
+    digits: str = ".1f",
+) -> Spec:
+    """A dot for each line with its interval, one below the other.
+
+    Args:
+        frame: columns name, mean, low, high; low and high nan where there is no interval. With a column series, lines
+            of one name stand together and have the colours of their series.
+        alt_text: what it shows.
+        axis: title of the axis, with its unit.
+        reference: a value to mark, such as no difference.
+        band: an interval of the reference.
+        log: whether the axis is logarithmic.
+        digits: format of the numbers that appear at the pointer.
+    """
+    order, measured = list(dict.fromkeys(frame["name"])), frame[["low", "high"]].notna().all(axis=1).any()
+    scale = alt.Scale(type="log" if log else "linear", zero=False, nice=not log, padding=12)
+    marks = _axis(axis, tickCount=6)
+    x = alt.X(field="mean", type="quantitative", scale=scale, axis=marks)
+    y = alt.Y(field="name", type="nominal", sort=order, axis=alt.Axis(title=None, ticks=False, domain=False))
+    tips = [alt.Tooltip(field="name", type="nominal", title=" ")]
+    tips += [alt.Tooltip(field=end, type="quantitative", format=digits) for end in ("mean", "low", "high")]
+    base = alt.Chart(_data(frame)).encode(y=y, tooltip=tips)
+    step: dict[str, object] = {"step": ROW}
+    if "series" in frame:
+        series = list(dict.fromkeys(frame["series"]))
+        colour = alt.Color(field="series", type="nominal", sort=series, legend=alt.Legend(title=None))
+        base = base.encode(yOffset=alt.YOffset(field="series", type="nominal", sort=series), color=colour)
+        step = {"step": ROW // 2 + 1, "for": "offset"}
+    ends = {"x": alt.X(field="low", type="quantitative", scale=scale, axis=marks), "x2": alt.X2(field="high")}
+    whisker = base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(**ends)
+    dots = base.mark_point(filled=True, size=75, opacity=1).encode(x=x)
+    layers = [*_reference(reference, band, axis), *([whisker] if measured else []), dots]
+    return _spec(alt.layer(*layers), alt_text) | {"height": step}
+
+
+def _reference(at: float | None, band: tuple[float, float] | None, axis: str) -> list[alt.Chart]:
+    marks = []
+    if band is not None:
+        ends = _data(pd.DataFrame([{"from": band[0], "to": band[1]}]))
+        span = alt.Chart(ends).mark_rect(opacity=0.16)
+        marks.append(span.encode(x=alt.X(field="from", type="quantitative", axis=_axis(axis)), x2=alt.X2(field="to")))
+    if at is not None:
+        line = alt.Chart(_data(pd.DataFrame([{"at": at}]))).mark_rule(strokeDash=[5, 4], opacity=0.7)
+        marks.append(line.encode(x=alt.X(field="at", type="quantitative", axis=_axis(axis))))
+    return marks
+
+
+def curves(frame: pd.DataFrame, alt_text: str, x: str, y: str, names: Sequence[str]) -> Spec:
+    """A line for each name with a band for its interval.
+
+    Args:
+        frame: columns line, name, style (what sets lines of one name apart), x, mean, low, high.
+        alt_text: what it shows.
+        x: title of the horizontal axis.
+        y: title of the vertical axis, with its unit.
+        names: all names that have a colour, so that those of two charts are alike.
+    """
+    styles = list(dict.fromkeys(frame["style"]))
+    colour = alt.Color(field="name", type="nominal", scale=alt.Scale(domain=list(names)), legend=alt.Legend(title=None))
+    horizontal = alt.X(
+        field="x",
+        type="quantitative",
+        axis=_axis(x, values=sorted(set(frame["x"])), grid=False),
+        scale=alt.Scale(zero=False, nice=False),
+    )
+    base = alt.Chart(_data(frame)).encode(x=horizontal, color=colour, detail=alt.Detail(field="style", type="nominal"))
+    tips = [alt.Tooltip(field="line", type="nominal", title=" "), alt.Tooltip(field="x", type="quantitative", title=x)]
+    tips += [alt.Tooltip(field=end, type="quantitative", format=".1f") for end in ("mean", "low", "high")]
+    mean = alt.Y(field="mean", type="quantitative", axis=_axis(y, tickCount=6), scale=alt.Scale(zero=False))
+    band = base.mark_area(opacity=0.13).encode(
+        y=alt.Y(field="low", type="quantitative", axis=_axis(y, tickCount=6), scale=alt.Scale(zero=False)),
+        y2=alt.Y2(field="high"),
+    )
+    line, points = base.mark_line(strokeWidth=2.5).encode(y=mean), base.mark_point(filled=True, size=70).encode(y=mean)
+    if len(styles) > 1:
+        dash = alt.StrokeDash(field="style", type="nominal", sort=styles, legend=alt.Legend(title=None))
+        line = line.encode(strokeDash=dash)
+    return _spec(alt.layer(band, line, points.encode(tooltip=tips)), alt_text, HEIGHT)
+
+
+def scatter(frame: pd.DataFrame, alt_text: str, proxies: Sequence[str], first: str, norms: Sequence[str]) -> Spec:
+    """Accuracy on the whole set against that on a proxy, a point per architecture; a list chooses the proxy.
+
+    Both axes are logarithmic in the error, so that good architectures, which differ by little, are as far apart as bad
+    ones.
+
+    Args:
+        frame: columns proxy, architecture, norm, on_proxy, on_whole, in percent.
+        alt_text: what it shows.
+        proxies: choices of the list.
+        first: the one that is drawn at first.
+        norms: in the order of their colours.
+    """
+    errors = frame.assign(
+        x=(100 - frame["on_proxy"]).clip(lower=SMALLEST).round(4),
+        y=(100 - frame["on_whole"]).clip(lower=SMALLEST).round(4),
+    )
+    # A list of one choice would be an ornament.
+    several = len(proxies) > 1
+    binding = alt.binding_select(options=list(proxies), name="trained on ")
+    chosen = alt.param(name="proxy", value=first, **({"bind": binding} if several else {}))
+    pick = alt.selection_point(fields=["norm"], bind="legend", name="norms")
+    tips = [alt.Tooltip(field="architecture", type="nominal", title=" ")]
+    tips += [
+        alt.Tooltip(field="on_proxy", type="quantitative", format=".1f", title="on the proxy (%)"),
+        alt.Tooltip(field="on_whole", type="quantitative", format=".1f", title="on the whole set (%)"),
+    ]
+    shades = alt.Color(field="norm", type="nominal", scale=alt.Scale(domain=list(norms)), legend=alt.Legend(title=None))
+    chart = (
+        alt.Chart(_data(errors[["proxy", "architecture", "norm", "on_proxy", "on_whole", "x", "y"]]))
+        .mark_circle(size=34)
+        .encode(
+            x=alt.X(field="x", type="quantitative", scale=_error_scale(), axis=_error_axis("on the proxy (%)")),
+            y=alt.Y(field="y", type="quantitative", scale=_error_scale(), axis=_error_axis("on the whole set (%)")),
+            color=shades,
+            opacity=alt.condition(pick, alt.value(0.7), alt.value(0.06)),
+            tooltip=tips,
+        )
+        .add_params(chosen, pick)
+        .transform_filter("datum.proxy == proxy")
+    )
+    return _spec(chart, alt_text, 380)
+
+
+def _error_scale() -> alt.Scale:
+    return alt.Scale(type="log", reverse=True, nice=False, padding=10)
+
+
+def _error_axis(title: str) -> alt.Axis:
+    marks = [80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
+    return alt.Axis(title=title, values=marks, labelExpr="format(100 - datum.value, '~g')")
+
+
+def costs(frame: pd.DataFrame, alt_text: str, families: Sequence[str]) -> Spec:
+    """Accuracy with its interval against operations; those that nothing cheaper beats are named.
+
+    Args:
+        frame: columns condenser, family, league, flop, mean, low, high, best (whether it is named); flop above 0.
+        alt_text: what it shows.
+        families: in the order of their colours.
+    """
+    x = alt.X(
+        field="flop",
+        type="quantitative",
+        scale=alt.Scale(type="log", nice=False, padding=26),
+        axis=_axis("operations to condense a memory (FLOP)", format=".0e", tickCount=4, grid=False),
+    )
+    y = alt.Y(
+        field="mean",
+        type="quantitative",
+        axis=_axis("accuracy (%)", tickCount=6),
+        scale=alt.Scale(zero=False, padding=14),
+    )
+    colour = alt.Color(
+        field="family", type="nominal", scale=alt.Scale(domain=list(families)), legend=alt.Legend(title=None)
+    )
+    shape = alt.Shape(
+        field="league",
+        type="nominal",
+        scale=alt.Scale(domain=["strict", "open"], range=["circle", "diamond"]),
+        legend=None,
+    )
+    tips = [alt.Tooltip(field=name, type="nominal") for name in ("condenser", "league")]
+    tips += [alt.Tooltip(field=end, type="quantitative", format=".1f") for end in ("mean", "low", "high")]
+    tips += [alt.Tooltip(field="flop", type="quantitative", format=".1e", title="FLOP")]
+    base = alt.Chart(_data(frame)).encode(x=x, color=colour, tooltip=tips)
+    whisker = base.mark_rule(strokeWidth=1.5, opacity=0.4).encode(
+        y=alt.Y(field="low", type="quantitative", axis=_axis("accuracy (%)", tickCount=6), scale=alt.Scale(zero=False)),
+        y2=alt.Y2(field="high"),
+    )
+    points = base.mark_point(filled=True, size=90, opacity=0.95).encode(y=y, shape=shape)
+    names = (
+        base.transform_filter("datum.best")
+        .mark_text(align="center", baseline="bottom", dy=-9, fontSize=12, fontWeight=600)
+        .encode(y=y, text=alt.Text(field="condenser", type="nominal"), color=alt.value("currentColor"))
+    )
+    return _spec(alt.layer(whisker, points, names), alt_text, 360)

@@ -1,0 +1,140 @@
+"""League tables as `harness.table` wrote them, and what their accuracy cost."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from condensers import registry
+from condensers.core.leagues import LEAGUES
+from condensers.core.recipe import Condenser
+from harness.report import charts
+from harness.report.content import Figure, Found, Section, Source, drawn, slug
+
+POINT = ["dataset", "images per class", "condensed on", "trained", "scored on", "protocol"]
+FAMILIES = {
+    "selection": "picks real images",
+    "matching": "matches features",
+    "gradients": "matches gradients",
+    "unrolling": "unrolls training",
+}
+OTHER = "not registered here"
+ALIKE = 1.5  # costs that differ by less are about the same
+
+
+def section(found: Found) -> Section:
+    """A table for each point and league, and a chart of costs for each point."""
+    largest_first = replace(found, sources=sorted(found.sources, key=lambda source: -len(source.frame)))
+    figures, problems = drawn(largest_first, "table.csv", _figures)
+    intro = (
+        "Each table is of one league, so that no column mixes what may not be compared. Accuracies are means over "
+        "memories, with 95 % intervals over memories; networks are averaged within each. A published number stands "
+        "beside its verdict where there is one."
+    )
+    return Section("leagues", "League tables", intro, figures, problems=problems)
+
+
+def _figures(found: Found, source: Source) -> list[Figure]:
+    points = [(dict(zip(POINT, point, strict=True)), rows) for point, rows in source.frame.groupby(POINT, sort=False)]
+    # Within a league, those that decode several images from one are apart.
+    tables = [
+        _table(source, about, league, int(decoded), own)
+        for about, rows in points
+        for (league, decoded), own in rows.groupby(["league", "decoded per stored"], sort=False)
+    ]
+    return [*tables, *(_costs(source, about, rows) for about, rows in points)]
+
+
+def _table(source: Source, about: dict[str, object], league: str, decoded: int, own: pd.DataFrame) -> Figure:
+    several = f"; {decoded} images decoded from a stored one" if decoded > 1 else ""
+    numbers = pd.DataFrame(
+        {
+            "condenser": own["condenser"],
+            "accuracy (%)": 100 * own["accuracy"],
+            "low (%)": 100 * own["low"],
+            "high (%)": 100 * own["high"],
+            "memories": own["memories"].astype(int),
+            "networks": own["networks"].astype(int),
+            "published": own["published"],
+            "verdict": own["verdict"],
+            "time (s)": own["seconds"],
+            "operations (FLOP)": own["flop"],
+            "hidden images": own["hidden_images"].astype(int),
+        }
+    ).sort_values("accuracy (%)", ascending=False)
+    title = f"{_where(about)}: {league} league"
+    return Figure(
+        slug("table", source.path.parent, *about.values(), league, decoded),
+        title,
+        f"{LEAGUES.get(league, league).capitalize()}{several}. {_how(about)} Time is that of the whole run, which "
+        "recipes with one schedule share; hidden images are those that networks were trained on meanwhile.",
+        title,
+        (source,),
+        numbers if (numbers["published"] != "").any() else numbers.drop(columns=["published", "verdict"]),
+        kind="league",
+    )
+
+
+def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figure:
+    numbers = pd.DataFrame(
+        {
+            "condenser": rows["condenser"],
+            "family": [family_of(name) for name in rows["condenser"]],
+            "league": rows["league"],
+            "operations (FLOP)": rows["flop"],
+            "accuracy (%)": 100 * rows["accuracy"],
+            "low (%)": 100 * rows["low"],
+            "high (%)": 100 * rows["high"],
+        }
+    ).sort_values("operations (FLOP)")
+    points = numbers[numbers["operations (FLOP)"] > 0]
+    best = _best(points)
+    alt = (
+        f"{_where(about)}: accuracy against operations for {len(points)} condensers. Nothing cheaper is better than "
+        f"{', '.join(points.loc[best, 'condenser'])}."
+    )
+    frame = points.set_axis(["condenser", "family", "league", "flop", "mean", "low", "high"], axis=1).assign(best=best)
+    return Figure(
+        slug("cost", source.path.parent, *about.values()),
+        f"{_where(about)}: accuracy against cost",
+        "Operations are counted, networks' training included, as if a memory were made alone. Named: what nothing "
+        "cheaper beats. Diamonds: open league. What takes no operations, as random images do, is in the numbers only.",
+        alt,
+        (source,),
+        numbers,
+        charts.costs(frame, alt, [one for one in (*FAMILIES.values(), OTHER) if one in set(points["family"])])
+        if len(points)
+        else None,
+        kind="chart" if len(points) else "table",
+    )
+
+
+def _best(points: pd.DataFrame) -> pd.Series:
+    """Which points nothing cheaper beats; of those that cost about the same the best alone, or names would overlap."""
+    best = pd.Series(False, points.index)
+    top, last = -1.0, None
+    for place, flop, accuracy in zip(points.index, points["operations (FLOP)"], points["accuracy (%)"], strict=True):
+        if accuracy > top:
+            best[place], top = True, accuracy
+            if last is not None and flop < ALIKE * points.loc[last, "operations (FLOP)"]:
+                best[last] = False
+            last = place
+    return best
+
+
+def family_of(name: str) -> str:
+    """How a condenser works, in words."""
+    try:
+        made: Condenser = registry.condenser(name)
+    except ValueError:  # of a plugin, or of older code
+        return OTHER
+    return FAMILIES.get(getattr(made, "loop", "selection"), OTHER)
+
+
+def _where(about: dict[str, object]) -> str:
+    return f"{about['dataset']}, {about['images per class']} per class"
+
+
+def _how(about: dict[str, object]) -> str:
+    made, trained = about["condensed on"], about["trained"]
+    networks = f"Condensed and scored on {made}" if made == trained else f"Condensed on {made}, scored on {trained}"
+    return f"{networks}, {about['scored on']} images, protocol {about['protocol']}."

@@ -1,0 +1,137 @@
+"""The page: what was read, drawn and written, as one file beside a CSV of its numbers."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup, escape
+
+from condensers.device.files import atomic_write
+from harness.core.flags import check
+from harness.core.progress import say
+from harness.core.records import csv_of
+from harness.report import ablations, images, leagues, methods, scores, speeds, surveys
+from harness.report.content import NOTHING, Figure, Section, cell, heads, records, shown
+from harness.report.flags import Report
+from harness.report.reading import OWN, Found, read_folders
+
+TEMPLATES = Path(__file__).with_name("templates")
+PAGE = "index.html"
+
+
+def report(config: Report) -> None:
+    """Write the page and its numbers. Raises ValueError for a folder that is not there, or cannot be written."""
+    check(config)
+    found = read_folders(config.folders)
+    sections = [one for one in _sections(found, config.data_root) if one or one.problems]
+    figures = [figure for one in sections for figure in figures_of(one)]
+    atomic_write(config.out / OWN, csv_of(numbers_of(figures)))
+    page = render(found, sections)
+    atomic_write(config.out / PAGE, page.encode())
+    for line in problems_of(found, sections):
+        say(f"left out: {line}")
+    drawn = f"{len(figures)} figures from {len(found.sources)} CSVs and {len(found.memories)} memories"
+    say(f"{drawn}, {len(page.encode()) / 1e6:.1f} MB: {config.out / PAGE}   numbers: {config.out / OWN}")
+
+
+def _sections(found: Found, data_root: Path) -> list[Section]:
+    return [
+        leagues.section(found),
+        ablations.section(found),
+        scores.studies(found),
+        scores.streams(found),
+        surveys.section(found),
+        speeds.section(found),
+        images.section(found, data_root),
+        methods.section(found),
+    ]
+
+
+def figures_of(section: Section) -> list[Figure]:
+    """All figures of a section, those of its methods among them."""
+    return [*section.figures, *(figure for method in section.extra.get("methods", ()) for figure in method.figures)]
+
+
+def problems_of(found: Found, sections: Sequence[Section]) -> list[str]:
+    """A line for each thing that is not on the page."""
+    return [*found.problems, *(line for section in sections for line in section.problems)]
+
+
+def numbers_of(figures: Sequence[Figure]) -> pd.DataFrame:
+    """Every number of the page, unrounded: the figure, its line from 1, the column, the value, and where it is from."""
+    lines = [
+        {
+            "figure": figure.id,
+            "line": line,
+            "column": column,
+            "value": value,
+            "rows": " ".join(str(source.path) for source in figure.sources),
+        }
+        for figure in figures
+        for line, row in enumerate(records(figure.numbers), 1)
+        for column, value in row.items()
+    ]
+    return pd.DataFrame(lines, columns=["figure", "line", "column", "value", "rows"])
+
+
+def render(found: Found, sections: Sequence[Section]) -> str:
+    """The page as HTML, with everything that it needs in it."""
+    anchors = next((methods.anchors(one) for one in sections if one.id == "methods"), {})
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(
+        article=lambda name: methods.article_of(name, anchors),
+        cell=cell,
+        heads=heads,
+        nothing=NOTHING,
+        records=records,
+        shown=shown,
+    )
+    environment.filters.update(script=_script, quoted=_quoted, bar=_bar)
+    return environment.get_template("page.html").render(
+        found=found,
+        strip=_strip(sections),
+        sections=[one for one in sections if one],
+        problems=problems_of(found, sections),
+        style=Markup(_text("style.css")),
+        behaviour=Markup(_text("page.js")),
+        library=Markup(_library()),
+    )
+
+
+def _strip(sections: Sequence[Section]) -> images.Strip | None:
+    """Made images for the head of the page: those of the first gallery's last memory."""
+    galleries = [gallery for one in sections for gallery in one.extra.get("galleries", ())]
+    return galleries[0].rows[-1] if galleries else None
+
+
+def _library() -> str:
+    """Vega-Lite and what it needs, in one script."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle().replace("</script", "<\\/script")
+
+
+def _text(name: str) -> str:
+    return (TEMPLATES / name).read_text()
+
+
+def _script(value: object) -> Markup:
+    """JSON that may stand within a script: no text of it ends the element."""
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
+
+
+def _quoted(text: str) -> Markup:
+    """A docstring's text, with what stands between backquotes as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _bar(row: dict[str, float], frame: pd.DataFrame) -> Markup:
+    """Where an accuracy and its interval lie between the least and the greatest of a table, as a style."""
+    ends = frame[["low (%)", "high (%)", "accuracy (%)"]].stack().dropna()
+    least, span = ends.min(), max(ends.max() - ends.min(), 1e-9)
+    at = {name: 100 * (row[f"{name} (%)"] - least) / span for name in ("low", "accuracy", "high")}
+    low, high = (at["accuracy"] if at[name] != at[name] else at[name] for name in ("low", "high"))
+    return Markup(f"--low:{low:.1f}%;--mean:{at['accuracy']:.1f}%;--high:{high:.1f}%")

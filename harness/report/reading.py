@@ -1,0 +1,153 @@
+"""What lies in the folders of a report: rows, summaries and memories, each read once, and what could not be read."""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from condensers.device.files import one_line_errors, require_file
+from harness.core.records import LARGEST, Records
+from harness.core.rows import MeasureRow, NetworkRow, RungRow, TrialRow, TurnRow
+from harness.core.schema import ScoreRow, columns, unescaped
+from harness.report.commands import Making, making_of
+
+ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow)
+# Columns that the page draws, by the name of the file; those in the second tuple are numbers.
+SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "table.csv": (
+        ("dataset", "condenser", "league", "condensed on", "trained", "published", "verdict", "scored on", "protocol"),
+        (
+            *("images per class", "decoded per stored", "accuracy", "low", "high", "memories", "networks"),
+            *("seconds", "flop", "hidden_images"),
+        ),
+    ),
+    "summary.csv": (
+        ("proxy", "dataset", "space", "whole_recipe", "chosen"),
+        ("spearman", "spearman_low", "spearman_high", "spearman_n", "kendall", "accuracy", "regret", "stored_images"),
+    ),
+    "search_summary.csv": (("proxy", "sampler", "dataset", "space"), ("searches", "minutes", "epochs_saved", "known")),
+    "ablate.csv": (
+        ("grid", "paper", "variant", "dataset", "condensed on", "trained", "base", "scored on", "protocol"),
+        (
+            *("images per class", "accuracy", "accuracy_low", "accuracy_high"),
+            *("difference", "difference_low", "difference_high", "memories", "networks"),
+        ),
+    ),
+    "trials.csv": (
+        ("condenser", "status", "dataset"),
+        ("trial", "accuracy", "iteration", "validation", "images per class"),
+    ),
+    "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
+}
+SUFFIX = ".safetensors"
+SKIPPED = ("checkpoints", ".locks")
+OWN = "numbers.csv"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A CSV that was read.
+
+    Attributes:
+        path: as it is shown, seen from the current folder.
+        kind: the name of its row type, or of the file where it is a summary.
+        frame: its rows.
+        making: the command that made it, as far as anyone wrote it down.
+    """
+
+    path: Path
+    kind: str
+    frame: pd.DataFrame
+    making: Making
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that the folders of a report hold.
+
+    Attributes:
+        sources: CSVs, in order of their paths.
+        memories: memory files, likewise.
+        problems: a line for each thing that could not be read, and for each folder without anything to show.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    memories: list[Path] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def of(self, kind: str) -> list[Source]:
+        """The sources of one kind."""
+        return [source for source in self.sources if source.kind == kind]
+
+
+def read_folders(folders: Sequence[Path]) -> Found:
+    """Read what lies in some folders and below.
+
+    Raises:
+        ValueError: a folder that is not there; what is damaged within one becomes a problem.
+    """
+    found = Found()
+    for folder in dict.fromkeys(folders):
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder {folder}: name the output folders of commands, such as results")
+        before = len(found.sources) + len(found.memories) + len(found.problems)
+        for path in _files(folder):
+            _add(found, folder, path)
+        if len(found.sources) + len(found.memories) + len(found.problems) == before:
+            found.problems.append(f"{folder} holds no rows and no memories")
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for at, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name not in SKIPPED)
+        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX))
+
+
+def _add(found: Found, folder: Path, path: Path) -> None:
+    if path.name == OWN or any(path == other.path for other in found.sources) or path in found.memories:
+        return
+    if path.suffix == SUFFIX:
+        return found.memories.append(path)
+    try:
+        kind, frame = read(path)
+    except ValueError as error:
+        return found.problems.append(str(error))
+    if frame.empty:
+        return found.problems.append(f"{path} has no rows yet")
+    return found.sources.append(Source(path, kind, frame, making_of(path, folder)))
+
+
+def read(path: Path) -> tuple[str, pd.DataFrame]:
+    """The kind and the rows of a CSV. Raises ValueError, in one line, if it is none that a command writes."""
+    header = _header(path)
+    for row_type in ROWS:
+        if header == [column.name for column in columns(row_type)]:
+            return row_type.__name__, Records(path, row_type).read()
+    if path.name in SUMMARIES:
+        return path.name, _summary(path)
+    raise ValueError(f"{path} has columns that no command writes, and is left out")
+
+
+def _header(path: Path) -> list[str]:
+    with one_line_errors("read", path):
+        require_file(path, LARGEST)
+        with path.open(newline="", errors="replace") as file:
+            return next(csv.reader([file.readline(2**16)]), [])
+
+
+def _summary(path: Path) -> pd.DataFrame:
+    texts, numbers = SUMMARIES[path.name]
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
+        lacking = [name for name in (*texts, *numbers) if name not in frame]
+        if lacking:
+            raise ValueError(f"it lacks the columns {', '.join(lacking)}")
+        frame[list(numbers)] = frame[list(numbers)].apply(pd.to_numeric)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    frame[list(texts)] = frame[list(texts)].astype(str).map(unescaped)
+    return frame

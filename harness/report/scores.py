@@ -1,0 +1,212 @@
+"""Scores of memories: curves over a stream of classes, and comparisons on all classes at once."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from harness.core.schema import ScoreRow
+from harness.evidence.intervals import SAME, Interval, base_of, interval, paired_difference, summary
+from harness.report import charts
+from harness.report.content import Figure, Found, Section, Source, drawn, slug
+
+REFERENCES = ("dm", "random")  # what others are compared with: the first of these that is there
+OPEN = "open league: "
+SCORE = "accuracy"
+
+
+def streams(found: Found) -> Section:
+    """Class-incremental streams: a curve, the last step and differences, for each experiment and league."""
+    figures, problems = drawn(found, ScoreRow.__name__, lambda found, source: list(_streams(source)))
+    intro = (
+        "Classes come in steps, and networks are trained on what is remembered. Bands and brackets are 95 % intervals "
+        "over memories; differences are paired by class order."
+    )
+    return Section("continual", "Continual learning", intro, figures, problems=problems)
+
+
+def studies(found: Found) -> Section:
+    """Memories of all classes: accuracies and differences, for each network, size and league."""
+    tables = {source.path.parent for source in found.of("table.csv")}
+
+    def draw(found: Found, source: Source) -> list[Figure]:
+        return [] if source.path.parent in tables else list(_studies(source))
+
+    figures, problems = drawn(found, ScoreRow.__name__, draw)
+    intro = (
+        "Comparisons that settled a question: whole memories, scored by fresh networks. Lines of one name and another "
+        "number differ in how their memories were made or scored; the section of the command says how."
+    )
+    return Section("studies", "Studies", intro, figures, problems=problems)
+
+
+def _streams(source: Source) -> Iterator[Figure]:
+    rows = source.frame[source.frame["steps"] > 1]
+    for key, own in rows.groupby(SAME, sort=False):
+        for league, frame in _leagues(_labelled(own)):
+            about = f"{own['dataset'].iloc[0]} in {key[SAME.index('steps')]} steps"
+            name = _title(source, league, about)
+            yield _curve(source, name, frame, key)
+            yield from _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key)
+            yield _last_step(source, name, frame, key)
+
+
+def _studies(source: Source) -> Iterator[Figure]:
+    rows = source.frame[source.frame["steps"] == 1]
+    for key, own in rows.groupby([*SAME, "ipc_stored", "metric"], sort=False):
+        for league, frame in _leagues(_labelled(own)):
+            first = own.iloc[0]
+            name = _title(source, league, f"{first['dataset']}, {first['ipc_stored']} per class")
+            yield _accuracies(source, name, frame, key)
+            yield from _differences(source, name, frame, first["metric"], 1, key)
+
+
+def _title(source: Source, league: str, about: str) -> str:
+    return f"{OPEN if league == 'open' else ''}{source.path.parent.name}: {about}"
+
+
+def _leagues(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each league; what has no memory goes with the strict one."""
+    strict = (rows["ipc_stored"] >= rows["ipc_decoded"]) & ~rows["trained_on_real"].astype(bool)
+    parts = (("strict", rows[strict]), ("open", rows[~strict]))
+    return [(league, part) for league, part in parts if len(part)]
+
+
+def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows under names that tell makings apart: `dm`, and `dm #2` for further ones in the order of the file."""
+    makings = rows[["condenser", "config"]].drop_duplicates()
+    numbers = makings.groupby("condenser").cumcount() + 1
+    names = [
+        name if number == 1 else f"{name} #{number}" for name, number in zip(makings["condenser"], numbers, strict=True)
+    ]
+    by_making = dict(zip(makings.itertuples(index=False, name=None), names, strict=True))
+    return rows.assign(condenser=[by_making[key] for key in zip(rows["condenser"], rows["config"], strict=True)])
+
+
+def _curve(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Figure:
+    own = rows[rows["metric"] == SCORE]
+    points = [
+        {"condenser": who, "classes seen": int(seen), **_ends(interval(part), "accuracy (%)")}
+        for (who, seen), part in own.groupby(["condenser", "classes_seen"], sort=False)
+    ]
+    numbers = pd.DataFrame(points)
+    frame = numbers.set_axis(["line", "x", "mean", "low", "high", "n"], axis=1)
+    bases = [who.partition(" (") for who in frame["line"]]
+    frame = frame.assign(name=[base for base, *_ in bases], style=[rest.rstrip(")") or base for base, _, rest in bases])
+    if not any(rest for *_, rest in bases):
+        frame["style"] = ""
+    names = list(dict.fromkeys(frame["name"]))
+    alt = f"{name}: accuracy against classes seen, {len(names)} lines. " + _ranking(
+        "After the last step", numbers[numbers["classes seen"] == numbers["classes seen"].max()]
+    )
+    return Figure(
+        slug("curve", source.path.parent, name, *key),
+        f"{name}: accuracy as classes come",
+        f"{_about(source)}Protocol {rows['protocol'].iloc[0]}. A line without a band rests on one memory.",
+        alt,
+        (source,),
+        numbers,
+        charts.curves(frame, alt, "classes seen", "accuracy (%)", names),
+    )
+
+
+def _last_step(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Figure:
+    """The summary that the command prints."""
+    columns = {
+        "accuracy": "final accuracy (%)",
+        "average_accuracy": "average over steps (%)",
+        "forgetting": "forgetting (%)",
+        "above_random": "above random (points)",
+    }
+    lines = []
+    for row in summary(rows).to_dict("records"):
+        line: dict[str, object] = {"condenser": row["condenser"]}
+        for column, title in columns.items():
+            if isinstance(row.get(column), Interval):
+                line |= _ends(row[column], title, counted=False, prefix=title.partition(" (")[0] + " ")
+        lines.append(line | {"memories": row["memories"], "networks": row["networks"]})
+    return Figure(
+        slug("last", source.path.parent, name, *key),
+        f"{name}: after the last step",
+        "Averages are over all steps; forgetting is what was known of earlier steps and is not any more.",
+        "",
+        (source,),
+        pd.DataFrame(lines),
+        kind="table",
+    )
+
+
+def _accuracies(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Figure:
+    lines = [
+        {"condenser": who, **_ends(interval(own), "accuracy (%)")} for who, own in rows.groupby("condenser", sort=False)
+    ]
+    numbers = pd.DataFrame(lines).sort_values("accuracy (%)", ascending=False)
+    alt = f"{name}: " + _ranking("accuracy by condenser", numbers)
+    return Figure(
+        slug("accuracy", source.path.parent, name, *key),
+        name,
+        f"{_about(source)}Scored by {rows['metric'].iloc[0].removeprefix('accuracy of ')}, protocol "
+        f"{rows['protocol'].iloc[0]}. A dot without a line rests on one memory.",
+        alt,
+        (source,),
+        numbers,
+        charts.intervals(_named(numbers), alt, "accuracy (%)"),
+    )
+
+
+def _differences(source: Source, name: str, rows: pd.DataFrame, metric: str, step: int, key: tuple) -> Iterator[Figure]:
+    """How far others are above the reference, memory by memory; nothing where no memories are paired twice."""
+    known = list(dict.fromkeys(rows["condenser"]))
+    for reference, suffix in _references(known):
+        others = [who for who in known if who != reference and base_of(who)[1] == suffix]
+        found = [(who, paired_difference(rows, metric, who, reference, step=step)) for who in others]
+        lines = [{"condenser": who, **_ends(own, "difference (points)")} for who, own in found if own.n > 1]
+        if lines:
+            numbers = pd.DataFrame(lines).sort_values("difference (points)", ascending=False)
+            yield _difference(source, name, reference, numbers, key)
+
+
+def _difference(source: Source, name: str, reference: str, numbers: pd.DataFrame, key: tuple) -> Figure:
+    title = f"{name}: above {reference}"
+    alt = f"{title}, in points: " + _ranking("difference by condenser", numbers)
+    return Figure(
+        slug("difference", source.path.parent, name, reference, *key),
+        title,
+        "Paired: memories of one draw are compared with each other, so the luck of the draw is in both. An interval "
+        "that holds zero does not tell the two apart.",
+        alt,
+        (source,),
+        numbers,
+        charts.intervals(_named(numbers), alt, f"above {reference} (points)", reference=0.0),
+    )
+
+
+def _references(known: list[str]) -> list[tuple[str, str]]:
+    """For each strategy, which its own condensers are compared with; real images where there are any."""
+    found = []
+    for suffix in dict.fromkeys(base_of(name)[1] for name in known):
+        wanted = REFERENCES if not suffix else REFERENCES[::-1]
+        found += [(name + suffix, suffix) for name in wanted if name + suffix in known][:1]
+    return found
+
+
+def _ends(own: Interval, title: str, counted: bool = True, prefix: str = "") -> dict[str, object]:
+    unit = title.rpartition(" ")[2]
+    ends = {f"{prefix}{end} {unit}": 100 * getattr(own, end) for end in ("low", "high")}
+    return {title: 100 * own.mean, **ends, **({"memories": own.n} if counted else {})}
+
+
+def _named(numbers: pd.DataFrame) -> pd.DataFrame:
+    return numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
+
+
+def _ranking(what: str, numbers: pd.DataFrame) -> str:
+    """The best and the last in words, for who cannot see the chart."""
+    column = next(name for name in numbers if name.endswith((" (%)", " (points)")))
+    ranked = numbers.sort_values(column, ascending=False)
+    ends = [f"{row['condenser']} {row[column]:z.1f}" for _, row in ranked.iloc[[0, -1]].iterrows()]
+    return f"{what}, from {ends[0]} to {ends[1]}."
+
+
+def _about(source: Source) -> str:
+    about = source.making.about
+    return f"{about[:1].upper()}{about[1:]}. " if about else ""

@@ -1,0 +1,262 @@
+"""Searches: batches in lockstep, pruning at rungs, and the same trials whenever a run is killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import optuna
+import pandas as pd
+import pytest
+
+from condensers.memory import load_memory
+from harness.ablate.__main__ import main
+from harness.ablate.flags import Ablate
+from harness.ablate.running import run
+from harness.ablate.search import prepare
+from harness.ablate.trials import OBJECTIVE, UNPRUNED, best
+from harness.core.records import Records
+from harness.core.rows import RungRow
+from harness.table.__main__ import main as table
+from harness.table.flags import Table
+
+SIZES = {"ipc": 2, "network": "ConvNet-W4-D2", "iterations": 8, "real_batch": 8, "epochs": 10, "networks": 2}
+SMALL = Ablate(search=("weights", "readings"), condenser="dm+sm+ridge", trials=12, batch=4, validation=20, **SIZES)
+VARYING = ["seconds", "commit"]
+
+
+def rows(out):
+    return Records(out / "rungs.csv", RungRow).read()
+
+
+def study_of(out):
+    url = f"sqlite:///{out / 'queue.db'}"
+    (name,) = optuna.get_all_study_names(url)
+    return optuna.load_study(study_name=name, storage=url)
+
+
+def assert_same(one, other):
+    pd.testing.assert_frame_equal(one.drop(columns=VARYING), other.drop(columns=VARYING))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    config = replace(SMALL, out=tmp_path_factory.mktemp("search"))
+    main(config)
+    return config
+
+
+@pytest.fixture
+def looks(done):
+    return rows(done.out)
+
+
+def test_every_trial_is_looked_at_at_rungs_until_it_is_pruned_or_over(looks):
+    assert looks["trial"].drop_duplicates().tolist() == list(range(12))
+    assert set(looks["status"]) == {"complete", "pruned"}
+    for _, own in looks.groupby("cell"):
+        reached = own["iteration"].tolist()
+        assert reached == [2, 4, 6, 8][: len(reached)]
+        assert (own["status"] == ("complete" if reached[-1] == 8 else "pruned")).all()
+        assert own["networks"].tolist() == [2 if iteration == 8 else 1 for iteration in reached]
+    assert looks["accuracy"].between(0, 1).all()
+    assert (looks.loc[looks["status"] == "pruned", "trial"] >= UNPRUNED).all()
+
+
+def test_pruned_are_those_below_the_median_of_complete_ones_before(looks):
+    ended = looks[looks["status"] == "pruned"].groupby("trial").last()
+    for trial, last in ended.iterrows():
+        before = looks[(looks["trial"] // 4 < trial // 4) & (looks["status"] == "complete")]
+        median = before[before["iteration"] == last["iteration"]]["accuracy"].median()
+        own = looks[looks["trial"] == trial]["accuracy"]
+        assert own.max() < median
+
+
+def test_the_first_trial_is_the_recipe_itself(looks):
+    assert looks["condenser"].iloc[0] == "dm+mm:5000+cm:5000+ridge:45"
+    assert set(json.loads(looks["parameters"].iloc[0])) == {
+        f"{term} {what}" for term in ("mm", "cm", "ridge") for what in ("factor", "reading")
+    }
+
+
+def test_a_complete_trial_has_the_memory_and_the_score_of_the_table_command(done, looks, tmp_path, digits):
+    complete = looks[(looks["iteration"] == 8)].set_index("condenser")
+    names = tuple(complete.index[:2])
+    table(
+        Table(
+            condensers=names,
+            memories=1,
+            validation=20,
+            out=tmp_path,
+            **SIZES | {"ipc": (2,), "network": (SIZES["network"],)},
+        )
+    )
+    theirs = pd.read_csv(tmp_path / "results.csv").groupby("condenser")["value"].mean()
+    held_out = digits.hold_out(20)
+    for name in names:
+        assert theirs[name] == pytest.approx(complete["accuracy"][name])
+        (mine,) = done.out.glob(f"memories/{name.replace(':', '_')}-digits-*")
+        (other,) = tmp_path.glob(f"memories/{mine.name}")
+        assert load_memory(mine, held_out.train).checksum == load_memory(other, held_out.train).checksum
+        assert load_memory(mine, held_out.train).metadata["cost"]["recipes"] > 1, "it was made beside others"
+    assert len(list(done.out.glob("memories/*"))) == len(complete)
+
+
+def test_the_storage_holds_the_study(done, looks):
+    study = study_of(done.out)
+    assert study.metric_names == [OBJECTIVE]
+    last = looks.groupby("condenser").last()
+    assert {trial.user_attrs["condenser"] for trial in study.trials} == set(last.index)
+    for trial in study.trials:
+        own = last.loc[trial.user_attrs["condenser"]]
+        assert trial.value == own["accuracy"]
+        assert trial.state.name.lower() == own["status"]
+        assert trial.params == json.loads(own["parameters"])
+        assert list(trial.intermediate_values) == [2, 4, 6][: len(trial.intermediate_values)]
+
+
+def test_the_report_says_which_trial_won_and_that_it_is_flattered(done, looks, capsys):
+    before = (done.out / "rungs.csv").read_bytes()
+    main(done)
+    said = capsys.readouterr().out
+    assert (done.out / "rungs.csv").read_bytes() == before
+    trials = pd.read_csv(done.out / "trials.csv")
+    assert len(trials) == 12
+    (won,) = trials.loc[trials["won"], "condenser"]
+    complete = trials[trials["status"] == "complete"]
+    assert complete["accuracy"].max() == complete.set_index("condenser")["accuracy"][won]
+    assert won == best(list(prepare(done).finished().values())).name
+    assert f"won by {OBJECTIVE}: {won}" in said
+    assert "flatters it" in said
+    assert f"--condensers dm+mm:5000+cm:5000+ridge:45 {won} --seed 1" in said
+
+
+def test_a_search_repeats_and_more_trials_go_on_with_it(done, looks, tmp_path):
+    config = replace(done, trials=8, out=tmp_path)
+    run(prepare(config))
+    assert_same(rows(tmp_path), looks[looks["trial"] < 8])
+    run(prepare(replace(config, trials=12)))
+    assert_same(rows(tmp_path), looks)
+
+
+def test_a_lost_study_is_rebuilt_from_the_rows(done, looks, tmp_path):
+    run(prepare(replace(done, trials=8, out=tmp_path)))
+    (tmp_path / "queue.db").unlink()
+    run(prepare(replace(done, out=tmp_path)))
+    assert len(study_of(tmp_path).trials) == 12
+    assert_same(rows(tmp_path), looks)
+
+
+def start(out, **environment):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in SIZES.items()]
+    flags += ["--condenser=dm+sm+ridge", "--trials=12", "--batch=4", "--validation=20", f"--out={out}"]
+    command = [sys.executable, "-m", "harness.ablate", "--search", "weights", "readings", *flags]
+    own = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def reported(out):
+    """Looks at trials of the batch at work that the study knows of."""
+    if not (out / "queue.db").exists():
+        return 0
+    try:
+        return sum(len(one.intermediate_values) for one in study_of(out).trials if one.state.name == "RUNNING")
+    except (ValueError, KeyError, optuna.exceptions.StorageInternalError):
+        return 0  # the study is being made
+
+
+def test_killed_within_a_batch_it_goes_on_as_if_nothing_had_been(done, looks, tmp_path):
+    process = start(tmp_path)
+    while not (len(rows(tmp_path)) and reported(tmp_path)):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = rows(tmp_path)
+    assert 0 < kept["trial"].nunique() < 12
+    assert kept["trial"].nunique() % 4 == 0, "a batch is recorded as a whole"
+    again = start(tmp_path)
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert_same(rows(tmp_path), looks)
+    states = [trial.state.name for trial in study_of(tmp_path).trials]
+    assert states.count("FAIL") == 4
+    assert "RUNNING" not in states
+
+
+def test_two_processes_share_a_folder_and_do_the_work_once(looks, tmp_path):
+    processes = [start(tmp_path) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+    assert_same(rows(tmp_path), looks)
+
+
+def test_a_reading_that_was_tried_is_not_made_again(tmp_path):
+    config = replace(SMALL, search=("readings",), condenser="dm+cm", trials=6, batch=3, out=tmp_path)
+    main(config)
+    found = rows(tmp_path)
+    assert set(found["condenser"]) <= {"dm+cm:5000", "dm+cm-paper:5000"}
+    assert len(found.drop_duplicates(["cell", "iteration"])) == len(found)
+    assert len(study_of(tmp_path).trials) == 6
+
+
+def test_a_memory_that_diverges_is_said_to_and_never_wins(tmp_path, capsys):
+    # So steep that pixels overflow.
+    config = replace(SMALL, search=("weights",), condenser="dm+ridge:1e38", trials=4, out=tmp_path)
+    main(config)
+    found = rows(tmp_path)
+    assert set(found["status"]) == {"diverged"}
+    assert found["accuracy"].isna().all()
+    assert "4 diverged" in capsys.readouterr().out
+    assert not list(tmp_path.glob("memories/*"))
+    assert not pd.read_csv(tmp_path / "trials.csv")["won"].any()
+
+
+def test_a_plan_makes_nothing(done, tmp_path, capsys):
+    main(replace(SMALL, dry_run=True, out=tmp_path))
+    said = capsys.readouterr().out
+    assert "trials     12 to condense, 4 in lockstep" in said
+    assert "rungs      2 4 6 of 8 iterations" in said
+    assert not list(tmp_path.iterdir())
+    main(replace(done, dry_run=True))
+    assert "trials     0 to condense" in capsys.readouterr().out
+
+
+def test_damaged_rows_are_said_in_one_line(done, tmp_path):
+    for old, new, words in (
+        (",complete,", ",compleat,", "holds status = 'compleat'"),
+        ('""cm factor""', "cm factor", "holds parameters that are no JSON"),
+    ):
+        out = tmp_path / words.split()[1]
+        shutil.copytree(done.out, out)
+        text = (out / "rungs.csv").read_text()
+        assert old in text
+        (out / "rungs.csv").write_text(text.replace(old, new, 1))
+        with pytest.raises(ValueError, match=words) as caught:
+            main(replace(done, out=out))
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"condenser": "dm"}, "no term of dm can be written behind a +"),
+        ({"condenser": "our"}, "Did you mean 'ours'?"),
+        ({"grid": ("k",)}, "--grid and --search exclude each other"),
+        ({"test": True, "validation": None}, "leave out --test"),
+        ({"workers": 2}, "leave out --workers"),
+        ({"trials": 0}, "--trials is 0; give at least 1"),
+        ({"storage": "nonsense"}, "give sqlite:///PATH on one machine"),
+    ],
+)
+def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        main(replace(SMALL, out=tmp_path, **changed))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,135 @@
+"""The command on real memories of digits: its rows, its summaries, its resumption and what it refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from harness.analyse import drift
+from harness.analyse.__main__ import main
+from harness.analyse.flags import Analyse
+from harness.condense.__main__ import main as condense
+from harness.condense.flags import Condense
+from harness.core.records import Records
+from harness.core.rows import MeasureRow
+from harness.evaluate.__main__ import main as evaluate
+from harness.evaluate.flags import Evaluate
+
+NETWORK = "ConvNet-W4-D1"
+NAMES = ("random", "herding", "dm")
+
+
+@pytest.fixture(scope="module")
+def memories(tmp_path_factory):
+    out = tmp_path_factory.mktemp("memories")
+    for replicate in range(2):
+        condense(
+            Condense(condensers=NAMES, ipc=3, iterations=2, real_batch=8, network=NETWORK, replicate=replicate, out=out)
+        )
+    return tuple(sorted(out.glob("*.safetensors")))
+
+
+@pytest.fixture(scope="module")
+def scores(memories, tmp_path_factory):
+    out = tmp_path_factory.mktemp("scores")
+    evaluate(Evaluate(memories=memories, network=NETWORK, epochs=4, networks=2, out=out))
+    return out / "results.csv"
+
+
+@pytest.fixture(scope="module")
+def done(memories, scores, tmp_path_factory):
+    base = next(path for path in memories if path.name.startswith("herding"))
+    config = Analyse(
+        memories=memories,
+        network=NETWORK,
+        networks=2,
+        epochs=2,
+        scores=(scores,),
+        drift_from=base,
+        out=tmp_path_factory.mktemp("analyse"),
+    )
+    main(config)
+    return config
+
+
+def rows(config):
+    return Records(config.out / "results.csv", MeasureRow).read()
+
+
+def test_every_memory_has_every_measure_of_every_network(done):
+    found = rows(done)
+    own = found[found["condenser"] != "real"]
+    measured = own[~own["metric"].str.startswith("accuracy")]
+    counts = measured.groupby("memory_checksum")["metric"].value_counts().unstack()
+    assert len(counts) == 6
+    textures = ["GLCM dissimilarity", "GLCM entropy"]
+    assert (counts[textures] == 1).all(axis=None)
+    assert (counts.drop(columns=textures) == 2).all(axis=None)
+    assert found[found["condenser"] == "real"]["memory_replicate"].nunique() == 3
+    drifts = own[own["metric"].str.startswith("accuracy")]
+    assert len(drifts) == 6 * len(drift.RATIOS) * 2
+    assert drifts["value"].between(0, 1).all()
+
+
+def test_without_drift_all_targets_give_the_same_networks(done):
+    found = rows(done)
+    still = found[found["metric"] == "accuracy at drift 0"]
+    assert (still.groupby("network_replicate")["value"].nunique() == 1).all()
+
+
+def test_summaries_are_means_over_memories(done):
+    summary = pd.read_csv(done.out / "analysis.csv").set_index(["condenser", "metric"])
+    found = rows(done)
+    means = found.groupby(["condenser", "metric", "memory_replicate"])["value"].mean().groupby(level=[0, 1]).mean()
+    for key in (("dm", "style gap"), ("random", "loss of dm"), ("real", "GLCM entropy")):
+        assert summary.loc[key, "mean"] == pytest.approx(means[key])
+    assert set(pd.read_csv(done.out / "drift.csv")["condenser"]) == set(NAMES)
+
+
+def test_correlations_are_those_of_losses_and_accuracies(done, scores):
+    found = pd.read_csv(done.out / "correlations.csv")
+    accuracy = pd.read_csv(scores).groupby("memory_checksum")["value"].mean()
+    loss = rows(done).query("metric == 'loss of dm'").groupby("memory_checksum")["value"].mean()
+    both = pd.concat([-loss, accuracy], axis=1, join="inner")
+    line = found[(found["loss"] == "dm") & (found["over"] == "memories")].iloc[0]
+    assert line["n"] == 6
+    assert line["spearman"] == pytest.approx(stats.spearmanr(both).statistic)
+
+
+def test_figures_are_drawn(done):
+    for name in ("style", "texture", "drift", "loss-dm", "loss-readout"):
+        assert (done.out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_command_again_measures_nothing(done):
+    before = (done.out / "results.csv").read_bytes()
+    main(done)
+    assert (done.out / "results.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"memories": ()}, "no memories given"),
+        ({"network": "AlexNet"}, "AlexNet|ConvNet only"),
+        ({"scores": (Path("no.csv"),)}, "there is no file no.csv"),
+        ({"memories": (Path("no.safetensors"),)}, "no.safetensors"),
+    ],
+)
+def test_mistakes_are_said_before_any_work(done, change, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        main(replace(done, **change, out=tmp_path))
+
+
+def test_memories_must_have_as_many_images_of_every_class(tmp_path, digits):
+    import torch
+
+    from condensers.memory import Memory, save_memory
+
+    labels = torch.tensor([*range(10), 0])
+    made = Memory(torch.zeros(11, 1, 8, 8), labels, {"dataset": "digits", "dataset_checksum": digits.checksum})
+    save_memory(made, tmp_path / "odd.safetensors")
+    with pytest.raises(ValueError, match="not class-balanced: 1 to 2 images"):
+        main(Analyse(memories=(tmp_path / "odd.safetensors",), out=tmp_path))

@@ -1,0 +1,56 @@
+"""The figure of accuracy against cost: where its marks are, and what it says."""
+
+import pandas as pd
+import pytest
+
+from harness.evidence.costs import cost_figure
+
+SAME = {"dataset": "digits", "images per class": 1, "condensed on": "ConvNet-W8-D1", "trained": "ConvNet-W8-D1"}
+
+
+def table(*rows):
+    columns = ("condenser", "league", "accuracy", "low", "high", "flop")
+    return pd.DataFrame([SAME | dict(zip(columns, row, strict=True)) for row in rows])
+
+
+ROWS = table(
+    ("random", "strict", 0.6, 0.5, 0.7, 0.0),
+    ("dm", "strict", 0.8, 0.7, 0.9, 1e9),
+    ("ours", "open", 0.9, float("nan"), float("nan"), 1e9),
+    ("bptt", "strict", 0.85, 0.8, 0.9, 1e12),
+)
+
+
+def marks(axes):
+    """Place and colours of each mark, by its name in the legend."""
+    handles, names = axes.get_legend_handles_labels()
+    return {
+        name: handle[0] if isinstance(handle, tuple) else handle for name, handle in zip(names, handles, strict=True)
+    }
+
+
+def test_marks_of_equal_cost_stand_side_by_side_and_others_where_they_are(tmp_path, drawn):
+    cost_figure(ROWS, tmp_path / "cost.png")
+    at = {name: mark.get_xdata()[0] for name, mark in marks(drawn[0].axes[0]).items()}
+    assert at["dm"] < 1e9 < at["ours"]
+    assert at["ours"] / at["dm"] == pytest.approx(10**0.04)
+    assert at["bptt"] == pytest.approx(1e12)
+
+
+def test_an_axis_that_does_not_start_at_zero_says_so(tmp_path, drawn):
+    cost_figure(ROWS, tmp_path / "cost.png")
+    axes = drawn[0].axes[0]
+    assert axes.get_ylabel() == f"accuracy (%), from {axes.get_ylim()[0]:.0f} on"
+    assert 50 < axes.get_ylim()[0] < 60
+
+
+def test_leagues_selections_and_panels_can_be_told_apart(tmp_path, drawn):
+    more = [ROWS.assign(**{"images per class": size}) for size in range(1, 14)]
+    cost_figure(pd.concat(more), tmp_path / "cost.png")
+    figure = drawn[0]
+    own = marks(figure.axes[0])
+    assert own["random"].get_linestyle() == "--"
+    assert own["ours"].get_markerfacecolor() == "white"
+    assert own["dm"].get_markerfacecolor() == own["dm"].get_color()
+    assert len(figure.axes) == 12
+    assert figure.get_supxlabel().endswith("First 12 of 13 panels.")
