@@ -75,8 +75,9 @@ def test_texture_of_flat_and_of_striped_images():
     stripes = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     stripes[..., ::2] = 255
     dissimilarity, entropy = measures.texture(stripes)
-    # Neighbours at distance 1 differ by 31 levels but along the stripes; at distance 2 none of them differ.
-    assert dissimilarity == pytest.approx(31 * 3 / 8)
+    # Neighbours differ by 31 levels: at distance 1 but along the stripes, at distance 2 on the diagonals, for these are
+    # rounded to one pixel down and one across.
+    assert dissimilarity == pytest.approx(31 * (3 + 2) / 8)
     assert entropy == pytest.approx(1)
 
 
