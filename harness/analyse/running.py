@@ -117,6 +117,7 @@ def prepare(config: Analyse) -> Analysis:
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
     device, protocol = place_of(config)
+    settled = settle(config, protocol)
     dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
     named = {path: subjects.of_file(memories.read(path, dataset), dataset) for path in _files(config)}
     base = named.get(config.drift_from) if config.drift_from else None
@@ -126,7 +127,7 @@ def prepare(config: Analyse) -> Analysis:
         drift.Drifting(built, base.images.flatten(0, 1), 0.0)
     own = tuple(named[path] for path in dict.fromkeys(config.memories))
     real = subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)
-    training = training_of(settle(config, protocol), protocol, dataset, device)
+    training = training_of(settled, protocol, dataset, device)
     label = label_of(config, protocol)
     where = (config.seed, label, config.precision, device, config.scores, config.out)
     analysis = Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
