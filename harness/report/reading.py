@@ -40,6 +40,9 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("condenser", "status", "dataset"),
         ("trial", "accuracy", "iteration", "validation", "images per class"),
     ),
+    "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
+    "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
+    "correlations.csv": (("loss", "over"), ("spearman", "low", "high", "n")),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
 SUFFIX = ".safetensors"
