@@ -1,0 +1,86 @@
+"""What `harness.analyse` found: measures of memories, drift of style, and whether a matching loss predicts accuracy."""
+
+import pandas as pd
+
+from harness.report import charts
+from harness.report.content import Figure, Found, Section, Source, drawn, slug
+
+ABOUT = {
+    "style gap": "Distance of mean first-layer styles from real images', in standard deviations of these.",
+    "diversity": "Distance of embeddings from their nearest neighbours in the class; 1 is that of as many real images.",
+    "GLCM dissimilarity": "Difference of neighbouring grey levels, of 32.",
+    "GLCM entropy": "Of co-occurring grey levels, in bits.",
+}
+LOSS = "loss of "
+
+
+def section(found: Found) -> Section:
+    """A chart for each measure and each set of drifts, a table of correlations."""
+    parts = [
+        drawn(found, kind, draw)
+        for kind, draw in (("correlations.csv", _correlations), ("analysis.csv", _measures), ("drift.csv", _drifts))
+    ]
+    intro = (
+        "Networks of random weights look at memories and at real images. Intervals are over memories; real stands for "
+        "samples of as many real images as a memory has."
+    )
+    figures, problems = ([one for part in side for one in part] for side in zip(*parts, strict=True))
+    return Section("analyses", "Analyses", intro, figures, problems=problems)
+
+
+def _correlations(found: Found, source: Source) -> list[Figure]:
+    rows = source.frame.dropna(subset=["spearman"])
+    if rows.empty:
+        return []
+    name = rows["loss"] + ", over " + rows["over"]
+    numbers = pd.DataFrame({"loss": name, "Spearman": rows["spearman"], "low": rows["low"], "high": rows["high"]})
+    numbers["n"] = rows["n"].astype(int)
+    title = f"{source.path.parent.name}: does a small loss mean a good memory?"
+    frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
+    return [
+        Figure(
+            slug("loss", source.path.parent),
+            title,
+            "Spearman's rank correlation of a small matching loss with accuracy, with 95 % intervals.",
+            f"{title} Rank correlations of {len(rows)} pairs.",
+            (source,),
+            numbers,
+            charts.intervals(frame, title, "Spearman's correlation", reference=0.0, digits=".2f"),
+        )
+    ]
+
+
+def _measures(found: Found, source: Source) -> list[Figure]:
+    return [
+        _chart(source, metric, rows, ABOUT.get(str(metric), "The objective on real images, without augmentation."))
+        for metric, rows in source.frame.groupby("metric", sort=False)
+    ]
+
+
+def _chart(source: Source, metric: str, rows: pd.DataFrame, note: str) -> Figure:
+    several = rows["images per class"].nunique() > 1
+    name = rows["condenser"] + (", " + rows["images per class"].astype(int).astype(str) if several else "")
+    ends = {f"{metric} {end}": rows[end] for end in ("low", "high")}
+    numbers = pd.DataFrame({"memory": name, metric: rows["mean"], **ends})
+    numbers["memories"] = rows["n"].astype(int)
+    title = f"{source.path.parent.name}: {metric}"
+    frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
+    chart = charts.intervals(frame, title, metric, digits=".3g", log=metric.startswith(LOSS))
+    return Figure(slug("measure", source.path.parent, metric), title, note, title, (source,), numbers, chart)
+
+
+def _drifts(found: Found, source: Source) -> list[Figure]:
+    rows = source.frame
+    numbers = pd.DataFrame(
+        {
+            "style of": rows["condenser"],
+            "drift": rows["metric"].str.rpartition(" ")[2].astype(float),
+            "accuracy (%)": 100 * rows["mean"],
+            "low (%)": 100 * rows["low"],
+            "high (%)": 100 * rows["high"],
+            "memories": rows["n"].astype(int),
+        }
+    )
+    title = f"{source.path.parent.name}: accuracy while the first feature map's style drifts to that of other memories"
+    note = "DDM, Figure 1c-d. Drifting to the own memory's mean style is the control. 95 % intervals over memories."
+    return [Figure(slug("drift", source.path.parent), title, note, title, (source,), numbers, kind="table")]
