@@ -3,7 +3,7 @@ is in `harness.core.schema`."""
 
 from dataclasses import dataclass
 
-from harness.core.schema import Amount, FractionOrNan, Provenance
+from harness.core.schema import Amount, Fraction, FractionOrNan, Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +242,57 @@ class RungRow:
     protocol: str
     origin: Provenance
     memory_checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionRow:
+    """One memory that somebody entered into the leaderboard by `harness.submit`.
+
+    Attributes:
+        cell: key of its score, whose rows stand in `results.csv` beside.
+        method: name of what made it.
+        paper: authors, title, where and when, as stated; may be empty.
+        league: strict or open, as derived from what follows.
+        dataset: name of the data set.
+        dataset_checksum: of its images and labels.
+        file: name of the memory file.
+        memory_checksum: of the memory's pixels and labels.
+        memory_replicate: number of the memory among those of its method, from 0.
+        ipc_stored: images per class that the memory keeps.
+        ipc_decoded: images per class that networks were trained on.
+        soft_labels: whether its labels are probabilities.
+        trained_on_real: whether networks trained on real labels made it, as the file or the submitter says.
+        cost_minutes: what it took to make it, as stated.
+        hardware: on what, as stated; may be empty.
+        network: that was trained on it.
+        networks: how many were trained.
+        accuracy: on the test set, averaged over them.
+        command: that scored it.
+        protocol: set of defaults that it was scored by.
+        origin: where the row comes from.
+    """
+
+    cell: str
+    method: str
+    paper: str
+    league: str
+    dataset: str
+    dataset_checksum: str
+    file: str
+    memory_checksum: str
+    memory_replicate: int
+    ipc_stored: int
+    ipc_decoded: int
+    soft_labels: bool
+    trained_on_real: bool
+    cost_minutes: float | None
+    hardware: str
+    network: str
+    networks: int
+    accuracy: Fraction
+    command: str
+    protocol: str
+    origin: Provenance
 
 
 @dataclass(frozen=True)

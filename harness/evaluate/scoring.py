@@ -7,13 +7,13 @@ from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.estimates import print_estimate
 from harness.core.progress import say
+from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
-from harness.evaluate.reading import read_all
 from scenarios.datasets import load
 
 

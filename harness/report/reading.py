@@ -10,11 +10,11 @@ import pandas as pd
 
 from condensers.device.files import one_line_errors, require_file
 from harness.core.records import LARGEST, Records
-from harness.core.rows import MeasureRow, NetworkRow, RungRow, TrialRow, TurnRow
+from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
 from harness.report.commands import Making, making_of
 
-ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow)
+ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
 SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "table.csv": (

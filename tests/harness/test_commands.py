@@ -29,7 +29,19 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = ("ablate", "analyse", "continual", "condense", "evaluate", "export", "nas", "report", "speed", "table")
+COMMANDS = (
+    "ablate",
+    "analyse",
+    "continual",
+    "condense",
+    "evaluate",
+    "export",
+    "nas",
+    "report",
+    "speed",
+    "submit",
+    "table",
+)
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:

@@ -23,10 +23,17 @@ from harness.export.flags import Export
 from harness.nas.flags import Nas
 from harness.report.flags import Report
 from harness.speed.flags import Speed
+from harness.submit.flags import Submit
 from harness.table.flags import Table
 
-COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Table)
-POSITIONAL = (("memories", Analyse), ("memories", Evaluate), ("memories", Export), ("folders", Report))
+COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Submit, Table)
+POSITIONAL = (
+    ("memories", Analyse),
+    ("memories", Evaluate),
+    ("memories", Export),
+    ("memories", Submit),
+    ("folders", Report),
+)
 
 
 def read(command: type, *arguments: str) -> object:
@@ -157,6 +164,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
         (Export, "exporting data output"),
         (Report, "report output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
+        (Submit, "submission training data protocol computing output"),
         (Table, "grid condensing training sharing-work data protocol computing output"),
         (Speed, "measuring computing output"),
     ],

@@ -13,7 +13,7 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual import report
 from harness.core.records import Records
-from harness.core.rows import MeasureRow, NetworkRow, RungRow, TrialRow, TurnRow
+from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, values
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
@@ -26,6 +26,7 @@ REAL = {
     TrialRow: RESULTS / "nas" / "digits-search" / "search.csv",
     RungRow: RESULTS / "ablations" / "digits-search" / "rungs.csv",
     MeasureRow: RESULTS / "analyses" / "digits-quick" / "results.csv",
+    SubmissionRow: RESULTS / "leaderboard" / "submissions.csv",
     TurnRow: RESULTS / "speed" / "cpu" / "speed.csv",
 }
 HOSTILE = ("", "nan", "-nan", "inf", "-7", "-0.0", "1e999", "7.0", " 7", "7_0", "0x7", "9" * 30, "9" * 5000)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.core.records import Records, provenance
-from harness.core.rows import MeasureRow, NetworkRow, RungRow, TrialRow, TurnRow
+from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
@@ -20,12 +20,12 @@ COMMITTED = sorted(
     for path in RESULTS.rglob("*.csv")
     if not re.search("summary|winners|(table|ablate|trials|analysis|drift|correlations).csv", path.name)
 )
-ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow)
+ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 
 
 def row_type_of(path: Path) -> type:
     """The row type by which a command that writes such a file reads it."""
-    named = {"search.csv": TrialRow, "speed.csv": TurnRow, "rungs.csv": RungRow}
+    named = {"search.csv": TrialRow, "speed.csv": TurnRow, "rungs.csv": RungRow, "submissions.csv": SubmissionRow}
     if path.is_relative_to(RESULTS / "analyses"):
         return MeasureRow
     return named.get(path.name) or (NetworkRow if path.is_relative_to(RESULTS / "nas") else ScoreRow)

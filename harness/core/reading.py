@@ -2,16 +2,32 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from condensers.published import SUFFIXES, doubt, renormalise
 from harness.core import memories
 from harness.core.memories import Stored
 from harness.core.progress import say
-from harness.evaluate.flags import Evaluate
 from scenarios.datasets import Dataset
 
 
-def read_all(config: Evaluate, dataset: Dataset) -> list[Stored]:
+class Named(Protocol):
+    """Flags that name memory files, and say how published ones were normalised."""
+
+    @property
+    def memories(self) -> tuple[Path, ...]:
+        """The files."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of pixels from 0 to 1; empty if it was not given."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Likewise."""
+
+
+def read_all(config: Named, dataset: Dataset) -> list[Stored]:
     """Every memory file once, so that a bad one is said before the first is trained on.
 
     Raises:
@@ -24,7 +40,7 @@ def read_all(config: Evaluate, dataset: Dataset) -> list[Stored]:
     return [_read(config, path, dataset) for path in dict.fromkeys(config.memories)]
 
 
-def _read(config: Evaluate, path: Path, dataset: Dataset) -> Stored:
+def _read(config: Named, path: Path, dataset: Dataset) -> Stored:
     stored = memories.read(path, dataset, soft=True)
     if not _published(path):
         return stored

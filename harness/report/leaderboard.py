@@ -1,0 +1,50 @@
+"""The leaderboard: memories that were entered by `harness.submit`."""
+
+import pandas as pd
+
+from condensers.core.leagues import LEAGUES
+from harness.core.rows import SubmissionRow
+from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.report.content import Figure, Found, Section, Source, drawn, slug
+
+POINT = ["dataset", "ipc_stored", "league", "network", "protocol"]
+
+
+def section(found: Found) -> Section:
+    """A table for each data set, size, league and protocol."""
+    figures, problems = drawn(found, SubmissionRow.__name__, _figures)
+    intro = (
+        "Memories of any project, scored here by python -m harness.submit under a named protocol. Costs are as "
+        "submitters state them. Intervals are over a method's memories, networks averaged within each."
+    )
+    return Section("leaderboard", "Leaderboard", intro, figures, problems=problems)
+
+
+def _figures(found: Found, source: Source) -> list[Figure]:
+    points = source.frame.groupby(POINT, sort=False)
+    return [_figure(source, dict(zip(POINT, point, strict=True)), rows) for point, rows in points]
+
+
+def _figure(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figure:
+    lines = [_line(method, own) for method, own in rows.groupby("method", sort=False)]
+    numbers = pd.DataFrame(lines).sort_values("accuracy (%)", ascending=False)
+    title = f"{about['dataset']}, {about['ipc_stored']} per class: {about['league']} league, as submitted"
+    note = f"{LEAGUES[str(about['league'])].capitalize()}. Scored on {about['network']}, protocol {about['protocol']}."
+    anchor = slug("leaderboard", source.path.parent, *about.values())
+    return Figure(anchor, title, note, title, (source,), numbers, kind="table")
+
+
+def _line(method: str, rows: pd.DataFrame) -> dict[str, object]:
+    values = rows.assign(class_order=0).set_index(MEMORY)["accuracy"]
+    accuracy: Interval = interval(values)
+    return {
+        "method": method,
+        "accuracy (%)": 100 * accuracy.mean,
+        "low (%)": 100 * accuracy.low,
+        "high (%)": 100 * accuracy.high,
+        "memories": accuracy.n,
+        "networks": int(rows["networks"].iloc[0]),
+        "cost as stated (min)": rows["cost_minutes"].mean(),
+        "hardware": rows["hardware"].iloc[0],
+        "paper": rows["paper"].iloc[0],
+    }

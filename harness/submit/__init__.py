@@ -1,0 +1,1 @@
+"""Memories of any project, scored under a named protocol, as rows of a leaderboard."""

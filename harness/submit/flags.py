@@ -1,0 +1,38 @@
+"""Flags of `python -m harness.submit`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import tyro
+
+from harness.core.flags import Common, TrainingFlags, flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit(TrainingFlags, Common):
+    """Flags of the command; None stands for the protocol's default."""
+
+    box: ClassVar[str] = "submission"
+    memories: tyro.conf.Positional[tuple[Path, ...]] = flag(
+        (), "Memory files of one method: .safetensors of this project, or published .pt; each is a replicate."
+    )
+    method: str = flag("", "Name of the method: small letters, digits and hyphens.")
+    paper: str = flag("", "Authors, title, where and when.")
+    league: Literal["strict", "open"] | None = flag(None, "What the memories claim to be; default: what follows.")
+    trained_on_real: Literal["yes", "no"] | None = flag(
+        None, "Whether a network trained on real labels made them; default: what the files say of themselves."
+    )
+    cost_minutes: float | None = flag(None, "What it took to make one of them, in minutes.", least=0)
+    hardware: str = flag("", "On what, such as 'two CPU cores'.")
+    mean: tuple[float, ...] = flag(
+        (), "Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."
+    )
+    std: tuple[float, ...] = flag(
+        (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
+    )
+    dataset: str | None = flag(
+        None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
+    )
+    networks: int = flag(5, "Networks trained on every memory.", least=1)
+    out: Path = flag(Path("results/leaderboard"), "Output folder.")

@@ -1,0 +1,160 @@
+"""What `harness.submit` does: check memories, score them as `harness.evaluate` does, and write a row for each."""
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from statistics import fmean
+
+from condensers.core.leagues import LEAGUES
+from harness.core.cells import run_cells
+from harness.core.devices import name_of
+from harness.core.flags import check
+from harness.core.memories import Stored, made_from
+from harness.core.progress import say
+from harness.core.reading import read_all
+from harness.core.records import Records, provenance
+from harness.core.rows import SubmissionRow
+from harness.core.schema import Provenance, ScoreRow
+from harness.core.scoring import Scoring, cell_of, values_of
+from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.submit.flags import Submit
+from scenarios.datasets import load
+
+NAME = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A memory that is entered.
+
+    Attributes:
+        stored: the memory.
+        replicate: its number among those of its method.
+        trained_on_real: whether networks trained on real labels made it.
+    """
+
+    stored: Stored
+    replicate: int
+    trained_on_real: bool
+
+    @property
+    def decoded(self) -> int:
+        """Images per class that networks are trained on."""
+        return self.stored.memory.decoded().per_class
+
+    @property
+    def soft(self) -> bool:
+        """Whether its labels are probabilities."""
+        return self.stored.memory.soft_labels is not None
+
+    @property
+    def league(self) -> str:
+        """What follows from what is in the file, and from what is stated."""
+        open_league = self.soft or self.trained_on_real or self.decoded > self.stored.memory.per_class
+        return "open" if open_league else "strict"
+
+
+def submit(config: Submit) -> None:
+    """Check, score and write. Raises ValueError for whatever a user can get wrong."""
+    _check(config)
+    scoring = _scoring_of(config)
+    entries = [_entry(config, number, one) for number, one in enumerate(read_all(config, scoring.dataset))]
+    for entry in entries:
+        if config.league and entry.league != config.league:
+            raise ValueError(f"{entry.stored.path} is in the {entry.league} league, not {config.league}: {_why(entry)}")
+    submissions = Records(config.out / "submissions.csv", SubmissionRow)
+    records = Records(config.out / "results.csv", ScoreRow)
+    cells = [cell_of(scoring, entry.stored) for entry in entries]
+    known = _known(submissions, config.method, [cell.key for cell in cells])
+    run_cells(cells, records, "submit", number=lambda rows: fmean(row.value for row in rows))
+    for entry, cell in zip(entries, cells, strict=True):
+        accuracy = fmean(values_of(scoring, cell.key, records))
+        if cell.key not in known:
+            submissions.append([_row(config, scoring, entry, cell.key, accuracy)])
+        say(f"{entry.stored.path.name}: {100 * accuracy:.1f} %, {entry.league} league ({LEAGUES[entry.league]})")
+    say(f"add {submissions.path}, {records.path} and the files by a pull request: see CONTRIBUTING.md")
+
+
+def _check(config: Submit) -> None:
+    check(config)
+    if not config.memories:
+        raise ValueError("no memories given: name at least one file")
+    if not NAME.fullmatch(config.method):
+        raise ValueError(f"--method is {config.method!r}: give a name of small letters, digits and hyphens")
+    for said in (config.paper, config.hardware):
+        if not said.isprintable():
+            raise ValueError(f"{said!a} cannot be written into one line: leave out what cannot be printed")
+    if config.network or config.epochs:
+        raise ValueError("a submission is scored by its protocol alone: leave out --network and --epochs")
+
+
+def _scoring_of(config: Submit) -> Scoring:
+    device, protocol = place_of(config)
+    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
+    training = training_of(settle(config, protocol), protocol, dataset, device)
+    network, label = network_of(config, protocol, dataset), label_of(config, protocol)
+    return Scoring(dataset, label, network, training, config.networks, config.seed, config.precision, device)
+
+
+def _entry(config: Submit, number: int, stored: Stored) -> Entry:
+    said = stored.memory.metadata.get("trained_on_real")
+    if said is None and config.trained_on_real is None:
+        raise ValueError(
+            f"{stored.path} does not say whether a network trained on real labels made it: give "
+            "--trained-on-real yes or no"
+        )
+    stated = config.trained_on_real == "yes"
+    if said is not None and config.trained_on_real and stated != said:
+        raise ValueError(
+            f"{stored.path} says that it was {'' if said else 'not '}made by networks trained on real "
+            "labels: leave out --trained-on-real"
+        )
+    return Entry(stored, number, stated if said is None else bool(said))
+
+
+def _why(entry: Entry) -> str:
+    """What makes the league of an entry."""
+    reasons = {
+        "its labels are soft": entry.soft,
+        "networks trained on real labels made it": entry.trained_on_real,
+        "it decodes several images from a stored one": entry.decoded > entry.stored.memory.per_class,
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    return " and ".join(found) or "its labels are hard, no real label made it, and as many images are decoded as stored"
+
+
+def _known(submissions: Records[SubmissionRow], method: str, keys: list[str]) -> set[str]:
+    """The keys that are entered already. Raises ValueError if one of them is so under another name."""
+    found = {row.cell: row.method for row in submissions.rows(set(keys))}
+    for other in found.values():
+        if other != method:
+            raise ValueError(f"one of these memories is entered already, as {other!r}: give --method {other}")
+    return set(found)
+
+
+def _row(config: Submit, scoring: Scoring, entry: Entry, key: str, accuracy: float) -> SubmissionRow:
+    memory = entry.stored.memory
+    return SubmissionRow(
+        cell=key,
+        method=config.method,
+        paper=config.paper,
+        league=entry.league,
+        dataset=scoring.dataset.name,
+        dataset_checksum=scoring.dataset.checksum,
+        file=entry.stored.path.name,
+        memory_checksum=memory.checksum,
+        memory_replicate=entry.replicate,
+        ipc_stored=memory.per_class,
+        ipc_decoded=entry.decoded,
+        soft_labels=entry.soft,
+        trained_on_real=entry.trained_on_real,
+        cost_minutes=config.cost_minutes,
+        hardware=config.hardware,
+        network=scoring.network,
+        networks=scoring.networks,
+        accuracy=accuracy,
+        command=shlex.join(["python", "-m", "harness.submit", *sys.argv[1:]]),
+        protocol=scoring.protocol,
+        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
+    )
