@@ -1,0 +1,95 @@
+"""Submissions of real memories of digits: rows, leagues that are derived, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from condensers.memory import load_memory
+from harness.condense.__main__ import main as condense
+from harness.condense.flags import Condense
+from harness.core.records import Records
+from harness.core.rows import SubmissionRow
+from harness.core.schema import ScoreRow
+from harness.submit.__main__ import main
+from harness.submit.flags import Submit
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    out = tmp_path_factory.mktemp("memories")
+    for replicate in range(2):
+        made = Condense(condensers=("dm", "m3d"), ipc=2, iterations=2, real_batch=8, network="ConvNet-W4-D1")
+        condense(replace(made, replicate=replicate, out=out))
+    return {name: tuple(sorted(out.glob(f"{name}-*.safetensors"))) for name in ("dm", "m3d")}
+
+
+@pytest.fixture(scope="module")
+def published(files, tmp_path_factory):
+    """The first memory as another project would publish it."""
+    path = tmp_path_factory.mktemp("published") / "theirs.pt"
+    memory = load_memory(files["dm"][0])
+    torch.save({"data": [[memory.images, memory.labels]]}, path)
+    return path
+
+
+def entry(path, **more):
+    paths = path if isinstance(path, tuple) else (path,)
+    return Submit(memories=paths, networks=1, dataset="digits", **({"method": "mine"} | more))
+
+
+def test_a_row_for_each_memory_and_its_scores_beside(files, tmp_path):
+    main(entry(files["dm"], out=tmp_path, cost_minutes=1.5, hardware="a laptop", paper="Us, This, 2026"))
+    rows = Records(tmp_path / "submissions.csv", SubmissionRow).rows()
+    scores = Records(tmp_path / "results.csv", ScoreRow).rows()
+    assert [row.memory_replicate for row in rows] == [0, 1]
+    assert {row.league for row in rows} == {"strict"}
+    assert {(row.method, row.cost_minutes, row.hardware, row.paper) for row in rows} == {
+        ("mine", 1.5, "a laptop", "Us, This, 2026")
+    }
+    assert {row.cell: row.accuracy for row in rows} == {score.cell: score.value for score in scores}
+    assert [row.memory_checksum for row in rows] == [load_memory(path).checksum for path in files["dm"]]
+
+
+def test_the_same_again_adds_nothing_and_another_name_is_refused(files, tmp_path):
+    config = entry(files["dm"][0], out=tmp_path)
+    main(config)
+    before = (tmp_path / "submissions.csv").read_bytes()
+    main(config)
+    assert (tmp_path / "submissions.csv").read_bytes() == before
+    with pytest.raises(ValueError, match="entered already, as 'mine'"):
+        main(replace(config, method="theirs"))
+
+
+def test_what_decodes_to_more_is_in_the_open_league(files, tmp_path):
+    with pytest.raises(ValueError, match="open league, not strict: it decodes several images from a stored one"):
+        main(entry(files["m3d"][0], out=tmp_path, league="strict"))
+    assert not (tmp_path / "submissions.csv").exists()
+
+
+@pytest.mark.parametrize(("said", "league"), [("no", "strict"), ("yes", "open")])
+def test_a_published_set_is_in_the_league_that_its_making_says(published, tmp_path, said, league):
+    main(entry(published, out=tmp_path, trained_on_real=said, league=league))
+    (row,) = Records(tmp_path / "submissions.csv", SubmissionRow).rows()
+    assert (row.league, row.trained_on_real, row.file) == (league, said == "yes", "theirs.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "My Method"}, "give a name of small letters"),
+        ({"paper": "two\nlines"}, "cannot be written into one line"),
+        ({"network": "AlexNet"}, "scored by its protocol alone"),
+        ({"trained_on_real": "yes"}, "says that it was not made by networks trained on real labels"),
+        ({"memories": ()}, "no memories given"),
+    ],
+)
+def test_mistakes_are_said_before_any_training(files, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        main(replace(entry(files["dm"][0], out=tmp_path), **change))
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_a_published_set_must_say_how_it_was_made(published, tmp_path):
+    with pytest.raises(ValueError, match="give --trained-on-real yes or no"):
+        main(entry(published, out=tmp_path))
