@@ -29,7 +29,7 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
 
-COMMANDS = (
+COMMANDS = [
     "ablate",
     "analyse",
     "continual",
@@ -41,7 +41,7 @@ COMMANDS = (
     "speed",
     "submit",
     "table",
-)
+]
 
 
 def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:

@@ -27,13 +27,7 @@ from harness.submit.flags import Submit
 from harness.table.flags import Table
 
 COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Submit, Table)
-POSITIONAL = (
-    ("memories", Analyse),
-    ("memories", Evaluate),
-    ("memories", Export),
-    ("memories", Submit),
-    ("folders", Report),
-)
+POSITIONAL = (*(("memories", own) for own in (Analyse, Evaluate, Export, Submit)), ("folders", Report))
 
 
 def read(command: type, *arguments: str) -> object:
