@@ -37,15 +37,16 @@ def _correlations(found: Found, source: Source) -> list[Figure]:
     numbers["n"] = rows["n"].astype(int)
     title = f"{source.path.parent.name}: does a small loss mean a good memory?"
     frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
+    alt = f"{title} Rank correlations of {len(rows)} losses with accuracy, with 95 % intervals."
     return [
         Figure(
             slug("loss", source.path.parent),
             title,
             "Spearman's rank correlation of a small matching loss with accuracy, with 95 % intervals.",
-            f"{title} Rank correlations of {len(rows)} pairs.",
+            alt,
             (source,),
             numbers,
-            charts.intervals(frame, title, "Spearman's correlation", reference=0.0, digits=".2f"),
+            charts.intervals(frame, alt, "Spearman's correlation", reference=0.0, digits=".2f"),
         )
     ]
 
@@ -64,9 +65,10 @@ def _chart(source: Source, metric: str, rows: pd.DataFrame, note: str) -> Figure
     numbers = pd.DataFrame({"memory": name, metric: rows["mean"], **ends})
     numbers["memories"] = rows["n"].astype(int)
     title = f"{source.path.parent.name}: {metric}"
+    alt = f"{title}, of {len(rows)} kinds of memory, with 95 % intervals over memories."
     frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
-    chart = charts.intervals(frame, title, metric, digits=".3g", log=metric.startswith(LOSS))
-    return Figure(slug("measure", source.path.parent, metric), title, note, title, (source,), numbers, chart)
+    chart = charts.intervals(frame, alt, metric, digits=".3g", log=metric.startswith(LOSS))
+    return Figure(slug("measure", source.path.parent, metric), title, note, alt, (source,), numbers, chart)
 
 
 def _drifts(found: Found, source: Source) -> list[Figure]:
