@@ -1,12 +1,19 @@
-# Two commands for a fresh machine with Python >= 3.11: `make demo` and `make test`.
+# For a fresh machine with Python >= 3.11: `make demo`, `make lead` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test lint docs install
+# Folder of the CIFAR files: `make lead` downloads them there if they are not in it.
+DATA ?= data
+
+.PHONY: demo lead test lint docs install
 
 demo: install  ## Compare condensers on scikit-learn's handwritten digits (no download).
 	$(RUN) -m harness.continual
+
+lead: install  ## CIFAR-10, 10 images per class: condense by the lead recipe, score by the paper's evaluation.
+	$(RUN) -m harness.table --protocol bench --dataset cifar10 --data-root $(DATA) --condensers readout --memories 1 \
+	  --store uint8 --out out/lead
 
 test: install  ## Import contracts, then every test.
 	$(VENV)/bin/lint-imports

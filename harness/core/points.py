@@ -143,7 +143,14 @@ def run(
 def print_left(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> None:
     """What `--dry-run` prints."""
     left = unfinished(cells(points, names, records), records)
-    plans = {plan.path(plan.names[0]): (plan, point.dataset) for point in points for plan in point.plans}
+    keys = {cell.key for cell in left}
+    # A memory whose scores are all recorded is not made again.
+    plans = {
+        plan.path(plan.names[0]): (plan, point.dataset)
+        for point in points
+        for replicate, plan in enumerate(point.plans)
+        if any(key_of(point, replicate, name) in keys for name in names)
+    }
     missing = sum(len(plan.missing()) for plan, _ in plans.values())
     say(f"memories   {missing} to condense")
     say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")

@@ -150,3 +150,12 @@ def test_under_bench_memories_of_narrower_networks_are_scored_by_the_papers_eval
     (point,) = prepare(Table(protocol="bench", condensers=("dm",), ipc=(1,), out=tmp_path)).points
     assert (point.trained_on, point.scoring.network) == ("ConvNet-W64-D2-IN-ReLU-Avg", "ConvNet-W128-D2-IN-ReLU-Avg")
     assert point.scoring.training.describe() == Training(augmentation=point.dataset.augmentation).describe()
+
+
+def test_memories_whose_scores_are_recorded_are_not_made_again(done, tmp_path, capsys):
+    (tmp_path / "results.csv").write_bytes((done.out / "results.csv").read_bytes())
+    kept = replace(done, out=tmp_path, dry_run=True)
+    main(kept)
+    assert "memories   0 to condense" in capsys.readouterr().out
+    main(replace(kept, memories=3))
+    assert "memories   6 to condense" in capsys.readouterr().out
