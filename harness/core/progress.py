@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from tqdm import tqdm
 
-MINUTE = 60.0
+SECOND, MINUTE = 1.0, 60.0
 LOOKS = 15.0  # seconds between two looks at whether a line is due
 
 
@@ -73,11 +73,29 @@ class Lines:
                 innermost._say_if_due()
 
 
-def bar(total: int, what: str, unit: str = "it") -> tqdm | Lines:
+class Bar(tqdm):
+    """A bar whose clock goes on while nothing is counted: networks may be trained before the first iteration."""
+
+    def __enter__(self) -> Self:
+        self._over = Event()
+        Thread(target=self._tick, daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        """The clock stops with the bar."""
+        self._over.set()
+        super().__exit__(*error)
+
+    def _tick(self) -> None:
+        while not self._over.wait(SECOND):
+            self.refresh()
+
+
+def bar(total: int, what: str, unit: str = "it") -> Bar | Lines:
     """A bar on stderr that disappears when done; lines if that is no terminal."""
     if not sys.stderr.isatty():
         return Lines(total, what, unit)
-    return tqdm(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True)
+    return Bar(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True)
 
 
 def say(text: str) -> None:

@@ -8,8 +8,6 @@ import termios
 import threading
 import time
 
-from tqdm import tqdm
-
 from harness.core import progress
 from harness.core.progress import MINUTE, Lines, bar
 
@@ -61,14 +59,25 @@ def test_a_piece_of_work_that_does_not_move_says_a_line_too(capsys, monkeypatch)
     assert not [thread for thread in threading.enumerate() if "_look" in thread.name]
 
 
-def test_without_a_terminal_nothing_is_drawn_and_with_one_a_bar(tmp_path):
+def test_without_a_terminal_nothing_is_drawn_and_with_one_a_bar():
     quiet = subprocess.run([sys.executable, "-c", WORK], capture_output=True, text=True, check=True)
     assert (quiet.stdout, quiet.stderr) == ("Lines\n", "")
+    said, drawn = on_a_terminal(WORK)
+    assert said == "Bar\n"
+    assert "work" in drawn
+
+
+def test_the_clock_of_a_bar_goes_on_before_anything_is_done():
+    waiting = "import time\nfrom harness.core.progress import bar\nwith bar(4, 'work'):\n    time.sleep(2.5)"
+    assert "00:02<?" in on_a_terminal(waiting)[1]
+
+
+def on_a_terminal(code: str) -> tuple[str, str]:
+    """What a program prints on stdout, and what it draws on a terminal."""
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 80))
-    shown = subprocess.run([sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=end, text=True, check=True)
-    drawn = os.read(terminal, 10_000)
+    shown = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=end, text=True, check=True)
+    drawn = os.read(terminal, 10_000).decode()
     os.close(end)
     os.close(terminal)
-    assert shown.stdout == f"{tqdm.__name__}\n"
-    assert b"work" in drawn
+    return shown.stdout, drawn
