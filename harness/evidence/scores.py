@@ -27,6 +27,14 @@ def accuracies_of(point: Point, name: str, records: Records[ScoreRow]) -> pd.Ser
 
 
 def cost_of(point: Point, name: str) -> dict[str, float]:
-    """Means over a condenser's memories of what is in their metadata: COSTS."""
+    """Means over a condenser's memories of what is in their metadata: COSTS.
+
+    Raises:
+        ValueError: a memory that was scored is not there any more, or is damaged.
+    """
+    for path in (plan.path(name) for plan in point.plans):
+        if not path.exists():
+            gone = f"{name} is scored, but the memory that says what it cost is gone"
+            raise ValueError(f"{gone}: put {path} back, or choose another --out")
     found = pd.DataFrame([read_metadata(plan.path(name))["cost"] for plan in point.plans])
     return {column: float(found[column].mean()) for column in COSTS}

@@ -159,3 +159,5 @@ def test_memories_whose_scores_are_recorded_are_not_made_again(done, tmp_path, c
     assert "memories   0 to condense" in capsys.readouterr().out
     main(replace(kept, memories=3))
     assert "memories   6 to condense" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"random is scored, but .* is gone: put .*safetensors back"):
+        main(replace(kept, dry_run=False))
