@@ -1,4 +1,7 @@
-"""What lies in the folders of a report: rows, summaries and memories, each read once, and what could not be read."""
+"""What lies in folders of results: rows, summaries and memories, each read once, and what could not be read.
+
+What `harness.report` and `harness.targets` share.
+"""
 
 import csv
 import os
@@ -12,7 +15,7 @@ from condensers.device.files import one_line_errors, require_file
 from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
-from harness.report.commands import Making, making_of
+from harness.evidence.making import Making, making_of
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
