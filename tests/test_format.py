@@ -120,7 +120,15 @@ def test_uint8_decodes_as_it_stands_there(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("summary.csv", "search_summary.csv", "search_winners.csv", "table.csv", "ablate.csv", "trials.csv"),
+        *(
+            "summary.csv",
+            "search_summary.csv",
+            "search_winners.csv",
+            "table.csv",
+            "ablate.csv",
+            "trials.csv",
+            "targets.csv",
+        ),
         *("analysis.csv", "drift.csv", "correlations.csv"),
     ],
 )

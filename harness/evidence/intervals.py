@@ -226,7 +226,7 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method
     scores = final[final["metric"] == "accuracy"]
     row = {
         "condenser": condenser,
-        "league": _league(mine),
+        "league": league_of(mine),
         "accuracy": interval(scores, method),
         "accuracy_bootstrap": interval(scores, "bootstrap"),
         "average_accuracy": interval(average[average.index.get_level_values("condenser") == condenser], method),
@@ -267,7 +267,8 @@ def base_of(name: str) -> tuple[str, str]:
     return base, space + strategy
 
 
-def _league(rows: pd.DataFrame) -> str:
+def league_of(rows: pd.DataFrame) -> str:
+    """The league of the memory that rows are about; `-` if they are about none."""
     if not rows["ipc_stored"].any():
         return "-"  # of a memory, and there is none
     strict = (rows["ipc_stored"] == rows["ipc_decoded"]).all() and not rows["trained_on_real"].any()

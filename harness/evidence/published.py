@@ -1,7 +1,12 @@
 """Published numbers, and what a measured one says of them.
 
-`published.csv` has a line for each: percent on the test set, by the name that the condenser has here. Lines that are
-not comparable come from another evaluation than section 4 of DM's, as DDM's random and herding rows do.
+`published.csv` has a line for each, in the unit of its metric (`UNITS`):
+
+- `method` is its name at the source, `condenser` the name that it has here: empty where nothing here is that method,
+  `whole` for all real images, `any` for whatever memory of that size.
+- `trained_on` is the network that it was condensed on, `tested_on` the one that was trained on it, as papers call them.
+- Lines that are not comparable come from another evaluation than section 4 of DM's, as DDM's random and herding rows
+  do, or from one that no source says enough of, as searches do.
 """
 
 import csv
@@ -18,16 +23,25 @@ MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, an
 PAPER = Training()  # its defaults are DM's evaluation
 CONVNET = "ConvNet"
 FILE = Path(__file__).with_name("published.csv")
+UNITS = {  # of each metric: on the test set, but for time
+    "accuracy": "%",  # of networks trained on a memory of all classes
+    "accuracy_after_5_steps": "%",  # the last one of a class-incremental stream
+    "accuracy_of_chosen": "%",  # on the whole set, of the architecture that ranks first on a proxy
+    "spearman_of_top": "correlation",  # of the ranks on a proxy and on the whole set, the best architectures only
+    "minutes": "min",  # of training all architectures
+}
+POINT = ("metric", "dataset", "ipc", "condenser", "trained_on", "tested_on")
+ACCURACY = next(iter(UNITS))
 SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published accuracy.
+    """A published number.
 
     Attributes:
-        value: as a fraction.
-        said: in percent with its deviation, and where it stands.
+        value: accuracies as fractions, others in their unit.
+        said: in its unit with its deviation, and where it stands.
         comparable: whether it comes from DM's evaluation.
     """
 
@@ -37,36 +51,58 @@ class Published:
 
 
 def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
-    """The first number of a point in the order of the file, or None: of images of their own size, `side` in pixels.
+    """The first accuracy of a point in the order of the file, or None: of images of their own size, `side` in pixels.
 
     Networks are named as in commands. The ConvNet that condensed may have any width: how long and on how wide networks
     a memory was condensed is the recipe's own business, and the evaluation is what makes numbers comparable.
     """
     if SIDES.get(dataset) != side:
         return None
-    point = (dataset, str(ipc), condenser, _family(trained_on, side), _short(tested_on, side))
-    return next((found for key, found in _all() if key == point), None)
+    point = (ACCURACY, dataset, str(ipc), condenser, family(trained_on, side), short(tested_on, side))
+    return next((number_of(line) for line in lines() if point_of(line) == point), None)
 
 
 def published_of(condenser: str) -> list[dict[str, str]]:
-    """The lines of the file that are about a condenser, by its columns."""
-    return [line for line in _lines() if line["condenser"] == condenser]
+    """The lines of the file that are about accuracies of a condenser's memories, by its columns."""
+    return [line for line in lines() if line["condenser"] == condenser and line["metric"] == ACCURACY]
 
 
-def verdict(measured: Interval, networks: int, training: Training, found: Published | None, tested: bool = True) -> str:
+@cache
+def lines() -> list[dict[str, str]]:
+    """The lines of the file, by its columns."""
+    with FILE.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def point_of(line: dict[str, str]) -> tuple[str, ...]:
+    """What a line is about: columns `POINT`."""
+    return tuple(line[name] for name in POINT)
+
+
+def number_of(line: dict[str, str]) -> Published:
+    """The number of a line."""
+    deviation = f" ± {line['deviation']}" if line["deviation"] else ""
+    said = f"{line['value']}{deviation} ({line['source']}, {line['table']})"
+    scale = 100 if UNITS[line["metric"]] == "%" else 1
+    return Published(float(line["value"]) / scale, said, line["comparable"] == "True")
+
+
+def verdict(
+    measured: Interval, networks: int, training: Training | None, found: Published | None, tested: bool = True
+) -> str:
     """What a measurement says of a published number, by the rule that `python -m harness.table --help` prints.
 
     Args:
         measured: over memories, as fractions.
         networks: of each memory.
-        training: of these networks.
+        training: of these networks; None if it is not known.
         found: the published number; an empty verdict if there is none.
         tested: whether this was on the test set.
     """
     if found is None:
         return ""
     enough = measured.n >= MEMORIES and networks >= NETWORKS and tested
-    if not enough or training.describe() != PAPER.describe():
+    if not enough or not as_published(training):
         return "not run"
     if not found.comparable:
         return "other evaluation"
@@ -76,32 +112,21 @@ def verdict(measured: Interval, networks: int, training: Training, found: Publis
     return "reproduced" if narrow and found.value <= measured.high else "not reproduced"
 
 
-def _short(network: str, side: int) -> str:
+def as_published(training: Training | None) -> bool:
+    """Whether networks were trained as the papers say."""
+    return training is not None and training.describe() == PAPER.describe()
+
+
+def convnet(width: int, side: int) -> str:
+    """The field's default ConvNet of that width for images of `side` pixels, as commands name it."""
+    return f"ConvNet-W{width}-D{default_depth(side)}-IN-ReLU-Avg"
+
+
+def short(network: str, side: int) -> str:
     """The field's default ConvNet for such images as papers call it; others by their own name."""
-    return CONVNET if network == f"ConvNet-W128-D{default_depth(side)}-IN-ReLU-Avg" else network
+    return CONVNET if network == convnet(128, side) else network
 
 
-def _family(network: str, side: int) -> str:
+def family(network: str, side: int) -> str:
     """Likewise, of any width."""
-    return _short(re.sub(r"-W\d+-", "-W128-", network), side)
-
-
-@cache
-def _all() -> list[tuple[tuple[str, ...], Published]]:
-    return [(_point(line), _published(line)) for line in _lines()]
-
-
-@cache
-def _lines() -> list[dict[str, str]]:
-    with FILE.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _point(line: dict[str, str]) -> tuple[str, ...]:
-    return tuple(line[name] for name in ("dataset", "ipc", "condenser", "trained_on", "tested_on"))
-
-
-def _published(line: dict[str, str]) -> Published:
-    deviation = f" ± {line['deviation']}" if line["deviation"] else ""
-    said = f"{line['percent']}{deviation} ({line['source']}, {line['table']})"
-    return Published(float(line["percent"]) / 100, said, line["comparable"] == "True")
+    return short(re.sub(r"-W\d+-", "-W128-", network), side)

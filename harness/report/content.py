@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from harness.core.command import one_line
-from harness.report.reading import Found, Source
+from harness.evidence.sources import Found, Source
 
 DIGITS = {"%": ".1f", "points": ".1f", "s": ".3g", "min": ".1f", "FLOP": ".1e", "times": ".2f", "GB": ".2f"}
 ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")

@@ -17,8 +17,8 @@ from condensers import registry
 from condensers.core.recipe import Condenser
 from condensers.core.terms import Term
 from harness.core.listing import traits_of
+from harness.evidence.making import Making
 from harness.evidence.published import FILE, published_of
-from harness.report.commands import Making
 from harness.report.content import Figure, Found, Section, Source, slug
 from harness.report.leagues import POINT
 
@@ -199,7 +199,7 @@ def _published(method: Method, names: Sequence[str]) -> list[Figure]:
             "images per class": [int(line["ipc"]) for line in lines],
             "condensed on": [line["trained_on"] for line in lines],
             "scored on": [line["tested_on"] for line in lines],
-            "published (%)": [float(line["percent"]) for line in lines],
+            "published (%)": [float(line["value"]) for line in lines],
             "deviation (%)": [float(line["deviation"] or "nan") for line in lines],
             "where": [f"{line['source']}, table {line['table']}" for line in lines],
             "comparable": ["yes" if line["comparable"] == "True" else "no" for line in lines],

@@ -13,10 +13,10 @@ from condensers.device.files import atomic_write
 from harness.core.flags import check
 from harness.core.progress import say
 from harness.core.records import csv_of
-from harness.report import ablations, analyses, images, leaderboard, leagues, methods, scores, speeds, surveys
+from harness.evidence.sources import OWN, Found, read_folders
+from harness.report import ablations, analyses, images, leaderboard, leagues, methods, scores, speeds, surveys, targets
 from harness.report.content import NOTHING, Figure, Section, cell, heads, records, shown
 from harness.report.flags import Report
-from harness.report.reading import OWN, Found, read_folders
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "index.html"
@@ -40,6 +40,7 @@ def report(config: Report) -> None:
 def _sections(found: Found, data_root: Path) -> list[Section]:
     return [
         leagues.section(found),
+        targets.section(found),
         leaderboard.section(found),
         ablations.section(found),
         scores.studies(found),

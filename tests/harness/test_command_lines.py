@@ -37,6 +37,8 @@ BAD = {
     "nas --merge": "no value after --merge",
     "nas --whole-table=": "no value after --whole-table",
     "report --out ''": "no value after --out",
+    "targets --out ''": "no value after --out",
+    "targets nowhere": "there is no folder nowhere: name the output folders of commands",
     "report nowhere": "there is no folder nowhere: name the output folders of commands",
     "speed --what": "no value after --what",
     "speed --ipc": "no value after --ipc",

@@ -41,6 +41,7 @@ COMMANDS = [
     "speed",
     "submit",
     "table",
+    "targets",
 ]
 
 

@@ -25,9 +25,13 @@ from harness.report.flags import Report
 from harness.speed.flags import Speed
 from harness.submit.flags import Submit
 from harness.table.flags import Table
+from harness.targets.flags import Targets
 
-COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Submit, Table)
-POSITIONAL = (*(("memories", own) for own in (Analyse, Evaluate, Export, Submit)), ("folders", Report))
+COMMANDS = (Ablate, Analyse, Condense, Continual, Evaluate, Export, Nas, Report, Speed, Submit, Table, Targets)
+POSITIONAL = (
+    *(("memories", own) for own in (Analyse, Evaluate, Export, Submit)),
+    *(("folders", own) for own in (Report, Targets)),
+)
 
 
 def read(command: type, *arguments: str) -> object:

@@ -15,10 +15,10 @@ import pytest
 from condensers import registry
 from harness.continual.__main__ import main as continual
 from harness.continual.flags import Continual
+from harness.evidence.sources import read_folders
 from harness.report.__main__ import main
 from harness.report.content import cell, heads, shown
 from harness.report.flags import Report
-from harness.report.reading import read_folders
 from harness.table.__main__ import main as table
 from harness.table.flags import Table
 

@@ -1,8 +1,11 @@
-"""What lies in the folders of a report: rows, summaries and memories, each read once, and what could not be read."""
+"""What lies in folders of results: rows, summaries and memories, each read once, and what could not be read.
+
+What `harness.report` and `harness.targets` share.
+"""
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from condensers.device.files import one_line_errors, require_file
 from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
-from harness.report.commands import Making, making_of
+from harness.evidence.making import Making, making_of
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
@@ -25,15 +28,22 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "summary.csv": (
-        ("proxy", "dataset", "space", "whole_recipe", "chosen"),
-        ("spearman", "spearman_low", "spearman_high", "spearman_n", "kendall", "accuracy", "regret", "stored_images"),
+        ("proxy", "dataset", "space", "whole_recipe", "recipe", "chosen"),
+        (
+            *("spearman", "spearman_low", "spearman_high", "spearman_n", "kendall", "accuracy", "regret"),
+            *("stored_images", "ipc_stored", "epochs", "memories", "networks", "minutes", "whole_minutes"),
+            *("space_size", "architectures"),
+        ),
     ),
     "search_summary.csv": (("proxy", "sampler", "dataset", "space"), ("searches", "minutes", "epochs_saved", "known")),
     "ablate.csv": (
-        ("grid", "paper", "variant", "dataset", "condensed on", "trained", "base", "scored on", "protocol"),
+        (
+            *("grid", "paper", "variant", "condenser", "league", "dataset", "condensed on", "trained", "base"),
+            *("scored on", "protocol"),
+        ),
         (
             *("images per class", "accuracy", "accuracy_low", "accuracy_high"),
-            *("difference", "difference_low", "difference_high", "memories", "networks"),
+            *("difference", "difference_low", "difference_high", "memories", "networks", "seconds", "flop"),
         ),
     ),
     "trials.csv": (
@@ -43,6 +53,14 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "correlations.csv": (("loss", "over"), ("spearman", "low", "high", "n")),
+    "targets.csv": (
+        (
+            *("source", "table", "dataset", "images per class", "method", "condenser", "condensed on", "trained"),
+            *("metric", "unit", "note", "verdict", "our condensed on", "our trained", "protocol", "league"),
+            *("rows", "command"),
+        ),
+        ("published", "deviation", "ours", "low", "high", "memories", "networks", "minutes", "flop"),
+    ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
 SUFFIX = ".safetensors"
@@ -86,8 +104,8 @@ class Found:
         return [source for source in self.sources if source.kind == kind]
 
 
-def read_folders(folders: Sequence[Path]) -> Found:
-    """Read what lies in some folders and below.
+def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Found:
+    """Read what lies in some folders and below, but for files of the names `without`.
 
     Raises:
         ValueError: a folder that is not there; what is damaged within one becomes a problem.
@@ -98,7 +116,8 @@ def read_folders(folders: Sequence[Path]) -> Found:
             raise ValueError(f"there is no folder {folder}: name the output folders of commands, such as results")
         before = len(found.sources) + len(found.memories) + len(found.problems)
         for path in _files(folder):
-            _add(found, folder, path)
+            if path.name not in without:
+                _add(found, folder, path)
         if len(found.sources) + len(found.memories) + len(found.problems) == before:
             found.problems.append(f"{folder} holds no rows and no memories")
     return found
@@ -132,7 +151,7 @@ def read(path: Path) -> tuple[str, pd.DataFrame]:
             return row_type.__name__, Records(path, row_type).read()
     if path.name in SUMMARIES:
         return path.name, _summary(path)
-    raise ValueError(f"{path} has columns that no command writes, and is left out")
+    raise ValueError(f"{path} has columns that no command writes")
 
 
 def _header(path: Path) -> list[str]:

@@ -1,0 +1,1 @@
+"""Every published number beside what was measured here."""

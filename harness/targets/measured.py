@@ -1,0 +1,101 @@
+"""A measured number, and which published ones it can stand beside."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from condensers.device.training import Training
+from harness.core.protocols import PAPER, PROTOCOLS, Protocol
+from harness.evidence.intervals import Interval
+from harness.evidence.published import SIDES, as_published, family, number_of, short, verdict
+from harness.evidence.sources import Source
+
+NOT_RUN = "not run"
+MARK = "+"  # behind the name of a protocol that a flag overrode
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number that was measured on the test set, as its rows have it.
+
+    Attributes:
+        metric: a key of `published.UNITS`.
+        dataset: its name.
+        ipc: images per class that a memory keeps; `all` for all real images.
+        condenser: its name here.
+        condensed_on: network that the memories were made with; empty for real images, and in searches.
+        trained: network that was trained on them; of a search what it rests on, in words.
+        value: accuracies as fractions, others in their unit; over memories, but for a search's.
+        networks: of each memory.
+        training: of these networks; None if it is not known, or has no name.
+        protocol: as recorded.
+        league: of the memories; empty where there are none.
+        source: the rows.
+        minutes: to condense a memory: those of its whole lockstep run; nan where rows do not say.
+        flop: to condense it, as if it were made alone; likewise.
+    """
+
+    metric: str
+    dataset: str
+    ipc: str
+    condenser: str
+    condensed_on: str
+    trained: str
+    value: Interval
+    networks: int
+    training: Training | None
+    protocol: str
+    league: str
+    source: Source
+    minutes: float = math.nan
+    flop: float = math.nan
+
+    def meets(self, line: Mapping[str, str]) -> bool:
+        """Whether a line of published.csv is about the same: a ConvNet of any width stands for the paper's."""
+        named = (line["metric"], line["dataset"], line["ipc"], line["condenser"])
+        side = SIDES.get(self.dataset, 0)
+        return (
+            named == (self.metric, self.dataset, self.ipc, self.condenser)
+            and line["trained_on"] in ("", family(self.condensed_on, side))
+            and line["tested_on"] in ("", family(self.trained, side))
+        )
+
+    def verdict(self, line: Mapping[str, str]) -> str:
+        """What it says of the number of a line that it meets."""
+        return verdict(self.value, self.networks, self.training if self.exact(line) else None, number_of(line))
+
+    def exact(self, line: Mapping[str, str]) -> bool:
+        """Whether the very network was trained that a line names."""
+        return line["tested_on"] in ("", short(self.trained, SIDES.get(self.dataset, 0)))
+
+    def rank(self, line: Mapping[str, str]) -> tuple[object, ...]:
+        """How well it fits a line that it meets, beside others that do; what it says is no part of it."""
+        own = self.protocol.removesuffix(MARK) == PAPER.name
+        evaluated = as_published(self.training) and self.exact(line)
+        return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks
+
+
+def protocol_of(label: str, command: str, flags: str) -> Protocol | None:
+    """The protocol that a recorded label names, if it is known that it holds for what some flags override.
+
+    Args:
+        label: as recorded; with a `+` some flag overrode something.
+        command: that made the rows, as far as anyone wrote it down: then it tells which.
+        flags: the flags that matter, as a regular expression.
+    """
+    named = next((one for one in PROTOCOLS.values() if one.name == label.removesuffix(MARK)), None)
+    told = command and not re.search(rf"--({flags})(?![\w-])", command)
+    return named if told or not label.endswith(MARK) else None
+
+
+def training_of(protocol: Protocol | None) -> Training | None:
+    """How networks are trained on a memory under a protocol; None if it is not known which one."""
+    return protocol and Training(epochs=protocol.epochs, batch=protocol.batch)
+
+
+def require_counts(source: Source, *names: str) -> None:
+    """Raise ValueError unless columns of a summary hold whole numbers."""
+    for name in names:
+        if not (source.frame[name] % 1 == 0).all():  # nan and infinity have no such rest
+            raise ValueError(f"{source.path} is damaged: not every value of {name!r} is a whole number")

@@ -1,0 +1,48 @@
+"""What `harness.targets` writes and prints."""
+
+import pandas as pd
+
+from condensers.device.files import atomic_write
+from harness.core.flags import check
+from harness.core.progress import say
+from harness.core.records import csv_of
+from harness.evidence.sources import read_folders
+from harness.targets.comparing import compare
+from harness.targets.flags import Targets
+from harness.targets.measured import NOT_RUN
+
+NAME = "targets.csv"
+SHOWN = ["source", "table", "dataset", "images per class", "method", "trained", "metric"]
+
+
+def report(config: Targets) -> None:
+    """Write targets.csv and print what it says.
+
+    Raises:
+        ValueError: a folder that is not there or holds nothing, or a file in it that cannot be read: a number here
+            rests on everything that was measured, or is none.
+    """
+    check(config)
+    found = read_folders(config.folders, without=(NAME,))
+    if found.problems:
+        raise ValueError(found.problems[0])
+    frame = compare(found)
+    atomic_write(config.out / NAME, csv_of(frame))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in frame["verdict"].value_counts().items())
+    settled = frame[frame["verdict"] != NOT_RUN]
+    if len(settled):
+        say(_shown(settled))
+    beside = int((frame["ours"].notna() & (frame["verdict"] == NOT_RUN)).sum())
+    say(f"{len(frame)} published numbers: {counts}; beside {beside} that are {NOT_RUN} stands what is nearest")
+    say(f"table: {config.out / NAME}")
+
+
+def _shown(frame: pd.DataFrame) -> str:
+    """Lines for the terminal, in the units of their metrics."""
+    shown = frame[SHOWN].copy()
+    shown["published"] = [f"{value:g}" for value in frame["published"]]
+    ends = zip(frame["ours"], frame["low"], frame["high"], strict=True)
+    shown["ours"] = [f"{mean:.4g} [{low:.4g}, {high:.4g}]" for mean, low, high in ends]
+    shown["memories x networks"] = [f"{n}x{k}" for n, k in zip(frame["memories"], frame["networks"], strict=True)]
+    shown["verdict"] = frame["verdict"]
+    return shown.to_string(index=False)

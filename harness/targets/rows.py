@@ -1,0 +1,149 @@
+"""Measured accuracies of memories, from rows: of all classes at once, and after the last step of a stream.
+
+Rows say neither what a memory was condensed on nor whether they are of the test set; the tables that commands leave
+beside them do, and each of their lines is held to its rows. Rows of `harness.evaluate` have no such table.
+"""
+
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from condensers.device.training import Training
+from harness.core.checks import check_cells
+from harness.core.protocols import WHOLE, Protocol
+from harness.core.schema import ScoreRow
+from harness.evidence.intervals import Interval, interval, league_of
+from harness.evidence.published import ACCURACY, PAPER, SIDES, convnet
+from harness.evidence.sources import Found, Source
+from harness.targets.measured import NOT_RUN, Measured, protocol_of, require_counts, training_of
+
+TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
+SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
+STREAM = ["dataset", "condenser", "config", "protocol", "steps", "ipc_stored"]
+# Flags that change more than a protocol's name tells: how networks are trained, and which.
+OTHER_TRAINING, OTHER_STREAM, OTHER_NETWORK = "epochs", "epochs|memory[-_]size", "network"
+SAME = 1e-9  # between a table's number and that of its rows
+
+Wanted = Collection[tuple[str, str, str]]
+
+
+def memories(found: Found, wanted: Wanted) -> Iterator[Measured]:
+    """Accuracies in tables and ablations.
+
+    Args:
+        found: what was read.
+        wanted: data sets, images per class and condensers that are looked for.
+
+    Raises:
+        ValueError: a table whose rows do not say what it says.
+    """
+    rows = {source.path: source.frame for source in found.of(ScoreRow.__name__)}
+    for name, ends in TABLES.items():
+        for source in found.of(name):
+            require_counts(source, "images per class", "memories", "networks")
+            for line in source.frame.to_dict("records"):
+                about = (line["dataset"], str(int(line["images per class"])), line["condenser"])
+                if line["scored on"] == "test" and about in wanted:
+                    _hold(source.path, line, ends, rows.get(source.path.with_name("results.csv")))
+                    yield _of_table(source, line, ends)
+
+
+def _of_table(source: Source, line: dict[str, object], ends: str) -> Measured:
+    return Measured(
+        metric=ACCURACY,
+        dataset=line["dataset"],
+        ipc=str(int(line["images per class"])),
+        condenser=line["condenser"],
+        condensed_on=line["condensed on"],
+        trained=line["trained"],
+        value=_said(line, ends),
+        networks=int(line["networks"]),
+        training=_training(source, line),
+        protocol=line["protocol"],
+        league=line["league"],
+        source=source,
+        minutes=line["seconds"] / 60,
+        flop=line["flop"],
+    )
+
+
+def _said(line: dict[str, object], ends: str) -> Interval:
+    return Interval(line["accuracy"], line[f"{ends}low"], line[f"{ends}high"], int(line["memories"]), "t")
+
+
+def _training(source: Source, line: dict[str, object]) -> Training | None:
+    if line.get("verdict", "") not in ("", NOT_RUN):  # the command, which knew its flags, found it the paper's
+        return PAPER
+    return training_of(protocol_of(line["protocol"], source.making.command, OTHER_TRAINING))
+
+
+def _hold(path: Path, line: dict[str, object], ends: str, rows: pd.DataFrame | None) -> None:
+    """Raise ValueError unless rows say what a line of a table says."""
+    said, networks, where = _said(line, ends), int(line["networks"]), path.with_name("results.csv")
+    for _, own in _own(line, rows) if rows is not None else ():
+        if len(own) == said.n * networks:
+            check_cells(own, networks, [_metric(line)], where)
+            if _alike(interval(own), said):
+                return
+    numbers = f"{said.n} memories of {networks} networks"
+    raise ValueError(
+        f"{path} says {said} of {line['condenser']}, but no {numbers} in {where} do: run its command again"
+    )
+
+
+def _own(line: dict[str, object], rows: pd.DataFrame) -> Iterator[tuple[object, pd.DataFrame]]:
+    """The rows of each making that may be a line's."""
+    return rows[
+        (rows["dataset"] == line["dataset"])
+        & (rows["condenser"] == line["condenser"])
+        & (rows["ipc_stored"] == line["images per class"])
+        & (rows["metric"] == _metric(line))
+        & (rows["protocol"] == line["protocol"])
+        & (rows["memory_replicate"] < line["memories"])
+    ].groupby("config", sort=False)
+
+
+def _metric(line: dict[str, object]) -> str:
+    return f"accuracy of {line['trained']}"
+
+
+def _alike(one: Interval, other: Interval) -> bool:
+    pairs = ((one.mean, other.mean), (one.low, other.low), (one.high, other.high))
+    return all(math.isclose(*pair, abs_tol=SAME) or (math.isnan(pair[0]) and math.isnan(pair[1])) for pair in pairs)
+
+
+def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
+    """Accuracies after the last step of streams; of whole sets as those of networks trained on all real images.
+
+    Raises:
+        ValueError: rows are missing, there twice, or hold what no score can be.
+    """
+    for source in found.of(ScoreRow.__name__):
+        ended = source.frame[source.frame["step"] == source.frame["steps"]]
+        for key, own in ended[ended["metric"] == SCORE].groupby(STREAM, sort=False):
+            about = dict(zip(STREAM, key, strict=True))
+            ipc = ALL if about["condenser"] == WHOLE else str(about["ipc_stored"])
+            protocol = protocol_of(about["protocol"], source.making.command, OTHER_NETWORK)
+            if protocol and (about["dataset"], ipc, about["condenser"]) in wanted:
+                check_cells(own, own["network_replicate"].max() + 1, [SCORE], source.path)
+                yield _of_stream(source, about, ipc, protocol, own)
+
+
+def _of_stream(source: Source, about: dict[str, object], ipc: str, protocol: Protocol, own: pd.DataFrame) -> Measured:
+    side, whole = SIDES[about["dataset"]], ipc == ALL
+    return Measured(
+        metric=ACCURACY if whole else f"accuracy_after_{about['steps']}_steps",
+        dataset=about["dataset"],
+        ipc=ipc,
+        condenser=about["condenser"],
+        condensed_on="" if whole else convnet(protocol.matching_width, side),
+        trained=convnet(protocol.width, side),
+        value=interval(own),
+        networks=own["network_replicate"].nunique(),
+        training=training_of(protocol_of(about["protocol"], source.making.command, OTHER_STREAM)),
+        protocol=about["protocol"],
+        league="" if whole else league_of(own),
+        source=source,
+    )

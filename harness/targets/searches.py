@@ -1,0 +1,61 @@
+"""What surveys of architectures say: the accuracy of what a proxy chooses, how it ranks the best, and minutes."""
+
+import math
+from collections.abc import Iterator
+
+from harness.core.protocols import EARLY, WHOLE
+from harness.evidence.intervals import Interval
+from harness.evidence.published import PAPER
+from harness.evidence.sources import Found, Source
+from harness.targets.measured import Measured, require_counts
+
+TOPS = ("top_36_by_proxy", "top_30_by_proxy")  # 5 % of 720; the authors also name 30
+SPACE, EPOCHS, WHOLE_TRAINING = 720, 200, "paper-200"  # what the paper says of its searches
+
+
+def searches(found: Found) -> Iterator[Measured]:
+    """The numbers in the summaries of surveys."""
+    for source in found.of("summary.csv"):
+        require_counts(source, "ipc_stored", "memories", "networks", "architectures")
+        for row in source.frame.to_dict("records"):
+            yield from _of_proxy(source, row)
+
+
+def _of_proxy(source: Source, row: dict[str, object]) -> Iterator[Measured]:
+    whole = row["proxy"] == WHOLE
+    yield _measured(source, row, "accuracy_of_chosen", row["proxy"], "chosen", row["accuracy"])
+    if top := next((name for name in TOPS if not math.isnan(row.get(name, math.nan))), None):
+        ends = row[f"{top}_low"], row[f"{top}_high"]
+        said = f"{top.split('_')[1]} best by the proxy"
+        yield _measured(source, row, "spearman_of_top", row["proxy"], said, row[top], *ends)
+    if whole or row["proxy"] != EARLY:
+        minutes = row["whole_minutes" if whole else "minutes"]
+        yield _measured(source, row, "minutes", WHOLE if whole else "any", "all", minutes)
+
+
+def _measured(
+    source: Source,
+    row: dict[str, object],
+    metric: str,
+    condenser: str,
+    what: str,
+    value: float,
+    low: float = math.nan,
+    high: float = math.nan,
+) -> Measured:
+    asked = row["space_size"], row["architectures"], row["epochs"], row["whole_recipe"]
+    rests = f"{int(row['architectures'])} of {row['space']}, whole set by {row['whole_recipe']}"
+    return Measured(
+        metric=metric,
+        dataset=row["dataset"],
+        ipc="all" if row["proxy"] == WHOLE else str(int(row["ipc_stored"])),
+        condenser=condenser,
+        condensed_on="",
+        trained=f"{what} of {rests}",
+        value=Interval(value, low, high, int(row["memories"]), "none"),
+        networks=int(row["networks"]),
+        training=PAPER if asked == (SPACE, SPACE, EPOCHS, WHOLE_TRAINING) else None,
+        protocol=row["recipe"],
+        league="",
+        source=source,
+    )
