@@ -14,6 +14,7 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.ablations import ablation_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.published import published, verdict
 from harness.evidence.scores import accuracies_of, cost_of
 
 
@@ -40,6 +41,7 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
     scores = {label: accuracies_of(point, name, records) for label, name in grid.variants.items()}
     for label, name in grid.variants.items():
         made, above = registry.condenser(name), _above(scores[label], scores[grid.reference])
+        accuracy = interval(scores[label])
         yield {
             "grid": grid.name,
             "paper": grid.paper,
@@ -51,15 +53,24 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
             "decoded per stored": made.decoded,
             "condensed on": point.trained_on,
             "trained": point.scoring.network,
-            **_columns("accuracy", interval(scores[label])),
+            **_columns("accuracy", accuracy),
             "base": grid.reference,
             **_columns("difference", above if label != grid.reference else Interval(0.0, 0.0, 0.0, above.n, "none")),
             "memories": above.n,
             "networks": point.scoring.networks,
             "scored on": "test" if ablation.tested else "validation",
             "protocol": point.scoring.protocol,
+            **_published(ablation, name, accuracy),
             **cost_of(point, name),
         }
+
+
+def _published(ablation: Ablation, name: str, accuracy: Interval) -> dict[str, str]:
+    """The published number of a variant, and what ours says of it by the rule of `harness.table`."""
+    point, scoring = ablation.point, ablation.point.scoring
+    known = published(point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, scoring.network)
+    said = verdict(accuracy, scoring.networks, scoring.training, known, ablation.tested)
+    return {"published": known.said if known else "", "verdict": said}
 
 
 def _above(one: pd.Series, other: pd.Series) -> Interval:
@@ -81,6 +92,8 @@ def _shown(lines: pd.DataFrame) -> str:
     shown[f"above {rows[0]['base']}"] = [
         "-" if row["variant"] == row["base"] else _said(row, "difference") for row in rows
     ]
+    if (lines["published"] != "").any():
+        shown["published"], shown["verdict"] = lines["published"], lines["verdict"]
     shown["memories x networks"] = [f"{row['memories']}x{row['networks']}" for row in rows]
     shown["time"] = [duration(row["seconds"]) for row in rows]
     shown["FLOP"] = [f"{row['flop']:.2g}" for row in rows]

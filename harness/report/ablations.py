@@ -40,6 +40,8 @@ def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figur
             "networks": rows["networks"].astype(int),
         }
     )
+    if "published" in rows and (rows["published"] != "").any():
+        numbers = numbers.assign(published=rows["published"], verdict=rows["verdict"])
     base = rows["base"].iloc[0]
     title = f"{about['grid']}, {about['dataset']}, {about['images per class']} per class"
     alt = f"{title}: differences of {len(rows)} variants from {base}, with intervals."

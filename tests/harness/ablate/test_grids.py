@@ -14,6 +14,9 @@ from harness.ablate.grids import SHARE, prepare
 from harness.table.__main__ import main as table
 from harness.table.flags import Table
 from scenarios.datasets import load
+from scenarios.files import CIFAR10
+
+from ...scenarios.on_disk import write_cifar
 
 SMALL = Ablate(
     grid=("components", "blocks"),
@@ -143,3 +146,15 @@ def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_published_numbers_of_variants_stand_beside_ours(tmp_path, capsys):
+    write_cifar(tmp_path, CIFAR10)
+    tiny = {"iterations": 1, "real_batch": 2, "epochs": 1, "memories": 1, "networks": 1, "validation": 1}
+    network = "ConvNet-W128-D3-IN-ReLU-Avg"
+    config = Ablate(grid=("k",), dataset="cifar10", data_root=tmp_path, ipc=1, network=network, **tiny)
+    main(replace(config, out=tmp_path / "out"))
+    lines = pd.read_csv(tmp_path / "out/ablate.csv", keep_default_na=False, dtype=str).set_index("variant")
+    assert lines.loc["0", ["published", "verdict"]].tolist() == ["26.0 ± 0.8 (DDM, 1)", "not run"]
+    assert (lines.loc["0.1":, "published"] == "").all()
+    assert "26.0 ± 0.8 (DDM, 1) not run" in capsys.readouterr().out
