@@ -24,7 +24,9 @@ SMALLEST = 0.05  # per cent of error: as near to 100 % as is drawn
 
 def _spec(chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int | None = None) -> Spec:
     sized = chart.properties(width="container", description=alt_text)
-    sized = sized.properties(height=height) if height else sized
+    # Lines of a chart of intervals have a height each, so only its width can fit.
+    fits = alt.AutoSizeParams(type="fit-x", contains="padding")
+    sized = sized.properties(height=height) if height else sized.properties(autosize=fits)
     with alt.data_transformers.enable("default", max_rows=None):
         spec = sized.to_dict(validate=False)
     # The page has one version of the library; the address of the schema would be for editors.
@@ -184,7 +186,7 @@ def _error_scale() -> alt.Scale:
 
 
 def _error_axis(title: str) -> alt.Axis:
-    marks = [80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
+    marks = [95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
     return alt.Axis(title=title, values=marks, labelExpr="format(100 - datum.value, '~g')")
 
 
