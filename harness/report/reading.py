@@ -1,6 +1,7 @@
 """What lies in the folders of a report: rows, summaries and memories, each read once, and what could not be read."""
 
 import csv
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,14 +93,16 @@ def read_folders(folders: Sequence[Path]) -> Found:
     Raises:
         ValueError: a folder that is not there; what is damaged within one becomes a problem.
     """
-    found = Found()
+    found, known = Found(), set[str]()
     for folder in dict.fromkeys(folders):
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: name the output folders of commands, such as results")
-        before = len(found.sources) + len(found.memories) + len(found.problems)
-        for path in _files(folder):
-            _add(found, folder, path)
-        if len(found.sources) + len(found.memories) + len(found.problems) == before:
+        paths = list(_files(folder))
+        for path in paths:
+            if (real := os.path.realpath(path)) not in known:  # a folder may be named twice, in two ways
+                known.add(real)
+                _add(found, folder, path)
+        if not paths:
             found.problems.append(f"{folder} holds no rows and no memories")
     return found
 
@@ -107,12 +110,12 @@ def read_folders(folders: Sequence[Path]) -> Found:
 def _files(folder: Path) -> Iterator[Path]:
     for at, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if name not in SKIPPED)
-        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX))
+        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name != OWN)
 
 
 def _add(found: Found, folder: Path, path: Path) -> None:
-    if path.name == OWN or any(path == other.path for other in found.sources) or path in found.memories:
-        return
+    if not str(path).isprintable():  # no page could hold it
+        return found.problems.append(f"{path} has a name that cannot be written down: rename it")
     if path.suffix == SUFFIX:
         return found.memories.append(path)
     try:
@@ -150,6 +153,8 @@ def _summary(path: Path) -> pd.DataFrame:
         if lacking:
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
         frame[list(numbers)] = frame[list(numbers)].apply(pd.to_numeric)
+        if frame[list(numbers)].isin([math.inf, -math.inf]).any(axis=None):
+            raise ValueError("it holds numbers that are not finite")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     frame[list(texts)] = frame[list(texts)].astype(str).map(unescaped)
