@@ -121,7 +121,7 @@ def test_uint8_decodes_as_it_stands_there(tmp_path):
     "name",
     [
         *("summary.csv", "search_summary.csv", "search_winners.csv", "table.csv", "ablate.csv", "trials.csv"),
-        *("analysis.csv", "drift.csv", "correlations.csv"),
+        *("analysis.csv", "drift.csv", "tsne.csv", "correlations.csv"),
     ],
 )
 def test_every_column_of_a_committed_summary_stands_there(name):

@@ -43,6 +43,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
+    "tsne.csv": (("metric", "condenser", "class"), ("value", "x", "y")),
     "correlations.csv": (("loss", "over"), ("spearman", "low", "high", "n")),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }

@@ -37,7 +37,10 @@
     const made = await vegaEmbed(chart, spec, {
       renderer: "svg", config: theme(width), bind, tooltip: { theme: "custom" }, actions: false, logLevel: 1,
     });
-    if (choice) made.view.signal("proxy", choice).run();
+    if (choice) {
+      const [{ name }] = spec.params.filter((one) => one.bind?.input === "select");
+      made.view.signal(name, choice).run();
+    }
     chart.dataset.width = width;
     views.set(chart, made);
   }
