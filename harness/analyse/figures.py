@@ -71,8 +71,8 @@ def among_real(
         )
     axes.set(xticks=[], yticks=[])
     title, axis = SEEN[metric]
-    axes.set_xlabel(f"t-SNE of {axis}; axes have no unit; numbers: {metric}")
-    _finish(figure, axes, title, about, path)
+    axes.set_xlabel(f"t-SNE of {axis}; no unit")
+    _finish(figure, axes, title, f"{about}; numbers: {metric} over all classes", path)
 
 
 def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str, path: Path) -> None:

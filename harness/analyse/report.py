@@ -49,7 +49,7 @@ def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
     seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
     sights = sights_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
     label = analysis.dataset.class_names[figures.SHOWN_CLASS]
-    about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights; numbers: all classes"
+    about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights"
     lines = []
     for metric, points in sights.items():
         values = {row["condenser"]: row[metric].mean for _, row in table[::-1].iterrows()}
