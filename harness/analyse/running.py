@@ -141,8 +141,8 @@ def _one_size(memories: Sequence[Subject]) -> None:
     sizes = sorted({one.images.shape[1] for one in memories})
     if len(sizes) > 1:
         raise ValueError(
-            f"the memories have {' and '.join(map(str, sizes))} images per class: with --scores give those of one size, "
-            "for more images have both a smaller loss and a higher accuracy"
+            f"the memories have {' and '.join(map(str, sizes))} images per class: with --scores give those of one "
+            "size, for more images have both a smaller loss and a higher accuracy"
         )
 
 

@@ -48,7 +48,8 @@ def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figur
     return Figure(
         slug("grid", source.path.parent, *about.values()),
         title,
-        f"{paper}Difference in accuracy from “{base}” in points, paired by memory; condensed on {about['condensed on']}, "
+        f"{paper}Difference in accuracy from “{base}” in points, paired by memory; condensed on "
+        f"{about['condensed on']}, "
         f"scored on {about['trained']}, {about['scored on']} images, protocol {about['protocol']}.",
         alt,
         (source,),

@@ -61,7 +61,7 @@ def _sections(found: Found, data_root: Path) -> list[Section]:
 
 
 def with_distinct_ids(sections: Sequence[Section]) -> list[Section]:
-    """The sections, with a number behind the id of a figure that is taken: folders may differ in signs that ids lack."""
+    """The sections, with a number behind an id that is taken: folders may differ in signs that ids lack."""
     taken = {*OWN_IDS, *(name for one in sections for name in (one.id, f"{one.id}-title"))}
     taken |= {method.id for one in sections for method in one.extra.get("methods", ())}
 

@@ -21,7 +21,8 @@ def check_entries(entries: Sequence[Stored], dataset: Dataset) -> None:
         counts = memory.labels.bincount(minlength=dataset.classes)
         if counts.unique().numel() > 1:
             raise ValueError(
-                f"{stored.path} has {counts.min()} to {counts.max()} images of a class: enter one with as many of every class"
+                f"{stored.path} has {counts.min()} to {counts.max()} images of a class: enter one with as many of "
+                "every class"
             )
         if other := seen.get(memory.checksum):
             raise ValueError(f"{stored.path} holds what {other.path} holds: a replicate is another memory")
@@ -29,8 +30,8 @@ def check_entries(entries: Sequence[Stored], dataset: Dataset) -> None:
         copies = copies_of_test(memory.decoded().images, dataset)
         if copies.any():
             raise ValueError(
-                f"{stored.path} holds {int(copies.sum())} images of the test set, the first at {int(copies.nonzero()[0, 0])}: "
-                "networks may not be trained on what they are tested on"
+                f"{stored.path} holds {int(copies.sum())} images of the test set, the first at "
+                f"{int(copies.nonzero()[0, 0])}: networks may not be trained on what they are tested on"
             )
 
 

@@ -56,9 +56,9 @@ def test_a_folder_that_is_named_twice_is_read_once(tmp_path, monkeypatch, capsys
 
 
 def test_names_that_are_no_text_are_a_line(tmp_path, capsys):
-    path = os.fsencode(tmp_path) + b"/in/caf\xe9"
-    os.makedirs(path)
-    shutil.copyfile(STUDY, path + b"/results.csv")
+    folder = tmp_path / "in" / os.fsdecode(b"caf\xe9")
+    folder.mkdir(parents=True)
+    shutil.copyfile(STUDY, folder / "results.csv")
     draw(tmp_path / "out", tmp_path / "in")
     (line,) = lines_of(capsys)
     assert "has a name that cannot be written down" in line
