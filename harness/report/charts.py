@@ -24,9 +24,7 @@ SMALLEST = 0.05  # per cent of error: as near to 100 % as is drawn
 
 def _spec(chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int | None = None) -> Spec:
     sized = chart.properties(width="container", description=alt_text)
-    # Lines of a chart of intervals have a height each, so only its width can fit.
-    fits = alt.AutoSizeParams(type="fit-x", contains="padding")
-    sized = sized.properties(height=height) if height else sized.properties(autosize=fits)
+    sized = sized.properties(height=height) if height else sized
     with alt.data_transformers.enable("default", max_rows=None):
         spec = sized.to_dict(validate=False)
     # The page has one version of the library; the address of the schema would be for editors.

@@ -89,7 +89,7 @@ def _check(config: Submit) -> None:
         if not said.isprintable():
             raise ValueError(f"{said!a} cannot be written into one line: leave out what cannot be printed")
     if config.network or config.epochs or config.seed:
-        raise ValueError("a submission is scored by its protocol alone: leave out --network, --epochs and --seed")
+        raise ValueError("a submission is scored by its protocol alone: leave out --network and --epochs, and --seed")
 
 
 def _scoring_of(config: Submit) -> Scoring:
