@@ -120,16 +120,8 @@ def test_uint8_decodes_as_it_stands_there(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "summary.csv",
-            "search_summary.csv",
-            "search_winners.csv",
-            "table.csv",
-            "ablate.csv",
-            "trials.csv",
-            "targets.csv",
-        ),
-        *("analysis.csv", "drift.csv", "correlations.csv"),
+        *("summary.csv", "search_summary.csv", "search_winners.csv", "table.csv", "ablate.csv", "trials.csv"),
+        *("analysis.csv", "drift.csv", "tsne.csv", "correlations.csv", "targets.csv"),
     ],
 )
 def test_every_column_of_a_committed_summary_stands_there(name):

@@ -33,4 +33,6 @@ def accuracies(paths: Sequence[Path], dataset_checksum: str, memories: Collectio
         raise ValueError(f"{named} has no accuracy of these memories: score the files with python -m harness.evaluate")
     if rows["metric"].nunique() > 1 or rows["protocol"].nunique() > 1:
         raise ValueError(f"{named} has accuracies of several networks or protocols: give rows of one")
+    if (rows.groupby("memory_checksum")["config"].nunique() > 1).any():
+        raise ValueError(f"{named} has accuracies of one memory after several trainings: give rows of one")
     return rows.groupby("memory_checksum")["value"].mean()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 PERPLEXITY = 30
 SHOWN_CLASS = 0
+SEEN = {  # by measure: a title, and what is embedded
+    "style gap": ("Style of memories among real images", "the mean and deviation of first-layer maps"),
+    "diversity": ("Embeddings of memories among those of real images", "a network's last features"),
+}
 
 
 def texture(rows: "pd.DataFrame", metrics: tuple[str, str], path: Path) -> None:
@@ -37,27 +41,38 @@ def texture(rows: "pd.DataFrame", metrics: tuple[str, str], path: Path) -> None:
     _finish(figure, axes, "Texture of memories and of real images", _about(rows), path)
 
 
-def styles(points: "dict[str, np.ndarray]", gaps: dict[str, str], about: str, path: Path) -> None:
-    """First-layer styles of one class by t-SNE: where memories lie among real images.
-
-    Args:
-        points: styles `[n, d]` by condenser, the real images' first.
-        gaps: the style gap of each condenser, in words, which stands beside its name.
-        about: what the images are.
-        path: the PNG to write.
-    """
+def embedded(points: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
+    """Places `[n, 2]` of points `[n, d]` by t-SNE, all of them at once."""
     from sklearn.manifold import TSNE
 
     together = np.concatenate(list(points.values()))
-    place = TSNE(perplexity=min(PERPLEXITY, (len(together) - 1) / 3), random_state=0).fit_transform(together)
-    figure, axes = _axes()
+    places = TSNE(perplexity=min(PERPLEXITY, (len(together) - 1) / 3), random_state=0).fit_transform(together)
     ends = np.cumsum([len(own) for own in points.values()])
-    for number, (name, own) in enumerate(zip(points, np.split(place, ends[:-1]), strict=True)):
+    return dict(zip(points, np.split(places, ends[:-1]), strict=True))
+
+
+def among_real(
+    places: "dict[str, np.ndarray]", values: "dict[str, float]", metric: str, about: str, path: Path
+) -> None:
+    """Images of one class in two dimensions: where those of memories lie among real ones.
+
+    Args:
+        places: `[n, 2]` by condenser, the real images' first.
+        values: the measure of each condenser, which stands beside its name.
+        metric: that measure: of `SEEN`.
+        about: what the images are.
+        path: the PNG to write.
+    """
+    figure, axes = _axes()
+    for number, (name, own) in enumerate(places.items()):
         mark = {"color": "#bbbbbb", "marker": "."} if number == 0 else _mark(number - 1)
-        axes.scatter(own[:, 0], own[:, 1], s=24, label=f"{name}  {gaps.get(name, '')}", **mark)
+        axes.scatter(
+            own[:, 0], own[:, 1], s=24, label=f"{name}  {values[name]:.2f}" if name in values else name, **mark
+        )
     axes.set(xticks=[], yticks=[])
-    axes.set_xlabel("t-SNE of the mean and deviation of first-layer maps; axes have no unit")
-    _finish(figure, axes, "Style of memories among real images", about, path)
+    title, axis = SEEN[metric]
+    axes.set_xlabel(f"t-SNE of {axis}; no unit")
+    _finish(figure, axes, title, f"{about}; numbers: {metric} over all classes", path)
 
 
 def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str, path: Path) -> None:

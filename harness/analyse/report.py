@@ -16,13 +16,13 @@ from harness.analyse.running import (
     drifted,
     key_of,
     loss_of,
-    styles_of,
+    sights_of,
 )
 from harness.analyse.subjects import REAL
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.intervals import MEMORY, Interval, interval
-from harness.evidence.ranking import Correlation, correlation
+from harness.evidence.ranking import Correlation, correlation, crossed
 
 METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
 
@@ -35,7 +35,7 @@ def report(analysis: Analysis) -> None:
     say(_shown(table))
     _write(analysis, "analysis.csv", _long(table))
     figures.texture(measured, TEXTURE, analysis.out / "texture.png")
-    _draw_styles(analysis, table)
+    _draw_among_real(analysis, table)
     if analysis.scores:
         _correlate(analysis, measured)
     if analysis.base:
@@ -43,15 +43,24 @@ def report(analysis: Analysis) -> None:
     say(f"rows: {analysis.records.path}   figures: {analysis.out}")
 
 
-def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
-    """The first memory of every condenser, beside the reference."""
+def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
+    """The first memory of every condenser, beside the reference: styles and embeddings (DDM, Figure 1a-b)."""
     first = {one.name: one for one in reversed(analysis.subjects) if one.name != REAL}
     seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
-    points = styles_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
-    gaps = {row["condenser"]: f"gap {row[STYLE_GAP].mean:.2f}" for _, row in table.iterrows()}
+    sights = sights_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
     label = analysis.dataset.class_names[figures.SHOWN_CLASS]
-    about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights; gap: over all classes"
-    figures.styles(points, gaps, about, analysis.out / "style.png")
+    about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights"
+    lines = []
+    for metric, points in sights.items():
+        values = {row["condenser"]: row[metric].mean for _, row in table[::-1].iterrows()}
+        places = figures.embedded(points)
+        figures.among_real(places, values, metric, about, analysis.out / f"{metric.split()[0]}.png")
+        lines += [
+            {"metric": metric, "condenser": name, "class": label, "value": values[name], "x": x, "y": y}
+            for name, own in places.items()
+            for x, y in own.tolist()
+        ]
+    _write(analysis, "tsne.csv", pd.DataFrame(lines))
 
 
 def _report_drift(analysis: Analysis, rows: pd.DataFrame) -> None:
@@ -75,9 +84,10 @@ def _correlate(analysis: Analysis, measured: pd.DataFrame) -> None:
     for name in OBJECTIVES:
         loss = _by_memory(measured, loss_of(name))
         both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
-        condensers = _condensers(measured).reindex(both.index)
+        origins = _origins(measured).reindex(both.index)
+        condensers = origins["condenser"]
         means = both.groupby(condensers).mean()
-        found = {"memories": correlation(*_sides(both)), "condensers": correlation(*_sides(means))}
+        found = {"memories": crossed(*_sides(both), origins), "condensers": correlation(*_sides(means))}
         lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
         said = ", ".join(f"{one} over {over}" for over, one in found.items())
         say(f"rank correlation of a small loss of {name} with accuracy: {said}")
@@ -101,8 +111,9 @@ def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:
     return rows[rows["metric"] == metric].groupby("memory_checksum")["value"].mean()
 
 
-def _condensers(rows: pd.DataFrame) -> pd.Series:
-    return rows.drop_duplicates("memory_checksum").set_index("memory_checksum")["condenser"]
+def _origins(rows: pd.DataFrame) -> pd.DataFrame:
+    """What memories have in common: their condenser, and the draw that its number names."""
+    return rows.drop_duplicates("memory_checksum").set_index("memory_checksum")[["condenser", "memory_replicate"]]
 
 
 def _table(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

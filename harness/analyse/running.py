@@ -132,8 +132,18 @@ def prepare(config: Analyse) -> Analysis:
     where = (config.seed, label, config.precision, device, config.scores, config.out)
     analysis = Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
     if config.scores:
+        _one_size(own)
         _ = analysis.accuracies  # read now, so that a mistake is said before any work
     return analysis
+
+
+def _one_size(memories: Sequence[Subject]) -> None:
+    sizes = sorted({one.images.shape[1] for one in memories})
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the memories have {' and '.join(map(str, sizes))} images per class: with --scores give those of one "
+            "size, for more images have both a smaller loss and a higher accuracy"
+        )
 
 
 def run(analysis: Analysis) -> None:
@@ -225,16 +235,16 @@ def _seen(analysis: Analysis, subject: Subject, network: torch.nn.Module) -> dic
     }
 
 
-def styles_of(analysis: Analysis, images: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """First-layer styles of images of one class, by name, as the first network sees them."""
+def sights_of(analysis: Analysis, images: dict[str, Tensor]) -> dict[str, dict[str, np.ndarray]]:
+    """First-layer styles and embeddings of images of one class, by measure and name, as the first network sees them."""
     network, label = analysis.new_network(analysis.seeds("measures")[0]), torch.zeros(1, dtype=torch.int64)
-    label = label.to(analysis.device)
+    device, chunk = analysis.device, analysis.training.chunk
+    seen = {
+        name: measures.see(network, own[None].to(device), [], label.to(device), chunk) for name, own in images.items()
+    }
     return {
-        name: measures.see(network, own[None].to(analysis.device), [], label, analysis.training.chunk)
-        .style[0]
-        .cpu()
-        .numpy()
-        for name, own in images.items()
+        STYLE_GAP: {name: own.style[0].cpu().numpy() for name, own in seen.items()},
+        DIVERSITY: {name: own.embedding[0].cpu().numpy() for name, own in seen.items()},
     }
 
 

@@ -13,7 +13,7 @@ Intervals resample architectures, in pairs, from a fixed seed, so that all proxi
 how far a figure depends on which architectures there were, not on the luck of condensing or of training.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,6 +92,35 @@ def correlation(proxy: Accuracies, whole: Accuracies, method: Method = "spearman
     return _correlation(_common(proxy, whole), method)
 
 
+def crossed(proxy: pd.Series, whole: pd.Series, factors: pd.DataFrame, method: Method = "spearman") -> Correlation:
+    """The correlation over pairs that are no independent draws: they share levels of some factors.
+
+    Memories of one condenser are alike, and so are those of one draw of real images: resampling memories one by one
+    would take thirteen condensers with three memories each for 39 findings. So the levels of each factor are resampled,
+    each factor by itself, and a pair counts as often as all of its levels are drawn (Owen, The pigeonhole bootstrap,
+    Annals of Applied Statistics 2007). For one replicate, or one condenser, that factor cannot vary.
+
+    Args:
+        proxy: one side, by the pair's name.
+        whole: the other.
+        factors: the levels of each pair, by its name, a column per factor.
+        method: as for `correlation`.
+
+    Raises:
+        ValueError: as for `correlation`, or a pair without levels.
+    """
+    sides = _common(proxy, whole)
+    levels = factors.reindex(sides.index)
+    if levels.isna().any(axis=None):
+        raise ValueError(f"{levels.index[levels.isna().any(axis=1)][0]} has no levels of {', '.join(factors)}")
+    generator = np.random.default_rng(seed_of("bootstrap over factors"))
+    counts = np.ones((RESAMPLES, len(sides)), dtype=int)
+    for column in levels:
+        places, found = pd.factorize(levels[column])
+        counts *= generator.multinomial(len(found), [1 / len(found)] * len(found), RESAMPLES)[:, places]
+    return _estimate(sides, _statistic(method), method, [np.repeat(np.arange(len(sides)), row) for row in counts])
+
+
 def difference(proxy: pd.Series, other: pd.Series, whole: pd.Series, method: Method = "spearman") -> Correlation:
     """How much better `proxy` ranks than `other`: the correlation of the one less that of the other.
 
@@ -117,15 +146,23 @@ def _statistic(method: Method) -> Callable[..., np.ndarray]:
     return _STATISTICS[method]
 
 
-def _estimate(columns: pd.DataFrame, statistic: Callable[..., np.ndarray], method: Method) -> Correlation:
-    """A statistic of the columns' ranks, architecture by architecture, with its interval."""
+def _estimate(
+    columns: pd.DataFrame,
+    statistic: Callable[..., np.ndarray],
+    method: Method,
+    resamples: Sequence[np.ndarray] | None = None,
+) -> Correlation:
+    """A statistic of the columns' ranks, row by row, with its interval over resamples: of places, or else of rows."""
     sides, n = columns.fillna(-np.inf).rank().to_numpy().T, len(columns)
     value = float(statistic(*sides)) if n >= FEWEST else np.nan
     if np.isnan(value):
         return Correlation(np.nan, np.nan, np.nan, n, method)
     # Not SciPy's bootstrap, which gives no interval as soon as all values of one resample are tied.
-    generator = np.random.default_rng(seed_of("bootstrap over architectures"))
-    resampled = statistic(*sides[:, generator.integers(n, size=(RESAMPLES, n))])
+    if resamples is None:
+        generator = np.random.default_rng(seed_of("bootstrap over architectures"))
+        resampled = statistic(*sides[:, generator.integers(n, size=(RESAMPLES, n))])
+    else:
+        resampled = [statistic(*sides[:, places]) for places in resamples if len(places) >= FEWEST]
     low, high = np.nanquantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Correlation(value, float(low), float(high), n, method)
 

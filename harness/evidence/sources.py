@@ -4,6 +4,7 @@ What `harness.report` and `harness.targets` share.
 """
 
 import csv
+import math
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
+    "tsne.csv": (("metric", "condenser", "class"), ("value", "x", "y")),
     "correlations.csv": (("loss", "over"), ("spearman", "low", "high", "n")),
     "targets.csv": (
         (
@@ -110,15 +112,16 @@ def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Foun
     Raises:
         ValueError: a folder that is not there; what is damaged within one becomes a problem.
     """
-    found = Found()
+    found, known = Found(), set[str]()
     for folder in dict.fromkeys(folders):
         if not folder.is_dir():
             raise ValueError(f"there is no folder {folder}: name the output folders of commands, such as results")
-        before = len(found.sources) + len(found.memories) + len(found.problems)
-        for path in _files(folder):
-            if path.name not in without:
+        paths = [path for path in _files(folder) if path.name not in without]
+        for path in paths:
+            if (real := os.path.realpath(path)) not in known:  # a folder may be named twice, in two ways
+                known.add(real)
                 _add(found, folder, path)
-        if len(found.sources) + len(found.memories) + len(found.problems) == before:
+        if not paths:
             found.problems.append(f"{folder} holds no rows and no memories")
     return found
 
@@ -126,12 +129,12 @@ def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Foun
 def _files(folder: Path) -> Iterator[Path]:
     for at, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if name not in SKIPPED)
-        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX))
+        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name != OWN)
 
 
 def _add(found: Found, folder: Path, path: Path) -> None:
-    if path.name == OWN or any(path == other.path for other in found.sources) or path in found.memories:
-        return
+    if not str(path).isprintable():  # no page could hold it
+        return found.problems.append(f"{path} has a name that cannot be written down: rename it")
     if path.suffix == SUFFIX:
         return found.memories.append(path)
     try:
@@ -169,6 +172,8 @@ def _summary(path: Path) -> pd.DataFrame:
         if lacking:
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
         frame[list(numbers)] = frame[list(numbers)].apply(pd.to_numeric)
+        if frame[list(numbers)].isin([math.inf, -math.inf]).any(axis=None):
+            raise ValueError("it holds numbers that are not finite")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     frame[list(texts)] = frame[list(texts)].astype(str).map(unescaped)

@@ -44,18 +44,19 @@ def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figur
         numbers = numbers.assign(published=rows["published"], verdict=rows["verdict"])
     base = rows["base"].iloc[0]
     title = f"{about['grid']}, {about['dataset']}, {about['images per class']} per class"
-    alt = f"{title}: differences of {len(rows)} variants from {base}, with intervals."
+    alt = f"{title}: differences of {len(rows)} variants from “{base}”, with intervals."
     frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
     paper = f"{rows['paper'].iloc[0]}. " if rows["paper"].iloc[0] else ""
     return Figure(
         slug("grid", source.path.parent, *about.values()),
         title,
-        f"{paper}Difference in accuracy from {base} in points, paired by memory; condensed on {about['condensed on']}, "
+        f"{paper}Difference in accuracy from “{base}” in points, paired by memory; condensed on "
+        f"{about['condensed on']}, "
         f"scored on {about['trained']}, {about['scored on']} images, protocol {about['protocol']}.",
         alt,
         (source,),
         numbers,
-        charts.intervals(frame, alt, f"points above {base}", reference=0.0),
+        charts.intervals(frame, alt, f"points above “{base}”", reference=0.0),
     )
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, shown, slug
 
 ABOUT = {
     "style gap": "Distance of mean first-layer styles from real images', in standard deviations of these.",
@@ -12,13 +12,20 @@ ABOUT = {
     "GLCM entropy": "Of co-occurring grey levels, in bits.",
 }
 LOSS = "loss of "
+REAL = "real"
+EMBEDDED = {"style gap": "first-layer styles", "diversity": "embeddings"}
 
 
 def section(found: Found) -> Section:
     """A chart for each measure and each set of drifts, a table of correlations."""
     parts = [
         drawn(found, kind, draw)
-        for kind, draw in (("correlations.csv", _correlations), ("analysis.csv", _measures), ("drift.csv", _drifts))
+        for kind, draw in (
+            ("correlations.csv", _correlations),
+            ("analysis.csv", _measures),
+            ("tsne.csv", _among_real),
+            ("drift.csv", _drifts),
+        )
     ]
     intro = (
         "Networks of random weights look at memories and at real images. Intervals are over memories; real stands for "
@@ -69,6 +76,35 @@ def _chart(source: Source, metric: str, rows: pd.DataFrame, note: str) -> Figure
     frame = numbers.iloc[:, :4].set_axis(["name", "mean", "low", "high"], axis=1)
     chart = charts.intervals(frame, alt, metric, digits=".3g", log=metric.startswith(LOSS))
     return Figure(slug("measure", source.path.parent, metric), title, note, alt, (source,), numbers, chart)
+
+
+def _among_real(found: Found, source: Source) -> list[Figure]:
+    """Images of one class in two dimensions, beside the number that says the same of all."""
+    return [
+        _embedding(source, str(metric), rows)
+        for metric, rows in source.frame.groupby("metric", sort=False)
+        if REAL in set(rows["condenser"]) and rows["condenser"].nunique() > 1
+    ]
+
+
+def _embedding(source: Source, metric: str, rows: pd.DataFrame) -> Figure:
+    numbers = rows[["condenser", "x", "y", "value"]].rename(columns={"condenser": "memory", "value": metric})
+    values = rows.drop_duplicates("condenser").set_index("condenser")["value"]
+    named = {name: f"{name}, {metric} {shown(value, metric)}" for name, value in values.items()}
+    frame = numbers[["memory", "x", "y"]].replace({"memory": named})
+    title = f"{source.path.parent.name}: {EMBEDDED.get(metric, metric)} by t-SNE, class {rows['class'].iloc[0]}"
+    alt = f"{title}: images of {len(values) - 1} memories, one of them at a time, among {_many(rows, REAL)} real ones."
+    note = (
+        f"DDM, Figure 1a-b, on one network of random weights. Distances of far points mean little; the {metric} beside "
+        "each name is over all classes."
+    )
+    choices = [name for key, name in named.items() if key != REAL]
+    chart = charts.among(frame, alt, named[REAL], choices)
+    return Figure(slug("tsne", source.path.parent, metric), title, note, alt, (source,), numbers, chart)
+
+
+def _many(rows: pd.DataFrame, name: str) -> int:
+    return int((rows["condenser"] == name).sum())
 
 
 def _drifts(found: Found, source: Source) -> list[Figure]:

@@ -184,8 +184,31 @@ def _error_scale() -> alt.Scale:
 
 
 def _error_axis(title: str) -> alt.Axis:
-    marks = [80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
+    marks = [95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
     return alt.Axis(title=title, values=marks, labelExpr="format(100 - datum.value, '~g')")
+
+
+def among(frame: pd.DataFrame, alt_text: str, base: str, choices: Sequence[str]) -> Spec:
+    """Points of one of several kinds among those of a base; a list chooses the kind.
+
+    Args:
+        frame: columns memory, x, y.
+        alt_text: what it shows.
+        base: the memory that is always there.
+        choices: the others, the first of which is drawn at first.
+    """
+    chosen = alt.param(
+        name="choice", value=choices[0], bind=alt.binding_select(options=list(choices), name="among real ")
+    )
+    axis = alt.Axis(title=None, labels=False, ticks=False, grid=False)
+    place = {
+        "x": alt.X(field="x", type="quantitative", axis=axis, scale=alt.Scale(zero=False)),
+        "y": alt.Y(field="y", type="quantitative", axis=axis, scale=alt.Scale(zero=False)),
+    }
+    points = alt.Chart(_data(frame)).encode(**place, tooltip=[alt.Tooltip(field="memory", type="nominal")])
+    real = points.transform_filter(alt.datum.memory == base).mark_circle(size=30, opacity=0.45, color="currentColor")
+    own = points.transform_filter("datum.memory == choice").mark_circle(size=70, opacity=0.95)
+    return _spec(alt.layer(real, own).add_params(chosen), alt_text, HEIGHT)
 
 
 def costs(frame: pd.DataFrame, alt_text: str, families: Sequence[str]) -> Spec:

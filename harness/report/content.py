@@ -21,6 +21,7 @@ ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")
 MEANS = ("accuracy (%)", "difference (points)", "regret (points)", "ratio (times)", "Spearman")
 OTHER = ".2f"  # correlations, and the like
 NOTHING = "-"
+MOST_ROWS = 1000  # of a table on the page
 AROUND = 56  # pixels of a chart beside its lines: an axis with its title
 
 
@@ -47,6 +48,11 @@ class Figure:
     numbers: pd.DataFrame
     chart: Mapping[str, Any] | None = None
     kind: str = "chart"
+
+    @property
+    def left_out(self) -> int:
+        """Lines that its table on the page lacks; a CSV has them all."""
+        return max(0, len(self.numbers) - MOST_ROWS)
 
     @property
     def height(self) -> int:

@@ -20,6 +20,8 @@ from scenarios.datasets import Dataset, at_hand, load
 
 CLASSES = 10  # that are drawn, an image each
 GALLERIES = 8
+ROWS = 24  # memories of a gallery
+LARGEST = 96  # pixels of a picture's longer side
 START = "random"  # the draw of real images that pixels start from
 
 
@@ -81,23 +83,22 @@ def section(found: Found, data_root: Path) -> Section:
     """A gallery for each draw of which a memory can be drawn."""
     kept, problems = _kept(found.memories)
     splits = _validation(found)
-    galleries = []
-    for draw in dict.fromkeys(one.draw for one in kept):
+    galleries: list[Gallery] = []
+    draws = list(dict.fromkeys(one.draw for one in kept))
+    for place, draw in enumerate(draws):
+        if len(galleries) == GALLERIES:
+            problems.append(f"{len(draws) - place} more sets of memories are not drawn: name fewer folders")
+            break
         own = sorted((one for one in kept if one.draw == draw), key=lambda one: (one.condenser != START, one.condenser))
         made, said = _gallery(own, data_root, splits)
         problems += said
         galleries += [made] if made.rows else []
-    left_out = (
-        [f"{len(galleries) - GALLERIES} more sets of memories are not drawn"] if len(galleries) > GALLERIES else []
-    )
     intro = (
         "Memories of one draw share the real images that they start from, so each column is one image and what became "
         "of it. Below each: the real training image of its class that is nearest in pixels, where the data set is at "
         "hand."
     )
-    return Section(
-        "images", "Condensed images", intro, extra={"galleries": galleries[:GALLERIES]}, problems=problems + left_out
-    )
+    return Section("images", "Condensed images", intro, extra={"galleries": galleries}, problems=problems)
 
 
 def _kept(paths: Sequence[Path]) -> tuple[list[Kept], list[str]]:
@@ -126,29 +127,30 @@ def _validation(found: Found) -> dict[str, int]:
 def _gallery(kept: Sequence[Kept], data_root: Path, splits: Mapping[str, int]) -> tuple[Gallery, list[str]]:
     metadata, problems = kept[0].metadata, []
     train = _training_images(metadata, data_root, splits)
-    made = Gallery(f"{metadata.get('dataset', 'unnamed data')}, {_size(metadata)}", "")
-    drawn, lacking = [], []
-    for one in kept:
-        if train is None and one.metadata.get("store") == "indices":
-            lacking.append(one.condenser)
-            continue
+    lacking = [one for one in kept if train is None and one.metadata.get("store") == "indices"]
+    made = Gallery(f"{metadata.get('dataset', 'unnamed data')}, {_size(metadata)}", _lacking(lacking))
+    labels: list[int] = []
+    for one in (one for one in kept if one not in lacking):
+        if len(made.rows) == ROWS:
+            problems.append(f"{one.path} and those after it are not drawn: {ROWS} memories of one draw are")
+            break
         try:
-            drawn.append((one, load_memory(one.path, train)))
+            memory = load_memory(one.path, train)
+            labels = labels or memory.classes[:CLASSES]
+            tiles = [_tile(one, memory, label, _class(metadata, label), train) for label in labels]
         except ValueError as error:
             problems.append(str(error))
-    if lacking:
-        made.note = (
-            f"Not drawn: {', '.join(lacking)}, kept as positions in a data set that is not at hand (--data-root)."
-        )
-    if drawn:
-        labels = drawn[0][1].classes[:CLASSES]
-        names = {label: _class(metadata, label) for label in labels}
-        made.classes = list(names.values())
-        made.rows = [
-            Strip(_heading(one), one.path, [_tile(one, memory, label, names[label], train) for label in labels])
-            for one, memory in drawn
-        ]
+        except (IndexError, TypeError, RuntimeError) as error:  # other classes than the first, or odd channels
+            problems.append(f"{one.path} cannot be drawn beside the others: {error}")
+        else:
+            made.rows.append(Strip(_heading(one), one.path, tiles))
+    made.classes = [_class(metadata, label) for label in labels] if made.rows else []
     return made, problems
+
+
+def _lacking(memories: Sequence[Kept]) -> str:
+    names = ", ".join(one.condenser for one in memories)
+    return f"Not drawn: {names}, kept as positions in a data set that is not at hand (--data-root)." if names else ""
 
 
 def _size(metadata: Mapping[str, object]) -> str:
@@ -165,9 +167,9 @@ def _training_images(
 ) -> LabelledImages | None:
     """The images that a memory was made from; None where they are not at hand."""
     name, checksum = str(metadata.get("dataset")), str(metadata.get("dataset_checksum"))
-    if not at_hand(name, data_root):
-        return None
     try:
+        if not at_hand(name, data_root):
+            return None
         whole = _load(name, data_root)
         held = int(splits.get(checksum, 0))
         split = whole.hold_out(held) if held else whole
@@ -218,7 +220,7 @@ def _nearest(image: Float[Tensor, "ch h w"], label: int, train: LabelledImages) 
 def _png(levels: UInt8[Tensor, "ch h w"]) -> str:
     pixels = levels.permute(1, 2, 0)
     file = io.BytesIO()
-    Image.fromarray((pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels[..., :3]).numpy()).save(
-        file, format="png", optimize=True
-    )
+    picture = Image.fromarray((pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels[..., :3]).numpy())
+    picture.thumbnail((LARGEST, LARGEST))  # larger ones than are shown would fill the page
+    picture.save(file, format="png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

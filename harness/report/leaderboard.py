@@ -7,7 +7,7 @@ from harness.core.rows import SubmissionRow
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
-POINT = ["dataset", "ipc_stored", "league", "network", "protocol"]
+POINT = ["dataset", "dataset_checksum", "ipc_stored", "league", "network", "protocol", "precision"]
 
 
 def section(found: Found) -> Section:
@@ -35,7 +35,9 @@ def _figure(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Fig
 
 
 def _line(method: str, rows: pd.DataFrame) -> dict[str, object]:
-    values = rows.assign(class_order=0).set_index(MEMORY)["accuracy"]
+    # Memories are told apart by what is in them: their numbers begin anew with every command that enters some.
+    memories = rows.drop_duplicates("memory_checksum").assign(class_order=0)
+    values = memories.assign(memory_replicate=range(len(memories))).set_index(MEMORY)["accuracy"]
     accuracy: Interval = interval(values)
     return {
         "method": method,
@@ -43,8 +45,14 @@ def _line(method: str, rows: pd.DataFrame) -> dict[str, object]:
         "low (%)": 100 * accuracy.low,
         "high (%)": 100 * accuracy.high,
         "memories": accuracy.n,
-        "networks": int(rows["networks"].iloc[0]),
+        "networks": _all_of(rows["networks"]),
         "cost as stated (min)": rows["cost_minutes"].mean(),
-        "hardware": rows["hardware"].iloc[0],
-        "paper": rows["paper"].iloc[0],
+        "hardware": _all_of(rows["hardware"]),
+        "paper": _all_of(rows["paper"]),
     }
+
+
+def _all_of(values: pd.Series) -> object:
+    """The value that all entries of a method have, or each of them."""
+    found = values.drop_duplicates().tolist()
+    return found[0] if len(found) == 1 else " / ".join(map(str, found))

@@ -61,7 +61,8 @@ def _table(source: Source, about: dict[str, object], league: str, decoded: int, 
             "hidden images": own["hidden_images"].astype(int),
         }
     ).sort_values("accuracy (%)", ascending=False)
-    title = f"{_where(about)}: {league} league"
+    decoding = f", {decoded} images decoded from one" if decoded > 1 else ""
+    title = f"{source.path.parent.name}: {_where(about)}, {league} league{decoding}"
     return Figure(
         slug("table", source.path.parent, *about.values(), league, decoded),
         title,
@@ -95,7 +96,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
     frame = points.set_axis(["condenser", "family", "league", "flop", "mean", "low", "high"], axis=1).assign(best=best)
     return Figure(
         slug("cost", source.path.parent, *about.values()),
-        f"{_where(about)}: accuracy against cost",
+        f"{source.path.parent.name}: {_where(about)}, accuracy against cost",
         "Operations are counted, networks' training included, as if a memory were made alone. Named: what nothing "
         "cheaper beats. Diamonds: open league. What takes no operations, as random images do, is in the numbers only.",
         alt,

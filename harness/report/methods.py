@@ -7,8 +7,9 @@ others. A new one appears by being registered.
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 
 import pandas as pd
@@ -17,9 +18,10 @@ from condensers import registry
 from condensers.core.recipe import Condenser
 from condensers.core.terms import Term
 from harness.core.listing import traits_of
+from harness.core.paths import ROOT
 from harness.evidence.making import Making
 from harness.evidence.published import FILE, published_of
-from harness.report.content import Figure, Found, Section, Source, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, slug
 from harness.report.leagues import POINT
 
 LEAGUE = [*POINT, "league", "decoded per stored"]
@@ -61,19 +63,25 @@ class Method:
     presets: list[Preset] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """Its title up to the colon."""
+        return self.title.partition(":")[0].replace("`", "")
+
 
 def section(found: Found) -> Section:
     """An article for each method, in the order of the registry."""
-    methods = _methods()
-    tables = found.of("table.csv")
+    methods, problems = _methods(), []
     for method in methods.values():
         names = [preset.name for preset in method.presets]
-        method.figures += [*_standing(method, names, tables), *_published(method, names)]
+        standing, damaged = drawn(found, "table.csv", partial(_standing, method, names))
+        method.figures += [*standing, *_published(method, names)]
+        problems += damaged
     intro = (
         "What each method minimises, in the words of its file, and where it stands in the tables above. Leagues follow "
         "from how a method works: nobody assigns them."
     )
-    return Section("methods", "Methods", intro, extra={"methods": list(methods.values())})
+    return Section("methods", "Methods", intro, extra={"methods": list(methods.values())}, problems=problems)
 
 
 def anchors(section: Section) -> dict[str, str]:
@@ -146,18 +154,14 @@ def _block(text: str) -> tuple[str, str]:
     return ("verbatim", text) if lines[0].startswith(("|", "-", "*")) else ("text", " ".join(text.split()))
 
 
-def _standing(method: Method, names: Sequence[str], tables: Iterable[Source]) -> list[Figure]:
+def _standing(method: Method, names: Sequence[str], found: Found, source: Source) -> list[Figure]:
     anchored = dict.fromkeys(names, method.id)
-    figures = []
-    for source in tables:
-        rows = source.frame.assign(
-            place=source.frame.groupby(LEAGUE)["accuracy"].rank(ascending=False, method="min"),
-            of=source.frame.groupby(LEAGUE)["accuracy"].transform("size"),
-        )
-        own = rows[[_leads_here(name, anchored) for name in rows["condenser"]]]
-        if len(own):
-            figures.append(_places(method, source, own))
-    return figures
+    rows = source.frame.assign(
+        place=source.frame.groupby(LEAGUE)["accuracy"].rank(ascending=False, method="min"),
+        of=source.frame.groupby(LEAGUE)["accuracy"].transform("size"),
+    )
+    own = rows[[_leads_here(name, anchored) for name in rows["condenser"]]]
+    return [_places(method, source, own)] if len(own) else []
 
 
 def _leads_here(name: str, anchored: dict[str, str]) -> bool:
@@ -183,7 +187,7 @@ def _places(method: Method, source: Source, rows: pd.DataFrame) -> Figure:
             "operations (FLOP)": rows["flop"],
         }
     )
-    title = "Where it stands"
+    title = f"{method.name}: where it stands in {source.path.parent}"
     note = f"Places by mean accuracy within a league; intervals often overlap. Protocol {rows['protocol'].iloc[0]}."
     return Figure(slug(method.id, source.path.parent), title, note, "", (source,), numbers, kind="table")
 
@@ -206,5 +210,16 @@ def _published(method: Method, names: Sequence[str]) -> list[Figure]:
         }
     )
     note = "As their papers print them, on test images. What is not comparable comes from another evaluation."
-    source = Source(FILE, FILE.name, numbers, Making())
-    return [Figure(slug(method.id, "published"), "Published numbers", note, "", (source,), numbers, kind="table")]
+    # As seen from the project: where it lies on this machine is nobody's business.
+    source = Source(FILE.resolve().relative_to(ROOT), FILE.name, numbers, Making())
+    return [
+        Figure(
+            slug(method.id, "published"),
+            f"{method.name}: published numbers",
+            note,
+            "",
+            (source,),
+            numbers,
+            kind="table",
+        )
+    ]

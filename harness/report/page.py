@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
@@ -10,29 +12,35 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from condensers.device.files import atomic_write
+from harness.core.command import one_line
 from harness.core.flags import check
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.sources import OWN, Found, read_folders
 from harness.report import ablations, analyses, images, leaderboard, leagues, methods, scores, speeds, surveys, targets
-from harness.report.content import NOTHING, Figure, Section, cell, heads, records, shown
+from harness.report.content import MOST_ROWS, NOTHING, Figure, Section, cell, heads, records, shown
 from harness.report.flags import Report
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "index.html"
+SAID = 20  # lines about what is left out, on the terminal
+OWN_IDS = ("top", "content", "theme", "files", "files-title", "problems-title")  # of the templates
 
 
 def report(config: Report) -> None:
     """Write the page and its numbers. Raises ValueError for a folder that is not there, or cannot be written."""
     check(config)
     found = read_folders(config.folders)
-    sections = [one for one in _sections(found, config.data_root) if one or one.problems]
+    sections = with_distinct_ids([one for one in _sections(found, config.data_root) if one or one.problems])
     figures = [figure for one in sections for figure in figures_of(one)]
     atomic_write(config.out / OWN, csv_of(numbers_of(figures)))
     page = render(found, sections)
     atomic_write(config.out / PAGE, page.encode())
-    for line in problems_of(found, sections):
+    problems = problems_of(found, sections)
+    for line in problems[:SAID]:
         say(f"left out: {line}")
+    if len(problems) > SAID:
+        say(f"left out: {len(problems) - SAID} more, listed on the page")
     drawn = f"{len(figures)} figures from {len(found.sources)} CSVs and {len(found.memories)} memories"
     say(f"{drawn}, {len(page.encode()) / 1e6:.1f} MB: {config.out / PAGE}   numbers: {config.out / OWN}")
 
@@ -53,6 +61,26 @@ def _sections(found: Found, data_root: Path) -> list[Section]:
     ]
 
 
+def with_distinct_ids(sections: Sequence[Section]) -> list[Section]:
+    """The sections, with a number behind an id that is taken: folders may differ in signs that ids lack."""
+    taken = {*OWN_IDS, *(name for one in sections for name in (one.id, f"{one.id}-title"))}
+    taken |= {method.id for one in sections for method in one.extra.get("methods", ())}
+
+    def distinct(figures: Sequence[Figure]) -> list[Figure]:
+        return [replace(figure, id=_free(figure.id, taken)) for figure in figures]
+
+    for method in (method for one in sections for method in one.extra.get("methods", ())):
+        method.figures = distinct(method.figures)
+    return [replace(one, figures=distinct(one.figures)) for one in sections]
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    numbered = (f"{wanted}-{number}" for number in count(2))
+    free = next(name for name in chain([wanted], numbered) if name not in taken)
+    taken.add(free)
+    return free
+
+
 def figures_of(section: Section) -> list[Figure]:
     """All figures of a section, those of its methods among them."""
     return [*section.figures, *(figure for method in section.extra.get("methods", ()) for figure in method.figures)]
@@ -60,7 +88,8 @@ def figures_of(section: Section) -> list[Figure]:
 
 def problems_of(found: Found, sections: Sequence[Section]) -> list[str]:
     """A line for each thing that is not on the page."""
-    return [*found.problems, *(line for section in sections for line in section.problems)]
+    lines = [*found.problems, *(line for section in sections for line in section.problems)]
+    return list(dict.fromkeys(map(one_line, lines)))
 
 
 def numbers_of(figures: Sequence[Figure]) -> pd.DataFrame:
@@ -88,6 +117,7 @@ def render(found: Found, sections: Sequence[Section]) -> str:
         article=lambda name: methods.article_of(name, anchors),
         cell=cell,
         heads=heads,
+        most=MOST_ROWS,
         nothing=NOTHING,
         records=records,
         shown=shown,

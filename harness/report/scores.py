@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import SAME, Interval, base_of, interval, paired_difference, summary
 from harness.report import charts
@@ -12,6 +13,7 @@ from harness.report.content import Figure, Found, Section, Source, drawn, slug
 REFERENCES = ("dm", "random")  # what others are compared with: the first of these that is there
 OPEN = "open league: "
 SCORE = "accuracy"
+FURTHER = " #"  # between a name and the number of its making
 
 
 def streams(found: Found) -> Section:
@@ -26,7 +28,7 @@ def streams(found: Found) -> Section:
 
 def studies(found: Found) -> Section:
     """Memories of all classes: accuracies and differences, for each network, size and league."""
-    tables = {source.path.parent for source in found.of("table.csv")}
+    tables = {source.path.parent for kind in ("table.csv", SubmissionRow.__name__) for source in found.of(kind)}
 
     def draw(found: Found, source: Source) -> list[Figure]:
         return [] if source.path.parent in tables else list(_studies(source))
@@ -42,12 +44,20 @@ def studies(found: Found) -> Section:
 def _streams(source: Source) -> Iterator[Figure]:
     rows = source.frame[source.frame["steps"] > 1]
     for key, own in rows.groupby(SAME, sort=False):
-        for league, frame in _leagues(_labelled(own)):
-            about = f"{own['dataset'].iloc[0]} in {key[SAME.index('steps')]} steps"
-            name = _title(source, league, about)
-            yield _curve(source, name, frame, key)
-            yield from _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key)
-            yield _last_step(source, name, frame, key)
+        for size, sized in _sizes(_labelled(own)):
+            for league, frame in _leagues(sized):
+                about = f"{own['dataset'].iloc[0]} in {key[SAME.index('steps')]} steps{size}"
+                name = _title(source, league, about)
+                yield _curve(source, name, frame, key)
+                yield from _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key)
+                yield _last_step(source, name, frame, key)
+
+
+def _sizes(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of each size of memory, in words where there are several; what has no memory is beside each."""
+    most = rows.groupby("config")["ipc_stored"].transform("max")  # under a total budget shares shrink
+    sizes = [size for size in dict.fromkeys(most) if size] or [0]
+    return [(f", {size} per class" if len(sizes) > 1 else "", rows[most.isin([size, 0])]) for size in sizes]
 
 
 def _studies(source: Source) -> Iterator[Figure]:
@@ -76,7 +86,8 @@ def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
     makings = rows[["condenser", "config"]].drop_duplicates()
     numbers = makings.groupby("condenser").cumcount() + 1
     names = [
-        name if number == 1 else f"{name} #{number}" for name, number in zip(makings["condenser"], numbers, strict=True)
+        name if number == 1 else f"{name}{FURTHER}{number}"
+        for name, number in zip(makings["condenser"], numbers, strict=True)
     ]
     by_making = dict(zip(makings.itertuples(index=False, name=None), names, strict=True))
     return rows.assign(condenser=[by_making[key] for key in zip(rows["condenser"], rows["config"], strict=True)])
@@ -156,8 +167,7 @@ def _accuracies(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Fi
 def _differences(source: Source, name: str, rows: pd.DataFrame, metric: str, step: int, key: tuple) -> Iterator[Figure]:
     """How far others are above the reference, memory by memory; nothing where no memories are paired twice."""
     known = list(dict.fromkeys(rows["condenser"]))
-    for reference, suffix in _references(known):
-        others = [who for who in known if who != reference and base_of(who)[1] == suffix]
+    for reference, others in _references(known):
         found = [(who, paired_difference(rows, metric, who, reference, step=step)) for who in others]
         lines = [{"condenser": who, **_ends(own, "difference (points)")} for who, own in found if own.n > 1]
         if lines:
@@ -166,7 +176,8 @@ def _differences(source: Source, name: str, rows: pd.DataFrame, metric: str, ste
 
 
 def _difference(source: Source, name: str, reference: str, numbers: pd.DataFrame, key: tuple) -> Figure:
-    title = f"{name}: above {reference}"
+    further = numbers["condenser"].str.contains(FURTHER, regex=False).all()
+    title = f"{name}: {'further makings ' if further else ''}above {reference}"
     alt = f"{title}, in points: " + _ranking("difference by condenser", numbers)
     return Figure(
         slug("difference", source.path.parent, name, reference, *key),
@@ -180,13 +191,18 @@ def _difference(source: Source, name: str, reference: str, numbers: pd.DataFrame
     )
 
 
-def _references(known: list[str]) -> list[tuple[str, str]]:
-    """For each strategy, which its own condensers are compared with; real images where there are any."""
-    found = []
-    for suffix in dict.fromkeys(base_of(name)[1] for name in known):
+def _references(known: list[str]) -> list[tuple[str, list[str]]]:
+    """What is compared with what: for each strategy its own condensers, with real images where there are any.
+
+    A further making is compared with the first of its own name alone: from another it differs in more than its name.
+    """
+    found, first = [], [name for name in known if FURTHER not in name]
+    for suffix in dict.fromkeys(base_of(name)[1] for name in first):
         wanted = REFERENCES if not suffix else REFERENCES[::-1]
-        found += [(name + suffix, suffix) for name in wanted if name + suffix in known][:1]
-    return found
+        for reference in [name + suffix for name in wanted if name + suffix in first][:1]:
+            found.append((reference, [who for who in first if who != reference and base_of(who)[1] == suffix]))
+    further = {name: [who for who in known if who.partition(FURTHER)[0] == name and who != name] for name in first}
+    return [*found, *((name, others) for name, others in further.items() if others)]
 
 
 def _ends(own: Interval, title: str, counted: bool = True, prefix: str = "") -> dict[str, object]:

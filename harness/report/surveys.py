@@ -1,5 +1,6 @@
 """Architecture search: how proxies rank, architecture by architecture, and what searches end with."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -10,10 +11,13 @@ from harness.core.rows import NetworkRow
 from harness.evidence.scatter import NORMS
 from harness.evidence.surveys import is_first, paired
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, records, slug
 
 AFTER = re.compile(r"regret_after_(\d+)")
 PREFERRED = "ours"
+WHOLE_SET = ["dataset", "space", "whole_recipe"]  # what a proxy is held against
+MAKING = ["proxy", "recipe", "epochs", "ipc_stored", "ipc_decoded", "precision"]  # whose networks may be averaged
+MOST_POINTS = 2000  # architectures of a scatter: all of a space of this project, with room
 
 
 def section(found: Found) -> Section:
@@ -35,7 +39,10 @@ def section(found: Found) -> Section:
 
 
 def _correlations(found: Found, source: Source) -> list[Figure]:
-    rows = source.frame
+    return [_correlation(source, own) for _, own in source.frame.groupby(WHOLE_SET, sort=False)]
+
+
+def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
     numbers = pd.DataFrame(
         {
             "proxy": rows["proxy"],
@@ -44,24 +51,19 @@ def _correlations(found: Found, source: Source) -> list[Figure]:
             "high": rows["spearman_high"],
             "architectures": rows["spearman_n"].astype(int),
             "Kendall": rows["kendall"],
-            "noise ceiling": rows.get("noise_ceiling"),
+            "noise ceiling": pd.to_numeric(rows["noise_ceiling"]) if "noise_ceiling" in rows else None,
             "chosen": rows["chosen"].str.split().str[0],
             "accuracy of the chosen (%)": 100 * rows["accuracy"],
             "regret (points)": 100 * rows["regret"],
             "stored images": rows["stored_images"].astype(int),
         }
     ).sort_values("Spearman", ascending=False)
-    ceiling = float(rows["noise_ceiling"].iloc[0]) if "noise_ceiling" in rows else None
-    band = (
-        (float(rows["noise_ceiling_low"].iloc[0]), float(rows["noise_ceiling_high"].iloc[0]))
-        if {"noise_ceiling_low", "noise_ceiling_high"} <= set(rows)
-        else None
-    )
-    name = _name(rows)
+    ceiling, *band = (_ceiling(rows, name) for name in ("noise_ceiling", "noise_ceiling_low", "noise_ceiling_high"))
+    name = f"{_name(rows)}, {rows['whole_recipe'].iloc[0]}"
     best = numbers.iloc[0]
     alt = f"{name}: Spearman's rank correlation of {len(rows)} proxies; the highest is that of {best['proxy']}."
     frame = numbers[["proxy", "Spearman", "low", "high"]].set_axis(["name", "mean", "low", "high"], axis=1)
-    figure = Figure(
+    return Figure(
         slug("correlation", source.path.parent, name),
         f"{name}: does a proxy rank like the whole set?",
         "Spearman's rank correlation with a 95 % interval over architectures. The dashed line is the ceiling: two "
@@ -71,9 +73,21 @@ def _correlations(found: Found, source: Source) -> list[Figure]:
         alt,
         (source,),
         numbers.dropna(axis=1, how="all"),
-        charts.intervals(frame, alt, "Spearman's correlation", reference=ceiling, band=band, digits=".2f"),
+        charts.intervals(
+            frame,
+            alt,
+            "Spearman's correlation",
+            reference=ceiling,
+            band=None if None in band else (band[0], band[1]),
+            digits=".2f",
+        ),
     )
-    return [figure]
+
+
+def _ceiling(rows: pd.DataFrame, column: str) -> float | None:
+    """The ceiling that all proxies of a chart have; None without one, or where they were measured on different ones."""
+    found = pd.to_numeric(rows[column]).unique() if column in rows else []
+    return float(found[0]) if len(found) == 1 and math.isfinite(found[0]) else None
 
 
 def _scatters(source: Source) -> Iterator[Figure]:
@@ -82,10 +96,34 @@ def _scatters(source: Source) -> Iterator[Figure]:
         ["dataset_checksum", "space", "recipe"], sort=False
     ):
         mine = (rows["dataset_checksum"] == checksum) & (rows["space"] == space)
-        own = rows[mine & ((rows["proxy"] != WHOLE) | (rows["recipe"] == recipe))]
+        own = _labelled(rows[mine & ((rows["proxy"] != WHOLE) | (rows["recipe"] == recipe))])
         proxies = [name for name in dict.fromkeys(own["proxy"]) if name != WHOLE]
-        if proxies and not first["architecture"].duplicated().any():
-            yield _scatter(source, own, [*proxies, *([WHOLE] if _twice(own) else [])], recipe)
+        if first["architecture"].duplicated().any():
+            continue
+        parts = {name: _pairs(own, name) for name in [*proxies, *([WHOLE] if _twice(own) else [])]}
+        if proxies and any(len(part) for part in parts.values()):
+            yield _scatter(source, own.iloc[0], parts, recipe)
+
+
+def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows under names of proxies that tell makings apart: sizes, recipes, and memories of one draw."""
+    of_memory = [*MAKING, "memory_replicate"]
+    memories = rows.drop_duplicates([*of_memory, "memory_checksum"])
+    number = memories.groupby(of_memory, sort=False).cumcount() + 1
+    numbered = rows.merge(
+        memories[[*of_memory, "memory_checksum"]].assign(number=number), on=[*of_memory, "memory_checksum"], how="left"
+    )
+    several = rows.drop_duplicates(MAKING)["proxy"].value_counts()
+    names = [
+        _called(row, several[row["proxy"]] > 1 and row["proxy"] != WHOLE)
+        for row in records(numbered[[*MAKING, "number"]])
+    ]
+    return numbered.assign(proxy=names)
+
+
+def _called(row: dict[str, object], one_of_several: bool) -> str:
+    apart = f", {row['ipc_stored']} per class, {row['recipe']}" if one_of_several else ""
+    return f"{row['proxy']}{apart}" + (f" #{row['number']}" if row["number"] > 1 else "")
 
 
 def _twice(rows: pd.DataFrame) -> bool:
@@ -93,27 +131,28 @@ def _twice(rows: pd.DataFrame) -> bool:
     return bool(((rows["proxy"] == WHOLE) & ~is_first(rows)).any())
 
 
-def _scatter(source: Source, rows: pd.DataFrame, proxies: list[str], recipe: str) -> Figure:
-    parts = [_pairs(rows, proxy) for proxy in proxies]
-    numbers = pd.concat(parts, ignore_index=True)
-    frame = numbers.set_axis(["proxy", "architecture", "norm", "on_proxy", "on_whole"], axis=1)
+def _scatter(source: Source, about: pd.Series, parts: dict[str, pd.DataFrame], recipe: str) -> Figure:
+    proxies = list(parts)
+    frame = pd.concat([part.assign(proxy=proxy) for proxy, part in parts.items()], ignore_index=True)
+    numbers = _side_by_side(frame)
+    drawn_ones = frame[frame["architecture"].isin(numbers["architecture"].head(MOST_POINTS))]
+    fewer = f" The first {MOST_POINTS:,} are drawn." if len(numbers) > MOST_POINTS else ""
     first = PREFERRED if PREFERRED in proxies else proxies[0]
-    norms = [name for name in NORMS.values() if name in set(numbers["norm"])]
-    first_row = rows.iloc[0]
-    name = f"{first_row['dataset']}, {first_row['space']}"
+    norms = [name for name in NORMS.values() if name in set(frame["norm"])]
+    name = f"{about['dataset']}, {about['space']}, {recipe}"
     alt = (
-        f"{name}: accuracy of every architecture on the whole set ({recipe}) against that on a proxy, for "
+        f"{name}: accuracy of every architecture on the whole set against that on a proxy, for "
         f"{', '.join(proxies)}; a point per architecture."
     )
     return Figure(
-        slug("scatter", source.path.parent, name, recipe),
+        slug("scatter", source.path.parent, name),
         f"{name}: every architecture",
         "Validation accuracy on the proxy, test accuracy on the whole set, on scales of their errors. Diverged "
-        "networks are drawn at zero. A norm in the legend can be picked out.",
+        f"networks are drawn at zero. A norm in the legend can be picked out.{fewer}",
         alt,
         (source,),
         numbers,
-        charts.scatter(frame, alt, proxies, first, norms),
+        charts.scatter(drawn_ones, alt, proxies, first, norms),
     )
 
 
@@ -123,13 +162,21 @@ def _pairs(rows: pd.DataFrame, proxy: str) -> pd.DataFrame:
     sides = paired(rows[rows["architecture"].isin(whole)], proxy)
     return pd.DataFrame(
         {
-            "proxy": proxy,
             "architecture": sides.index.str.removeprefix("ConvNet-"),
             "norm": sides["norm"].map(NORMS).fillna("other").to_numpy(),
-            "on the proxy (%)": 100 * sides["proxy"].fillna(0).to_numpy(),
-            "on the whole set (%)": 100 * sides["whole"].fillna(0).to_numpy(),
+            "on_proxy": 100 * sides["proxy"].fillna(0).to_numpy(),
+            "on_whole": 100 * sides["whole"].fillna(0).to_numpy(),
         }
     )
+
+
+def _side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
+    """A line for each architecture, a column for each proxy."""
+    wide = frame.pivot(index=["architecture", "norm", "on_whole"], columns="proxy", values="on_proxy").reset_index()
+    ordered = wide.sort_values("on_whole", ascending=False)
+    proxies = {proxy: f"{proxy}, as proxy (%)" for proxy in dict.fromkeys(frame["proxy"])}
+    columns = ["architecture", "norm", "on_whole", *proxies]
+    return ordered[columns].rename(columns=proxies | {"on_whole": "on the whole set (%)"})
 
 
 def _searches(found: Found, source: Source) -> list[Figure]:

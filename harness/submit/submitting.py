@@ -18,6 +18,7 @@ from harness.core.rows import SubmissionRow
 from harness.core.schema import Provenance, ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.submit.checks import check_entries
 from harness.submit.flags import Submit
 from scenarios.datasets import load
 
@@ -59,7 +60,9 @@ def submit(config: Submit) -> None:
     """Check, score and write. Raises ValueError for whatever a user can get wrong."""
     _check(config)
     scoring = _scoring_of(config)
-    entries = [_entry(config, number, one) for number, one in enumerate(read_all(config, scoring.dataset))]
+    stored = read_all(config, scoring.dataset)
+    check_entries(stored, scoring.dataset)
+    entries = [_entry(config, number, one) for number, one in enumerate(stored)]
     for entry in entries:
         if config.league and entry.league != config.league:
             raise ValueError(f"{entry.stored.path} is in the {entry.league} league, not {config.league}: {_why(entry)}")
@@ -85,8 +88,8 @@ def _check(config: Submit) -> None:
     for said in (config.paper, config.hardware):
         if not said.isprintable():
             raise ValueError(f"{said!a} cannot be written into one line: leave out what cannot be printed")
-    if config.network or config.epochs:
-        raise ValueError("a submission is scored by its protocol alone: leave out --network and --epochs")
+    if config.network or config.epochs or config.seed:
+        raise ValueError("a submission is scored by its protocol alone: leave out --network and --epochs, and --seed")
 
 
 def _scoring_of(config: Submit) -> Scoring:

@@ -3,18 +3,12 @@
   const root = document.documentElement;
   const charts = [...document.querySelectorAll(".chart")];
   const system = matchMedia("(prefers-color-scheme: dark)");
-  // Okabe and Ito's palette, which colour-blind readers can tell apart, lighter on a dark page.
-  const palettes = {
-    light: ["#0072B2", "#D55E00", "#009E73", "#B5548F", "#B07A00", "#3B9BD3", "#555555"],
-    dark: ["#56B4E9", "#FF8A3C", "#2CC899", "#E79AC6", "#E6B422", "#9AD1F2", "#BBBBBB"],
-  };
-
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
-  const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+  // Colours are those of the style sheet, whichever holds: a chart that is drawn follows the theme, and the printer.
   function theme(width) {
-    const ink = colour("--ink"), soft = colour("--soft"), grid = colour("--grid"), narrow = width < 520;
-    const range = palettes[isDark() ? "dark" : "light"];
+    const ink = "var(--ink)", soft = "var(--soft)", grid = "var(--grid)", narrow = width < 520;
+    const range = [1, 2, 3, 4, 5, 6, 7].map((number) => `var(--series-${number})`);
     const font = getComputedStyle(document.body).fontFamily;
     return {
       background: null, font, view: { stroke: null }, range: { category: range },
@@ -33,35 +27,60 @@
 
   const views = new Map();
   async function draw(chart) {
-    const spec = JSON.parse(chart.nextElementSibling.textContent);
+    const figure = chart.closest("figure"), bind = figure.querySelector(".choices");
+    const spec = JSON.parse(figure.querySelector("script").textContent);
+    const choice = bind.querySelector("select")?.value;
     views.get(chart)?.finalize();
+    bind.replaceChildren();
     const width = chart.clientWidth;
-    const config = theme(width);
+    // Choices stand beside the chart: within an image, a screen reader finds nothing. Only errors are logged.
     const made = await vegaEmbed(chart, spec, {
-      renderer: "svg", config, tooltip: { theme: isDark() ? "dark" : "light" },
-      actions: false,
-      logLevel: 1, // errors; that a chart has no interval is not one
+      renderer: "svg", config: theme(width), bind, tooltip: { theme: "custom" }, actions: false, logLevel: 1,
     });
+    if (choice) {
+      const [{ name }] = spec.params.filter((one) => one.bind?.input === "select");
+      made.view.signal(name, choice).run();
+    }
     chart.dataset.width = width;
     views.set(chart, made);
   }
 
   const seen = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) {
-      if (isIntersecting) { seen.unobserve(target); draw(target); }
+      if (isIntersecting) first(target);
     }
   }, { rootMargin: "600px" });
   charts.forEach((chart) => seen.observe(chart));
-  const redraw = () => [...views.keys()].forEach(draw);
+
+  // Those that nobody looks at yet follow when there is time: a page is printed or searched as a whole.
+  const waits = new Set(charts);
+  function first(chart) {
+    seen.unobserve(chart);
+    return waits.delete(chart) ? draw(chart) : undefined;
+  }
+  const later = window.requestIdleCallback ?? ((work) => setTimeout(work, 100));
+  async function rest() {
+    // A method's charts have no width until it is opened.
+    const next = [...waits].find((chart) => chart.clientWidth);
+    if (next) { await first(next); later(rest); }
+  }
+  addEventListener("load", () => later(rest));
+
+  // On paper nothing can be opened: methods are, and the numbers of charts that are not drawn yet.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    const bare = [...waits].flatMap((chart) => [...chart.closest("figure").querySelectorAll("details.numbers")]);
+    opened = [...document.querySelectorAll("details.method"), ...bare].filter((one) => !one.open);
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 
   function set(choice) {
     root.dataset.theme = choice;
     try { localStorage.setItem("theme", choice); } catch { /* a page from a disk may not keep anything */ }
-    redraw();
   }
   try { if (localStorage.getItem("theme")) root.dataset.theme = localStorage.getItem("theme"); } catch { /* likewise */ }
   document.getElementById("theme").addEventListener("click", () => set(isDark() ? "light" : "dark"));
-  system.addEventListener("change", redraw);
 
   // Legends have as many columns as fit, so a page that is turned is drawn again.
   let waiting;
@@ -71,6 +90,7 @@
   });
 
   const number = (text) => parseFloat(text.replace(/,/g, ""));
+  const NOTHING = "-";
   document.querySelectorAll("table.sortable thead button").forEach((button) => {
     button.addEventListener("click", () => {
       const head = button.closest("th"), place = head.cellIndex, body = head.closest("table").tBodies[0];
@@ -78,11 +98,12 @@
       head.parentElement.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = (row) => row.cells[place].textContent.trim();
-      const compare = (a, b) => {
-        const [x, y] = [number(key(a)), number(key(b))];
-        return Number.isNaN(x) || Number.isNaN(y) ? key(a).localeCompare(key(b)) : x - y;
-      };
-      body.append(...[...body.rows].sort((a, b) => (down ? -compare(a, b) : compare(a, b))));
+      // What has no value stands last, either way.
+      const rows = [...body.rows], lacks = rows.filter((row) => key(row) === NOTHING);
+      const have = rows.filter((row) => key(row) !== NOTHING);
+      const numeric = have.every((row) => !Number.isNaN(number(key(row))));
+      const compare = (a, b) => (numeric ? number(key(a)) - number(key(b)) : key(a).localeCompare(key(b)));
+      body.append(...have.sort((a, b) => (down ? -compare(a, b) : compare(a, b))), ...lacks);
     });
   });
 

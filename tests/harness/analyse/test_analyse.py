@@ -16,6 +16,7 @@ from harness.core.records import Records
 from harness.core.rows import MeasureRow
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
+from harness.evidence.ranking import crossed
 
 NETWORK = "ConvNet-W4-D1"
 NAMES = ("random", "herding", "dm")
@@ -99,8 +100,44 @@ def test_correlations_are_those_of_losses_and_accuracies(done, scores):
 
 
 def test_figures_are_drawn(done):
-    for name in ("style", "texture", "drift", "loss-dm", "loss-readout"):
+    for name in ("style", "diversity", "texture", "drift", "loss-dm", "loss-readout"):
         assert (done.out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_images_have_places_beside_the_numbers_of_their_measures(done):
+    places = pd.read_csv(done.out / "tsne.csv")
+    assert places.groupby(["metric", "condenser"]).size().to_dict() == {
+        (metric, name): 100 if name == "real" else 3
+        for metric in ("style gap", "diversity")
+        for name in ("real", *NAMES)
+    }
+    assert set(places["class"].astype(str)) == {"0"}
+    means = pd.read_csv(done.out / "analysis.csv").set_index(["metric", "condenser"])["mean"]
+    for key, own in places.groupby(["metric", "condenser"])["value"]:
+        assert own.tolist() == pytest.approx([means[key]] * len(own), nan_ok=True)
+
+
+def test_intervals_over_memories_know_their_condensers_and_draws(done, scores):
+    found = pd.read_csv(done.out / "correlations.csv").query("over == 'memories' and loss == 'dm'").iloc[0]
+    own = rows(done).query("metric == 'loss of dm'")
+    loss = own.groupby("memory_checksum")["value"].mean()
+    origins = own.drop_duplicates("memory_checksum").set_index("memory_checksum")[["condenser", "memory_replicate"]]
+    accuracy = pd.read_csv(scores).groupby("memory_checksum")["value"].mean()
+    expected = crossed(-loss, accuracy, origins)
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), nan_ok=True)
+
+
+def test_losses_of_several_sizes_are_not_one_correlation(done, tmp_path):
+    condense(Condense(condensers=("random",), ipc=1, replicate=0, out=tmp_path))
+    other = next(tmp_path.glob("*.safetensors"))
+    with pytest.raises(ValueError, match="the memories have 1 and 3 images per class: with --scores give those of one"):
+        main(replace(done, memories=(*done.memories, other), drift_from=None, out=tmp_path / "out"))
+
+
+def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores, tmp_path):
+    evaluate(Evaluate(memories=memories, network=NETWORK, epochs=2, networks=2, out=tmp_path))
+    with pytest.raises(ValueError, match="accuracies of one memory after several trainings"):
+        main(replace(done, scores=(scores, tmp_path / "results.csv"), out=tmp_path / "out"))
 
 
 def test_the_same_command_again_measures_nothing(done):

@@ -13,6 +13,7 @@ from harness.evidence.ranking import (
     Correlation,
     chosen,
     correlation,
+    crossed,
     difference,
     noise_ceiling,
     ranking_summary,
@@ -310,3 +311,50 @@ def test_errors_are_one_line(ask, words):
         ask()
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def crossed_pair(generator, condensers=13, replicates=3):
+    """Two sides whose values are of condensers first, then of draws, and least of a memory."""
+    alike = generator.normal(size=condensers)
+    sides = [
+        alike[:, None]
+        + 0.9 * generator.normal(size=(condensers, 1))
+        + 0.2 * generator.normal(size=(1, replicates))
+        + 0.2 * generator.normal(size=(condensers, replicates))
+        for _ in range(2)
+    ]
+    levels = np.indices((condensers, replicates)).reshape(2, -1)
+    first = named(sides[0].ravel())
+    factors = pd.DataFrame(dict(zip(("condenser", "replicate"), levels, strict=True)), index=first.index)
+    return first, named(sides[1].ravel()), factors
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_correlation_over_factors_is_scipys_and_pairs_by_name():
+    one, other, factors = crossed_pair(np.random.default_rng(0))
+    found = crossed(one, other.sample(frac=1, random_state=0), factors.sample(frac=1, random_state=1))
+    assert found.value == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert found == crossed(one, other, factors)
+    assert found.n == len(one)
+    assert np.isnan(crossed(one[:4], other[:4], factors).value)
+    with pytest.raises(ValueError, match="net000 has no levels of condenser"):
+        crossed(one, other, factors[["condenser"]].iloc[1:])
+
+
+@pytest.mark.usefixtures("quick")
+def test_intervals_over_factors_cover_where_those_over_pairs_do_not():
+    generator = np.random.default_rng(1)
+    truth = np.mean([stats.spearmanr(*crossed_pair(generator, 400)[:2]).statistic for _ in range(20)])
+    sets = [crossed_pair(generator) for _ in range(120)]
+    over_factors = np.mean([found.low <= truth <= found.high for found in (crossed(*own) for own in sets)])
+    over_pairs = np.mean([found.low <= truth <= found.high for found in (correlation(*own[:2]) for own in sets)])
+    assert over_factors >= 0.92
+    assert over_pairs <= 0.88
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_factor_of_one_level_or_of_one_per_pair_changes_nothing_but_the_draws():
+    one, other = noisy_pair(40, noise=2)
+    factors = pd.DataFrame({"all": 0, "each": range(40)}, index=one.index)
+    found, plain = crossed(one, other, factors), correlation(one, other)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.12)

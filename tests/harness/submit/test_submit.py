@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from condensers.memory import load_memory
+from condensers.memory import Memory, load_memory, save_memory
 from harness.condense.__main__ import main as condense
 from harness.condense.flags import Condense
 from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.submit.__main__ import main
+from harness.submit.checks import copies_of_test
 from harness.submit.flags import Submit
 
 
@@ -74,12 +75,61 @@ def test_a_published_set_is_in_the_league_that_its_making_says(published, tmp_pa
     assert (row.league, row.trained_on_real, row.file) == (league, said == "yes", "theirs.pt")
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("store", ["float32", "uint8"])
+def test_test_images_are_refused(digits, tmp_path, mirrored, store):
+    chosen = torch.stack([(digits.test.labels == label).nonzero()[0, 0] for label in range(10)])
+    images = digits.test.normalise(digits.test.images[chosen])
+    memory = Memory(
+        images.flip(-1) if mirrored else images,
+        digits.test.labels[chosen],
+        {"dataset": "digits", "dataset_checksum": digits.checksum, "trained_on_real": False},
+    )
+    save_memory(memory, tmp_path / "test.safetensors", store)
+    with pytest.raises(ValueError, match="holds 10 images of the test set, the first at 0"):
+        main(entry(tmp_path / "test.safetensors", out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_images_and_made_ones_are_no_copies(files, digits):
+    images = digits.train.normalise(digits.train.images[:300])
+    assert not copies_of_test(images, digits).any()
+    assert not copies_of_test(load_memory(files["dm"][0]).images, digits).any()
+    test = digits.test.normalise(digits.test.images[:20])
+    train = replace(
+        digits.train,
+        images=torch.cat([digits.test.images[:5], digits.train.images]),
+        labels=torch.cat([digits.test.labels[:5], digits.train.labels]),
+    )
+    both = replace(digits, train=train)
+    assert copies_of_test(test, both).tolist() == [False] * 5 + [True] * 15  # what both splits hold is no cheat
+
+
+def test_more_images_of_one_class_are_refused(digits, tmp_path):
+    # Groups may say so honestly; the row would still have the images per class of the smallest.
+    labels = torch.tensor([*range(10), 3, 3])
+    images = digits.train.normalise(digits.train.images[: len(labels)])
+    about = {"dataset": "digits", "dataset_checksum": digits.checksum, "trained_on_real": False}
+    groups = {"groups": [[[3], 3], [[label for label in range(10) if label != 3], 1]]}
+    save_memory(Memory(images, labels, about | {"config": groups}), tmp_path / "odd.safetensors")
+    with pytest.raises(ValueError, match="has 1 to 3 images of a class"):
+        main(entry(tmp_path / "odd.safetensors", out=tmp_path / "out"))
+
+
+def test_the_same_memory_twice_is_refused(files, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(files["dm"][0].read_bytes())
+    with pytest.raises(ValueError, match="a replicate is another memory"):
+        main(entry((files["dm"][0], copy), out=tmp_path / "out"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"method": "My Method"}, "give a name of small letters"),
         ({"paper": "two\nlines"}, "cannot be written into one line"),
         ({"network": "AlexNet"}, "scored by its protocol alone"),
+        ({"seed": 7}, "scored by its protocol alone"),
         ({"trained_on_real": "yes"}, "says that it was not made by networks trained on real labels"),
         ({"memories": ()}, "no memories given"),
     ],

@@ -1,0 +1,198 @@
+"""Folders that nobody would wish for: colliding, damaged, huge and hostile ones cost a line each, never the page."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from condensers.memory import Memory, save_memory
+from harness.core.paths import ROOT
+from harness.report.__main__ import main
+from harness.report.content import MOST_ROWS
+from harness.report.flags import Report
+
+RESULTS = ROOT / "results"
+STUDY = RESULTS / "study" / "cifar10-test" / "results.csv"
+TABLE = RESULTS / "tables" / "digits-quick" / "table.csv"
+
+
+def put(frame: pd.DataFrame, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+def draw(out: Path, *folders: Path) -> tuple[str, pd.DataFrame]:
+    main(Report(folders=folders, out=out, data_root=out / "no data"))
+    numbers = pd.read_csv(out / "numbers.csv", keep_default_na=False)
+    return (out / "index.html").read_text(), numbers
+
+
+def lines_of(captured: pytest.CaptureFixture) -> list[str]:
+    return [line for line in captured.readouterr().out.splitlines() if line.startswith("left out: ")]
+
+
+def test_folders_that_differ_in_signs_have_ids_of_their_own(tmp_path):
+    for name in ("a b", "a-b", "试"):
+        put(pd.read_csv(STUDY), tmp_path / "in" / name / "results.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert len([name for name in set(numbers["figure"]) if name.startswith("accuracy-")]) == 3
+
+
+def test_a_folder_that_is_named_twice_is_read_once(tmp_path, monkeypatch, capsys):
+    put(pd.read_csv(STUDY), tmp_path / "in" / "results.csv")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    _, numbers = draw(tmp_path / "out", Path("in"), tmp_path / "in", Path("link"))
+    assert len([name for name in set(numbers["figure"]) if name.startswith("accuracy-")]) == 1
+    assert lines_of(capsys) == []
+
+
+def test_names_that_are_no_text_are_a_line(tmp_path, capsys):
+    folder = tmp_path / "in" / os.fsdecode(b"caf\xe9")
+    folder.mkdir(parents=True)
+    shutil.copyfile(STUDY, folder / "results.csv")
+    draw(tmp_path / "out", tmp_path / "in")
+    (line,) = lines_of(capsys)
+    assert "has a name that cannot be written down" in line
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("accuracy", float("inf"), "not finite"), ("memories", None, "is not drawn"), ("images per class", None, "drawn")],
+)
+def test_a_damaged_table_is_a_line(tmp_path, capsys, column, value, message):
+    table = pd.read_csv(TABLE, keep_default_na=False)
+    table[column] = table[column].astype(float)
+    table.loc[table["condenser"] == "dm", column] = value
+    put(table, tmp_path / "in" / "table.csv")
+    text, _ = draw(tmp_path / "out", tmp_path / "in")
+    lines = lines_of(capsys)
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "published numbers" in text
+
+
+def test_many_problems_are_counted_on_the_terminal_and_listed_on_the_page(tmp_path, capsys):
+    for number in range(50):
+        put(pd.DataFrame({"a": [1]}), tmp_path / "in" / str(number) / "results.csv")
+    text, _ = draw(tmp_path / "out", tmp_path / "in")
+    lines = lines_of(capsys)
+    assert len(lines) == 21
+    assert lines[-1] == "left out: 30 more, listed on the page"
+    assert text.count("has columns that no command writes") == 50
+
+
+def test_no_path_of_this_machine_is_on_the_page(tmp_path, monkeypatch):
+    put(pd.read_csv(TABLE), tmp_path / "in" / "table.csv")
+    monkeypatch.chdir(tmp_path)
+    text, numbers = draw(tmp_path / "out", Path("in"))
+    assert str(ROOT) not in text
+    assert str(tmp_path) not in text
+    assert set(numbers["rows"]) == {"in/table.csv", "harness/evidence/published.csv"}
+
+
+def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsys):
+    rows = pd.read_csv(RESULTS / "continual" / "digits-strategies" / "results.csv")
+    more = rows[rows["ipc_stored"] > 0].copy()
+    for column in ("cell", "config"):
+        more[column] = "x" + more[column].str[1:]
+    more[["ipc_stored", "ipc_decoded"]] *= 2
+    more["value"] /= 2
+    put(pd.concat([rows, more]), tmp_path / "in" / "results.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert lines_of(capsys) == []
+    curves = [name for name in dict.fromkeys(numbers["figure"]) if name.startswith("curve-")]
+    assert len(curves) == 2
+    lines = numbers[numbers["figure"].isin(curves)]
+    assert lines[lines["value"].str.startswith("naive")].groupby("figure").size().min() > 0  # no memory: beside each
+    assert "per class: accuracy as classes come" in text
+
+
+def test_a_further_making_is_compared_with_its_own_name_alone(tmp_path):
+    rows = pd.read_csv(STUDY)
+    more = rows.assign(value=rows["value"] + 0.1)
+    for column in ("cell", "config"):
+        more[column] = "x" + more[column].str[1:]
+    put(pd.concat([rows, more]), tmp_path / "in" / "results.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    own = numbers[numbers["figure"].str.startswith("difference-")]
+    names = own[own["column"] == "condenser"].groupby("figure")["value"].agg(set)
+    above = own[own["column"] == "difference (points)"].groupby("figure")["value"].agg(list)
+    with_dm = names[[("dm-" in figure) and "dm #2" not in found for figure, found in names.items()]]
+    assert {name for found in with_dm for name in found if " #" not in name} >= {"random", "ours", "dm+ridge"}
+    further = [figure for figure, found in names.items() if any(" #" in name for name in found)]
+    assert len(further) == 4
+    for figure in further:
+        assert len(names[figure]) == 1
+        assert list(map(float, above[figure])) == pytest.approx([10.0])
+
+
+def test_networks_of_several_recipes_are_not_averaged(tmp_path):
+    rows = pd.read_csv(RESULTS / "nas" / "digits-recipes" / "results.csv", keep_default_na=False)
+    others = rows[rows["proxy"] != "whole"].assign(recipe="another", test_accuracy=0.5, validation_accuracy=0.5)
+    for column in ("cell", "config"):
+        others[column] = "x" + others[column].str[1:]
+    put(pd.concat([rows, others]), tmp_path / "in" / "results.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    own = numbers[numbers["figure"].str.startswith("scatter-")]
+    columns = [name for name in dict.fromkeys(own["column"]) if "as proxy" in name]
+    assert len(columns) == 3
+    (mine,) = [name for name in columns if ", another" in name]
+    assert set(map(float, own[own["column"] == mine]["value"])) == {50.0}
+
+
+def test_the_page_stays_small_whatever_is_in_the_folders(tmp_path):
+    rows = pd.read_csv(RESULTS / "nas" / "digits" / "results.csv", keep_default_na=False)
+    many = [
+        rows.assign(cell=rows["cell"].str[:8] + f"{number:08x}", architecture=rows["architecture"] + f"-{number}")
+        for number in range(9)
+    ]
+    put(pd.concat(many), tmp_path / "in" / "results.csv")
+    for name in ("dm", "ours"):
+        made = Memory(torch.randn(10, 3, 600, 600), torch.arange(10), {"condenser": name, "dataset": "large"})
+        save_memory(made, tmp_path / "in" / f"{name}.safetensors")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert len(text.encode()) < 5_000_000
+    scatter = re.search(r'<figure id="scatter-.*?</figure>', text, re.DOTALL)[0]
+    assert scatter.count("<tr>") == MOST_ROWS + 1
+    assert "2,645 more lines are in <code>numbers.csv</code>" in scatter
+    assert numbers[numbers["figure"].str.startswith("scatter-")]["line"].max() == 9 * 405
+
+
+def test_memories_that_do_not_fit_beside_others_are_a_line_each(tmp_path, capsys):
+    for name, count, means in (("all", 10, [0.5] * 3), ("few", 4, [0.5] * 3), ("odd", 10, [0.5] * 2)):
+        made = Memory(
+            torch.randn(count, 3, 8, 8),
+            torch.arange(count),
+            {"condenser": name, "dataset": "<b>", "dataset_checksum": "0", "class_names": ["<i>"] * 10, "seed": 0}
+            | {"stored_per_class": 1, "mean": means, "std": means},
+        )
+        (tmp_path / "in").mkdir(exist_ok=True)
+        save_memory(made, tmp_path / "in" / f"{name}.safetensors")
+    text, _ = draw(tmp_path / "out", tmp_path / "in")
+    lines = lines_of(capsys)
+    assert len(lines) == 2
+    assert all("cannot be drawn beside the others" in line for line in lines)
+    assert "all: &lt;i&gt;" in text
+    assert "<b>," not in text
+
+
+def test_entries_of_several_commands_are_several_memories(tmp_path):
+    rows = pd.read_csv(RESULTS / "leaderboard" / "submissions.csv", keep_default_na=False)
+    first = rows.iloc[[0, 0, 0]].assign(
+        cell=list("abc"), memory_checksum=["1" * 16, "2" * 16, "2" * 16], memory_replicate=0, accuracy=[0.4, 0.5, 0.5]
+    )
+    put(first, tmp_path / "in" / "submissions.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    own = numbers[numbers["figure"].str.startswith("leaderboard-")].set_index("column")["value"]
+    assert int(own["memories"]) == 2
+    assert float(own["accuracy (%)"]) == pytest.approx(45)
+    assert float(own["low (%)"]) < 0 < 100 < float(own["high (%)"])
