@@ -18,7 +18,7 @@
         labelFontSize: narrow ? 11 : 12, titleFontSize: 12, titlePadding: 10, labelLimit: narrow ? 150 : 360, labelOverlap: true,
       },
       legend: {
-        orient: "top", direction: "horizontal", labelColor: ink, labelFontSize: 12, columns: Math.max(1, Math.floor(width / 130)),
+        orient: "top", direction: "horizontal", labelColor: ink, labelFontSize: 12, columns: Math.max(1, Math.floor((width - 60) / 140)),
         labelLimit: 150, symbolOpacity: 1, title: null, offset: 10, padding: 0,
       },
       text: { color: ink },
