@@ -12,10 +12,10 @@ from harness.analyse.running import (
     STYLE_GAP,
     TEXTURE,
     Analysis,
-    drift_of,
     drifted,
-    key_of,
+    drifts,
     loss_of,
+    measured,
     styles_of,
 )
 from harness.analyse.subjects import REAL
@@ -29,23 +29,22 @@ METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
 
 def report(analysis: Analysis) -> None:
     """Print the tables and draw the figures, from the records alone."""
-    rows = analysis.records.read()
-    measured = _of(rows, {key_of(analysis, one, {}) for one in analysis.subjects})
-    table = _table(measured, METRICS)
+    rows = measured(analysis)
+    table = _table(rows, METRICS)
     say(_shown(table))
     _write(analysis, "analysis.csv", _long(table))
-    figures.texture(measured, TEXTURE, analysis.out / "texture.png")
+    figures.texture(rows, TEXTURE, analysis.out / "texture.png")
     _draw_styles(analysis, table)
     if analysis.scores:
-        _correlate(analysis, measured)
+        _correlate(analysis, rows)
     if analysis.base:
-        _report_drift(analysis, rows)
+        _report_drift(analysis)
     say(f"rows: {analysis.records.path}   figures: {analysis.out}")
 
 
 def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
     """The first memory of every condenser, beside the reference."""
-    first = {one.name: one for one in reversed(analysis.subjects) if one.name != REAL}
+    first = {one.shown: one for one in reversed(analysis.subjects) if one.name != REAL}
     seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
     points = styles_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
     gaps = {row["condenser"]: f"gap {row[STYLE_GAP].mean:.2f}" for _, row in table.iterrows()}
@@ -54,28 +53,22 @@ def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
     figures.styles(points, gaps, about, analysis.out / "style.png")
 
 
-def _report_drift(analysis: Analysis, rows: pd.DataFrame) -> None:
-    keys = {
-        key_of(analysis, one, drift_of(analysis, ratio))
-        for one in (analysis.base, *analysis.subjects)
-        for ratio in drift.RATIOS
-    }
-    found = _of(rows, keys)
-    table = _table(found, [drifted(ratio) for ratio in drift.RATIOS])
-    say(f"accuracy while the style of {analysis.base.name} drifts to that of")
+def _report_drift(analysis: Analysis) -> None:
+    table = _table(drifts(analysis), [drifted(ratio) for ratio in drift.RATIOS])
+    say(f"accuracy while the style of {analysis.base.shown} drifts to that of")
     say(_shown(table, percent=True))
     _write(analysis, "drift.csv", _long(table))
     about = f"{analysis.dataset.name}, {analysis.network}, {analysis.training.epochs} epochs; 95 % intervals"
-    figures.drifts(table, drift.RATIOS, analysis.base.name, about, analysis.out / "drift.png")
+    figures.drifts(table, drift.RATIOS, analysis.base.shown, about, analysis.out / "drift.png")
 
 
-def _correlate(analysis: Analysis, measured: pd.DataFrame) -> None:
+def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
     """Does a small loss go with a high accuracy? Over memories, and over condensers."""
     accuracy, lines = analysis.accuracies, []
     for name in OBJECTIVES:
-        loss = _by_memory(measured, loss_of(name))
+        loss = _by_memory(rows, loss_of(name))
         both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
-        condensers = _condensers(measured).reindex(both.index)
+        condensers = _condensers(rows).reindex(both.index)
         means = both.groupby(condensers).mean()
         found = {"memories": correlation(*_sides(both)), "condensers": correlation(*_sides(means))}
         lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
@@ -91,10 +84,6 @@ def _sides(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def _fields(found: Correlation) -> dict[str, object]:
     return {"spearman": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def _of(rows: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
-    return rows[rows["cell"].isin(keys)]
 
 
 def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:

@@ -1,5 +1,6 @@
 """What others published, through the command: counted, compared, mended, and told when it looks wrong."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -49,7 +50,7 @@ def test_published_sets_count_and_are_compared_with_the_first_and_with_our_own(o
     assert any("what has no seed is compared as it is" in line for line in lines)
 
 
-def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(memory, tmp_path):
+def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(memory, tmp_path, capsys):
     soft = torch.nn.functional.one_hot(memory.labels, 10) * 0.9 + 0.01
     torch.save((memory.images, soft), tmp_path / "soft.pt")
     torch.save((memory.images, memory.labels), tmp_path / "hard.pt")
@@ -58,6 +59,9 @@ def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(mem
     rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("condenser")
     assert rows["trained_on_real"].all().to_dict() == {"hard": False, "soft": True}
     assert rows["value"].mean().min() > 0.2
+    said = capsys.readouterr().out
+    assert re.search("soft, 2 per class +open", said)
+    assert re.search("hard, 2 per class +not said", said)
     assert rows["memory_checksum"].first().nunique() == 2
     with pytest.raises(ValueError, match=r"soft\.pt: it has soft labels"):
         prepare(Continual(memory=paths[:1], out=tmp_path))
