@@ -105,6 +105,20 @@ def check_words(rows: "pd.DataFrame", column: str, words: Collection[str], where
     return rows
 
 
+def check_leagues(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
+    """The rows of submissions, if each memory is entered once, in the league that its row gives reasons for.
+
+    Raises ValueError in one line.
+    """
+    check_once(rows, where)
+    is_open = rows["soft_labels"] | rows["trained_on_real"] | (rows["ipc_decoded"] > rows["ipc_stored"])
+    bad = rows[rows["league"] != is_open.map({True: "open", False: "strict"})]
+    if len(bad):
+        cell, league = bad[["cell", "league"]].iloc[0]
+        raise damage(where, cell, f"holds league = {league!r}, which does not follow from its other columns")
+    return rows
+
+
 def _float(value: object) -> float:
     try:
         return float(value)
