@@ -33,13 +33,18 @@ def report(analysis: Analysis) -> None:
     table = _table(rows, METRICS)
     say(_shown(table))
     _write(analysis, "analysis.csv", _long(table))
-    figures.texture(rows, TEXTURE, analysis.out / "texture.png")
+    figures.texture(rows, TEXTURE, _marks(analysis), analysis.out / "texture.png")
     _draw_styles(analysis, table)
     if analysis.scores:
         _correlate(analysis, rows)
     if analysis.base:
         _report_drift(analysis)
     say(f"rows: {analysis.records.path}   figures: {analysis.out}")
+
+
+def _marks(analysis: Analysis) -> figures.Marks:
+    named = [analysis.base] if analysis.base else []
+    return figures.marks([one.shown for one in (*analysis.subjects, *named)], REAL)
 
 
 def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
@@ -50,7 +55,7 @@ def _draw_styles(analysis: Analysis, table: pd.DataFrame) -> None:
     gaps = {row["condenser"]: f"gap {row[STYLE_GAP].mean:.2f}" for _, row in table.iterrows()}
     label = analysis.dataset.class_names[figures.SHOWN_CLASS]
     about = f"{analysis.dataset.name}, class {label}, one {analysis.network} of random weights; gap: over all classes"
-    figures.styles(points, gaps, about, analysis.out / "style.png")
+    figures.styles(points, gaps, about, _marks(analysis), analysis.out / "style.png")
 
 
 def _report_drift(analysis: Analysis) -> None:
@@ -59,7 +64,7 @@ def _report_drift(analysis: Analysis) -> None:
     say(_shown(table, percent=True))
     _write(analysis, "drift.csv", _long(table))
     about = f"{analysis.dataset.name}, {analysis.network}, {analysis.training.epochs} epochs; 95 % intervals"
-    figures.drifts(table, drift.RATIOS, analysis.base.shown, about, analysis.out / "drift.png")
+    figures.drifts(table, drift.RATIOS, analysis.base.shown, about, _marks(analysis), analysis.out / "drift.png")
 
 
 def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
@@ -74,7 +79,8 @@ def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
         lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
         said = ", ".join(f"{one} over {over}" for over, one in found.items())
         say(f"rank correlation of a small loss of {name} with accuracy: {said}")
-        figures.losses(both, condensers, name, f"Spearman {said}", analysis.out / f"loss-{name}.png")
+        path = analysis.out / f"loss-{name}.png"
+        figures.losses(both, condensers, name, f"Spearman {said}", _marks(analysis), path)
     _write(analysis, "correlations.csv", pd.DataFrame(lines))
 
 

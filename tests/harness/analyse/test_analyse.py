@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.analyse import drift
+from harness.analyse import drift, figures
 from harness.analyse.__main__ import main
 from harness.analyse.flags import Analyse
 from harness.condense.__main__ import main as condense
@@ -16,6 +16,7 @@ from harness.core.records import Records
 from harness.core.rows import MeasureRow
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
+from harness.evidence.figures import COLOURS
 
 NETWORK = "ConvNet-W4-D1"
 NAMES = ("random", "herding", "dm")
@@ -101,6 +102,13 @@ def test_correlations_are_those_of_losses_and_accuracies(done, scores):
 def test_figures_are_drawn(done):
     for name in ("style", "texture", "drift", "loss-dm", "loss-readout"):
         assert (done.out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_condenser_looks_the_same_in_every_figure():
+    marked = figures.marks(["real", "b", "a", "b", "real"], "real")
+    assert list(marked) == ["real", "b", "a"]
+    assert marked["real"]["color"] not in COLOURS
+    assert marked["b"] == figures.marks(["b", "a", "c"], "real")["b"]
 
 
 def test_the_same_command_again_measures_nothing(done):
