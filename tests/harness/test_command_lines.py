@@ -185,6 +185,21 @@ def test_a_bad_command_line_is_refused_in_one_line(line, capsys, monkeypatch, tm
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize(
+    "line", ["", "--storage x", "--storge", "--dataset", "--steps", "--condensers", "--data-root x --order", "--plugin"]
+)
+@pytest.mark.parametrize("url", ["postgresql+psycopg://u:SECRET@h/x", "mysql://h/x?password=SECRET", "://u:SECRET@h"])
+def test_a_url_in_the_wrong_place_is_not_shown(line, url, capsys, monkeypatch, tmp_path):
+    module = importlib.import_module("harness.continual.__main__")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["python -m harness.continual", *line.split(), url])
+    with pytest.raises(SystemExit) as end:
+        command(module.Continual, module.main, module.__doc__)
+    said = capsys.readouterr().err
+    assert (end.value.code, said.count("\n")) == (2, 1)
+    assert "SECRET" not in said
+
+
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, timeout=120

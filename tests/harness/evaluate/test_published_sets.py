@@ -67,6 +67,22 @@ def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(mem
         prepare(Continual(memory=paths[:1], out=tmp_path))
 
 
+def test_several_sets_in_a_file_are_told_and_each_can_be_asked_for(own, memory, tmp_path, capsys):
+    path = tmp_path / "five.pt"
+    torch.save({"data": [[memory.images + shift, memory.labels] for shift in (0.0, 0.25)]}, path)
+    config = Evaluate(memories=(path,), out=tmp_path, **FLAGS)
+    evaluate.main(config)
+    assert f"note: {path} holds 2 sets, and number 0 is read" in capsys.readouterr().out
+    evaluate.main(replace(config, set=1))
+    rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("memory_replicate")
+    assert rows["memory_checksum"].nunique().to_dict() == {0: 1, 1: 1}
+    assert rows["memory_checksum"].first().nunique() == 2
+    with pytest.raises(ValueError, match=r"five\.pt has no set 2"):
+        evaluate.main(replace(config, set=2))
+    with pytest.raises(ValueError, match="--set is for published"):
+        evaluate.main(replace(config, memories=own, set=1))
+
+
 def test_pixels_that_look_wrong_are_told_and_mended_on_request(memory, digits, tmp_path, capsys):
     raw = memory.images * digits.train.std[0] + digits.train.mean[0]
     path = tmp_path / "raw.pt"
