@@ -113,6 +113,8 @@ def _files(folder: Path) -> Iterator[Path]:
 def _add(found: Found, folder: Path, path: Path) -> None:
     if path.name == OWN or any(path == other.path for other in found.sources) or path in found.memories:
         return
+    if not str(path).isprintable():  # nor could the page hold it
+        return found.problems.append(f"{str(path)!a} has a name that cannot be written down, and is left out")
     if path.suffix == SUFFIX:
         return found.memories.append(path)
     try:

@@ -60,7 +60,7 @@ BAD = {
     "condense --iterations many": "--iterations: 'many' is no whole number",
     "condense --seed 1e3": "--seed: '1e3' is no whole number",
     "condense --store uint4": "'uint4' for argument '--store'. Expected one of ('float32', 'float16', 'uint8',",
-    "condense --protocol papr": "'papr' for argument '--protocol'. Expected one of (",
+    "condense --protocol papr": "'papr' for argument '--protocol'. Expected one of ('paper', 'bench', 'quick').",
     "condense --precision fp64": "'fp64' for argument '--precision'",
     "condense --network None": "unknown network 'None'",
     "continual --epochs None": "--epochs: 'None' is no whole number",
@@ -69,6 +69,8 @@ BAD = {
     "nas --search grid": "'grid' for argument '--search'. Expected one of ('tpe', 'evolution', 'random')",
     "speed --seconds soon": "--seconds: 'soon' is no number",
     "speed --ipc 1 x": "--ipc: Could not find valid parse for arguments: ['1', 'x']",
+    "table --table 6": "'6' for argument '--table'. Expected one of ('1', '2', '3', '4', '5').",
+    "submit x.pt --trained-on-real maybe": "Expected one of ('yes', 'no').",
     "speed --what everything": "'everything' for argument '--what'",
     "speed --precisions fp16": "'fp16' for argument '--precisions'",
     # Out of bounds.
