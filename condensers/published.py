@@ -58,7 +58,16 @@ def import_published(path: Path, replicate: int = 0) -> Memory:
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is not read: {_first_line(str(error))}") from error
     soft = {} if memory.soft_labels is None else {"trained_on_real": True}
-    return replace(memory, metadata=memory.metadata | soft)
+    number = {"memory_replicate": replicate} if replicate else {}
+    return replace(memory, metadata=memory.metadata | soft | number)
+
+
+def sets_in(path: Path) -> int:
+    """How many sets a file holds that `import_published` reads. DC, DSA and DM keep those of all runs in one."""
+    content = _load(path)
+    sets = content.get("data", ()) if isinstance(content, dict) else content
+    nested = isinstance(sets, list | tuple) and len(sets) > 0 and isinstance(sets[0], list | tuple)
+    return len(sets) if nested else 1
 
 
 def renormalise(memory: Memory, mean: Sequence[float], std: Sequence[float], like: LabelledImages) -> Memory:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from condensers.memory import Memory, join
-from scenarios.experiences import check_numbers
+from scenarios.experiences import check_numbers, has_task_labels
 from scenarios.streams import TensorImages
 
 
@@ -54,6 +54,7 @@ class ClassBuffer(ExemplarsBuffer):
         self.per_class = per_class
         self.classes: list[int] = []
         self._memory: Memory | None = None
+        self._task_labels = True
 
     def post_adapt(self, agent_state: object, exp: CLExperience) -> None:
         """Add the condensed images of the experience's new classes; a class held already stays as it is.
@@ -71,6 +72,7 @@ class ClassBuffer(ExemplarsBuffer):
         arrived = self._arriving(exp, new, share)
         _check(arrived, new, self.per_class)
         self.classes += new
+        self._task_labels = has_task_labels(exp)
         held = [] if self._memory is None else [self._memory]
         self._hold(join([*held, arrived], arrived.metadata), share)
 
@@ -106,7 +108,7 @@ class ClassBuffer(ExemplarsBuffer):
 
     def _hold(self, memory: Memory, share: int | None) -> None:
         self._memory = memory if share is None else memory.first_per_class(share)
-        self.buffer = _as_avalanche(*self.tensors())
+        self.buffer = _as_avalanche(*self.tensors(), self._task_labels)
 
 
 class CondensedBuffer(ClassBuffer):
@@ -157,6 +159,9 @@ def _check(memory: Memory, classes: list[int], per_class: int | None) -> None:
         raise ValueError(f"per_class is {per_class}, but a class has {memory.per_class} images; condense more")
 
 
-def _as_avalanche(images: Tensor, labels: Tensor) -> AvalancheDataset:
-    attributes = [DataAttribute(labels.tolist(), "targets"), TaskLabels(ConstantSequence(0, len(labels)))]
+def _as_avalanche(images: Tensor, labels: Tensor, task_labels: bool) -> AvalancheDataset:
+    """Items of the same fields as the experience's own, or Avalanche could not put both into one minibatch."""
+    attributes = [DataAttribute(labels.tolist(), "targets")]
+    if task_labels:
+        attributes.append(TaskLabels(ConstantSequence(0, len(labels))))
     return make_avalanche_dataset(TensorImages(images, labels), data_attributes=attributes)

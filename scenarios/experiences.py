@@ -33,9 +33,14 @@ def check_numbers(experience: CLExperience, of_the_data_set: bool) -> None:
             "the benchmark numbers classes as they arrive, a memory as its data set does: "
             "make it with class_ids_from_zero_from_first_exp=False"
         )
-    tasks = set(experience.dataset.targets_task_labels.uniques)
+    tasks = set(experience.dataset.targets_task_labels.uniques) if has_task_labels(experience) else {0}
     if tasks != {0}:
         raise ValueError(f"the experience has task labels {sorted(tasks)}: make the benchmark with task_labels=False")
+
+
+def has_task_labels(experience: CLExperience) -> bool:
+    """Whether the experience hands out a task label with each image; `class_incremental_benchmark` makes none."""
+    return hasattr(experience.dataset, "targets_task_labels")
 
 
 def images_of(experience: CLExperience) -> LabelledImages:

@@ -1,11 +1,13 @@
 """The trials of a search: suggested, condensed in lockstep, looked at and pruned, recorded, and told to the study."""
 
+import itertools
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import islice
 from statistics import fmean
 
 import optuna
@@ -14,7 +16,7 @@ from condensers import registry
 from condensers.condense import condense, race
 from condensers.memory import Memory
 from harness.ablate.search import Search
-from harness.ablate.trials import ended, open_trials, report, suggest, tell
+from harness.ablate.trials import Trial, ended, open_trials, report, suggest, tell
 from harness.core import memories
 from harness.core import storage as storages
 from harness.core.devices import name_of
@@ -23,7 +25,7 @@ from harness.core.records import PAUSE, provenance
 from harness.core.rows import RungRow
 from harness.core.schema import Provenance
 from harness.core.scoring import accuracies
-from harness.core.seeds import config_key, seed_of
+from harness.core.seeds import seed_of
 from scenarios.datasets import Dataset
 
 
@@ -49,18 +51,25 @@ def _run(search: Search) -> None:
 
 
 def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int, done: int) -> None:
-    if not done:
+    known = search.finished()
+    if search.start not in known:
         # So that no search ends with less than what it started from.
-        study.enqueue_trial(search.space.start, skip_if_exists=True)
+        study.enqueue_trial(search.space.start)
     seed = seed_of(search.point.dataset.identity, search.seed, "ablate", "search", done)
     asked = suggest(study, size, seed, search.space.distributions)
-    known, names = search.finished(), [search.space.name(one.params) for one in asked]
+    names = [search.space.name(one.params) for one in asked]
     fresh = {name: one for name, one in zip(names, asked, strict=True) if name not in known}
     if fresh:
-        search.records.append(Batch(search, fresh, dataset, len(known)).rows())
+        search.records.append(Batch(search, fresh, dataset, _unused(known, len(fresh))).rows())
         known = search.finished()
     for name, one in zip(names, asked, strict=True):
         tell(study, one, known[name], reported=fresh.get(name) is one)
+
+
+def _unused(known: Mapping[str, Trial], count: int) -> list[int]:
+    """So many numbers that no trial has, the least ones: rows of a trial may have been deleted, to run it again."""
+    used = {trial.number for trial in known.values()}
+    return list(islice((number for number in itertools.count() if number not in used), count))
 
 
 class Batch:
@@ -70,11 +79,14 @@ class Batch:
         search: that they are of.
         asked: trials by the names of their condensers.
         dataset: on the device that does the work.
-        first: number of the first of them in the search.
+        numbers: their numbers in the search.
     """
 
-    def __init__(self, search: Search, asked: Mapping[str, optuna.Trial], dataset: Dataset, first: int) -> None:
-        self.search, self.asked, self.dataset, self.first = search, asked, dataset, first
+    def __init__(
+        self, search: Search, asked: Mapping[str, optuna.Trial], dataset: Dataset, numbers: Sequence[int]
+    ) -> None:
+        self.search, self.asked, self.dataset = search, asked, dataset
+        self.numbers = dict(zip(asked, numbers, strict=True))
         self.plan, self.scoring = search.plan_of(list(asked)), search.point.scoring
         self.looks: dict[str, list[RungRow]] = {name: [] for name in asked}
         self.status = dict.fromkeys(asked, "complete")
@@ -125,12 +137,12 @@ class Batch:
     ) -> RungRow:
         search, scoring = self.search, self.scoring
         return RungRow(
-            cell=config_key({"search": search.key, "condenser": name}),
+            cell=search.course.cell(name),
             search=search.key,
             dataset=scoring.dataset.name,
             dataset_checksum=scoring.dataset.checksum,
             validation=search.held_out,
-            trial=self.first + list(self.asked).index(name),
+            trial=self.numbers[name],
             condenser=name,
             parameters=json.dumps(self.asked[name].params, sort_keys=True),
             ipc_stored=search.point.ipc,

@@ -18,7 +18,7 @@ from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
 from harness.ablate.grids import point_of, split_of
 from harness.ablate.space import Space, space_of
-from harness.ablate.trials import SAMPLER, Trial, finished
+from harness.ablate.trials import SAMPLER, Course, Trial, finished
 from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.memories import Plan
@@ -86,13 +86,19 @@ class Search:
         own = {"start": self.point.plans[0].key(self.start), "space": self.space.describe(), "rungs": self.rungs}
         return config_key(own | {"sampler": SAMPLER, "seed": self.seed, "scoring": described(self.point.scoring)})
 
+    @property
+    def course(self) -> Course:
+        """What every trial goes through."""
+        looks, networks = (*self.rungs, self.iterations), self.point.scoring.networks
+        return Course(self.key, looks, networks, tuple(self.space.distributions), self.space.name)
+
     def plan_of(self, names: Sequence[str]) -> Plan:
         """The memories of trials."""
         return replace(self.point.plans[0], names=tuple(names))
 
     def finished(self) -> dict[str, Trial]:
         """The trials in the records, by condenser. Raises ValueError if they are damaged."""
-        return finished(self.records, self.key)
+        return finished(self.records, self.course)
 
 
 def prepare(config: Ablate) -> Search:

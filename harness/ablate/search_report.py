@@ -18,7 +18,7 @@ def report(search: Search) -> None:
     """Print the best trials and the one that won, and write trials.csv."""
     trials = list(search.finished().values())
     path, won = search.out / "trials.csv", best(trials)
-    frame = pd.DataFrame([_line(number, trial, trial is won) for number, trial in enumerate(trials)])
+    frame = pd.DataFrame([_line(trial, trial is won) for trial in trials])
     atomic_write(path, csv_of(frame))
     counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
     say(f"{len(trials)} trials by {OBJECTIVE}: {counts}")
@@ -52,10 +52,10 @@ def _work(search: Search, trials: int) -> Work:
     return condensing(plan, dataset) + Work.of(flop, forward=looks * len(dataset.test), trained=trained)
 
 
-def _line(number: int, trial: Trial, won: bool) -> dict[str, object]:
+def _line(trial: Trial, won: bool) -> dict[str, object]:
     last = trial.rows[-1]
     return {
-        "trial": number,
+        "trial": trial.number,
         "condenser": trial.name,
         "status": trial.status,
         "accuracy": trial.accuracy,
@@ -80,7 +80,8 @@ def _shown(frame: pd.DataFrame) -> str:
 
 def _say_winner(search: Search, won: Trial) -> None:
     started = search.finished()[search.start]
-    before = "" if started.name == won.name else f"; it started from {100 * started.accuracy:.1f} %, {started.name}"
+    reached = f"{100 * started.accuracy:.1f} %".replace("nan %", "what diverged")
+    before = "" if started.name == won.name else f"; it started from {reached}, {started.name}"
     say(f"won by {OBJECTIVE}: {won.name}, {100 * won.accuracy:.1f} %{before}")
     say(
         f"it was chosen on these {search.held_out} held-out images per class, with the draws of one memory, so its "

@@ -6,8 +6,9 @@ and says which of them to prune. It may be lost at any time: it is rebuilt from 
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import optuna
 import sqlalchemy
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.core.checks import check_words, damage
 from harness.core.records import Records
 from harness.core.rows import RungRow
+from harness.core.seeds import config_key
 from harness.core.studies import open_storage, open_study, quiet
 
 OBJECTIVE = "validation accuracy"
@@ -24,6 +26,7 @@ CONDENSER = "condenser"  # the attribute of a trial that names it
 STATUS = ("complete", "pruned", "diverged")
 STARTUP = 10  # random trials before the sampler learns from them
 UNPRUNED = 5  # complete trials before one is pruned
+Parameters = dict[str, str | float]
 SAMPLER = f"multivariate tree-structured Parzen estimators after {STARTUP}, median pruning after {UNPRUNED}"
 
 
@@ -32,12 +35,17 @@ class Trial:
     """A finished trial: the rows of its looks, in their order, and what was chosen."""
 
     rows: tuple[RungRow, ...]
-    parameters: dict[str, str | float]
+    parameters: Parameters
 
     @property
     def name(self) -> str:
         """The condenser."""
         return self.rows[0].condenser
+
+    @property
+    def number(self) -> int:
+        """In its search, from 0."""
+        return self.rows[0].trial
 
     @property
     def rungs(self) -> list[RungRow]:
@@ -55,18 +63,45 @@ class Trial:
         return self.rows[-1].accuracy
 
 
-def finished(records: Records[RungRow], search: str) -> dict[str, Trial]:
-    """The trials of a search in the records, by condenser, in their order.
+@dataclass(frozen=True)
+class Course:
+    """What every trial of a search goes through, and so what its rows must say.
+
+    Attributes:
+        search: key of the search.
+        looks: iterations after which a memory is looked at; the last of them is the end.
+        networks: that are trained on a memory at the end; it is one before.
+        parameters: names of what is chosen.
+        name: the condenser of some parameters.
+    """
+
+    search: str
+    looks: Sequence[int]
+    networks: int
+    parameters: Collection[str]
+    name: Callable[[Mapping[str, str | float]], str]
+
+    def cell(self, condenser: str) -> str:
+        """Key of a trial."""
+        return config_key({"search": self.search, "condenser": condenser})
+
+
+def finished(records: Records[RungRow], course: Course) -> dict[str, Trial]:
+    """The trials of a search in the records, by condenser, in order of their numbers.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged: a trial has not all rows that it must have, or has others.
     """
     check_words(records.read(), "status", STATUS, records.path)
     found: dict[str, list[RungRow]] = {}
     for row in records.rows():
-        if row.search == search:
-            found.setdefault(row.condenser, []).append(row)
-    return {name: Trial(tuple(rows), _parameters(rows[0], records)) for name, rows in found.items()}
+        if row.search == course.search:
+            found.setdefault(row.cell, []).append(row)
+    trials = sorted((_trial(rows, course, records) for rows in found.values()), key=lambda trial: trial.number)
+    for one, other in pairwise(trials):
+        if one.number == other.number:
+            raise damage(records.path, other.rows[0].cell, f"is trial {one.number}, as cell {one.rows[0].cell} is")
+    return {trial.name: trial for trial in trials}
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -80,17 +115,26 @@ def open_trials(
 ) -> optuna.Study:
     """The study of that name in line with the records.
 
-    What a killed run was at has failed, and what it had recorded without telling the study is added. Only one process
-    may have the study.
+    What a killed run was at has failed, and what it had recorded without telling the study is added. A study that
+    knows of trials whose rows were deleted is made anew. Only one process may have the study.
     """
     # No heartbeats: they are for trials that go from one worker to another, and these stay with one process.
-    study = open_study(name, open_storage(url, heartbeat=False), OBJECTIVE)
+    storage, names = open_storage(url, heartbeat=False), {trial.name for trial in known}
+    study = open_study(name, storage, OBJECTIVE)
+    if not _shown(study) <= names:
+        optuna.delete_study(study_name=name, storage=storage)
+        study = open_study(name, storage, OBJECTIVE)
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED)
-    for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
         study.tell(left.number, state=TrialState.FAIL)
-    shown = {trial.user_attrs.get(CONDENSER) for trial in ended(study)}
+    shown = _shown(study)
     study.add_trials([_frozen(trial, distributions) for trial in known if trial.name not in shown])
     return study
+
+
+def _shown(study: optuna.Study) -> set[str]:
+    """The condensers of the trials that a study knows of."""
+    return {trial.user_attrs.get(CONDENSER, "") for trial in ended(study)}
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
@@ -143,8 +187,52 @@ def _frozen(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenT
     )
 
 
-def _parameters(row: RungRow, records: Records[RungRow]) -> dict[str, str | float]:
+def _trial(rows: Sequence[RungRow], course: Course, records: Records[RungRow]) -> Trial:
+    trial = Trial(tuple(rows), _parameters(rows[0], records))
+    for fault, found in _faults(trial, course):
+        if found:
+            raise damage(records.path, rows[0].cell, fault)
+    return trial
+
+
+def _faults(trial: Trial, course: Course) -> Iterator[tuple[str, bool]]:
+    """What can be wrong with the rows of a trial, and whether it is."""
+    rows, count = trial.rows, len(trial.rows)
+    yield "has rows that differ in more than what was seen at each look", len(set(map(_unseen, rows))) > 1
+    yield "is not that of its condenser", rows[0].cell != course.cell(trial.name)
+    yield "holds parameters that are not those of its condenser", not _is_named(trial, course)
+    looks = list(course.looks[:count])
+    said = f"has looks after {_listed(row.iteration for row in rows)} iterations, not after {_listed(looks)}"
+    yield said, [row.iteration for row in rows] != looks
+    whole, lost = count == len(course.looks), math.isnan(trial.accuracy)
+    expected = [1] * (count - 1) + [course.networks if whole else 1]
+    yield "has other numbers of networks than this search trains", [row.networks for row in rows] != expected
+    yield "has no accuracy before its end", any(math.isnan(row.accuracy) for row in rows[:-1])
+    ends = "diverged" if lost else "complete" if whole else "pruned"
+    yield f"is said to be {trial.status}, and its rows are those of a trial that is {ends}", trial.status != ends
+
+
+def _unseen(row: RungRow) -> RungRow:
+    """A row without what differs from look to look."""
+    return replace(row, iteration=0, networks=0, accuracy=0.0, seconds=0.0, memory_checksum="")
+
+
+def _is_named(trial: Trial, course: Course) -> bool:
     try:
-        return json.loads(row.parameters)
-    except ValueError as error:
+        return set(trial.parameters) == set(course.parameters) and course.name(trial.parameters) == trial.name
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _parameters(row: RungRow, records: Records[RungRow]) -> Parameters:
+    try:
+        found = json.loads(row.parameters)
+    except (ValueError, RecursionError) as error:
         raise damage(records.path, row.cell, f"holds parameters that are no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise damage(records.path, row.cell, "holds parameters that are no table")
+    return found

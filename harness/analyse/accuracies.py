@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.core.checks import check_cells
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 
@@ -20,19 +21,28 @@ def accuracies(paths: Sequence[Path], dataset_checksum: str, memories: Collectio
         memories: checksums of those that are asked for.
 
     Raises:
-        ValueError: a file that is not there, no accuracy of any of them, or accuracies of several kinds.
+        ValueError: a file that is not there or damaged, no accuracy of any of them, or accuracies of several kinds.
     """
     for path in paths:
         if not path.is_file():
             raise ValueError(f"there is no file {path}: give a results.csv of harness.evaluate or harness.table")
-    rows = pd.concat([Records(path, ScoreRow).read() for path in paths])
-    asked = rows["memory_checksum"].isin(memories) & (rows["dataset_checksum"] == dataset_checksum)
-    rows = rows[asked & rows["metric"].astype(str).str.startswith(SCORED)]
+    rows = pd.concat([_scores(path, dataset_checksum, memories) for path in paths]).drop_duplicates()
     named = ", ".join(map(str, paths))
     if rows.empty:
         raise ValueError(f"{named} has no accuracy of these memories: score the files with python -m harness.evaluate")
     if rows["metric"].nunique() > 1 or rows["protocol"].nunique() > 1:
         raise ValueError(f"{named} has accuracies of several networks or protocols: give rows of one")
-    if (rows.groupby("memory_checksum")["config"].nunique() > 1).any():
-        raise ValueError(f"{named} has accuracies of one memory after several trainings: give rows of one")
+    several = rows.groupby("memory_checksum")["cell"].nunique()
+    if several.max() > 1:
+        raise ValueError(f"{named} has more than one score of the memory {several.idxmax()}: give rows of one")
     return rows.groupby("memory_checksum")["value"].mean()
+
+
+def _scores(path: Path, dataset_checksum: str, memories: Collection[str]) -> pd.DataFrame:
+    """The accuracies of a file that are asked for. How many networks a cell must have is known to who trained them."""
+    rows = Records(path, ScoreRow).read()
+    asked = rows["memory_checksum"].isin(memories) & (rows["dataset_checksum"] == dataset_checksum)
+    rows = rows[asked & rows["metric"].astype(str).str.startswith(SCORED)]
+    for _, own in rows.groupby("cell"):
+        check_cells(own, len(own), own["metric"].unique(), path)
+    return rows

@@ -20,22 +20,31 @@ SEEN = {  # by measure: a title, and what is embedded
     "diversity": ("Embeddings of memories among those of real images", "a network's last features"),
 }
 
+Marks = dict[str, dict[str, str]]
 
-def texture(rows: "pd.DataFrame", metrics: tuple[str, str], path: Path) -> None:
+
+def marks(names: Sequence[str], real: str) -> Marks:
+    """Colour and marker of each condenser, the same ones in all figures of an analysis; `real` images are grey dots."""
+    others = [name for name in dict.fromkeys(names) if name != real]
+    return {real: {"color": "#bbbbbb", "marker": "."}} | {name: _mark(place) for place, name in enumerate(others)}
+
+
+def texture(rows: "pd.DataFrame", metrics: tuple[str, str], marked: Marks, path: Path) -> None:
     """Entropy against dissimilarity: a point per memory, a colour per condenser.
 
     Args:
         rows: of measures.
         metrics: the names of both.
+        marked: how condensers are drawn.
         path: the PNG to write.
     """
     figure, axes = _axes()
     sides = rows[rows["metric"].isin(metrics)].pivot_table(
         index=["condenser", "ipc_decoded", "memory_replicate"], columns="metric", values="value"
     )
-    for place, name in enumerate(rows["condenser"].unique()):
+    for name in rows["condenser"].unique():
         own = sides.xs(name)
-        axes.scatter(own[metrics[0]], own[metrics[1]], s=36, label=name, **_mark(place))
+        axes.scatter(own[metrics[0]], own[metrics[1]], s=36, label=name, **marked[name])
     axes.set_xlabel("dissimilarity of neighbouring grey levels")
     axes.set_ylabel("entropy of their co-occurrence (bits)")
     _finish(figure, axes, "Texture of memories and of real images", _about(rows), path)
@@ -52,7 +61,7 @@ def embedded(points: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
 
 
 def among_real(
-    places: "dict[str, np.ndarray]", values: "dict[str, float]", metric: str, about: str, path: Path
+    places: "dict[str, np.ndarray]", values: "dict[str, float]", metric: str, about: str, marked: Marks, path: Path
 ) -> None:
     """Images of one class in two dimensions: where those of memories lie among real ones.
 
@@ -61,21 +70,20 @@ def among_real(
         values: the measure of each condenser, which stands beside its name.
         metric: that measure: of `SEEN`.
         about: what the images are.
+        marked: how condensers are drawn.
         path: the PNG to write.
     """
     figure, axes = _axes()
-    for number, (name, own) in enumerate(places.items()):
-        mark = {"color": "#bbbbbb", "marker": "."} if number == 0 else _mark(number - 1)
-        axes.scatter(
-            own[:, 0], own[:, 1], s=24, label=f"{name}  {values[name]:.2f}" if name in values else name, **mark
-        )
+    for name, own in places.items():
+        label = f"{name}  {values[name]:.2f}" if name in values else name
+        axes.scatter(own[:, 0], own[:, 1], s=24, label=label, **marked[name])
     axes.set(xticks=[], yticks=[])
     title, axis = SEEN[metric]
     axes.set_xlabel(f"t-SNE of {axis}; no unit")
     _finish(figure, axes, title, f"{about}; numbers: {metric} over all classes", path)
 
 
-def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str, path: Path) -> None:
+def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str, marked: Marks, path: Path) -> None:
     """Accuracy against the drift ratio: a line per memory whose style is drifted to, with intervals.
 
     Args:
@@ -83,6 +91,7 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
         ratios: of the columns.
         base: whose style drifts.
         about: what was trained.
+        marked: how condensers are drawn.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -91,14 +100,16 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
         name = f"{row[0]} (control)" if row[0] == base else row[0]
         shift = 0.008 * (place - len(table) / 2)  # so that intervals stand beside each other
         around = np.nan_to_num([mean - low, high - mean])
-        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **_mark(place))
+        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **marked[row[0]])
     axes.set_xlabel("drift ratio")
     axes.set_ylabel("test accuracy (%), axis not from 0")
     axes.set_xticks(ratios)
     _finish(figure, axes, f"Style of {base} drifting to that of others", about, path)
 
 
-def losses(sides: "pd.DataFrame", condensers: "pd.Series", objective: str, about: str, path: Path) -> None:
+def losses(
+    sides: "pd.DataFrame", condensers: "pd.Series", objective: str, about: str, marked: Marks, path: Path
+) -> None:
     """Accuracy against a matching loss: a point per memory, a colour per condenser.
 
     Args:
@@ -106,12 +117,13 @@ def losses(sides: "pd.DataFrame", condensers: "pd.Series", objective: str, about
         condensers: of the memories.
         objective: whose loss it is.
         about: which correlations were found.
+        marked: how condensers are drawn.
         path: the PNG to write.
     """
     figure, axes = _axes()
-    for place, name in enumerate(sorted(condensers.unique())):
+    for name in filter(set(condensers).__contains__, marked):
         own = sides[condensers == name]
-        axes.scatter(-own["loss"], 100 * own["accuracy"], s=36, label=name, **_mark(place))
+        axes.scatter(-own["loss"], 100 * own["accuracy"], s=36, label=name, **marked[name])
     axes.set_xlabel(f"loss of {objective}")
     axes.set_ylabel("accuracy (%), axis not from 0")
     _finish(figure, axes, f"Does a small loss of {objective} mean a good memory?", about, path)

@@ -12,10 +12,10 @@ from harness.analyse.running import (
     STYLE_GAP,
     TEXTURE,
     Analysis,
-    drift_of,
     drifted,
-    key_of,
+    drifts,
     loss_of,
+    measured,
     sights_of,
 )
 from harness.analyse.subjects import REAL
@@ -29,23 +29,27 @@ METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
 
 def report(analysis: Analysis) -> None:
     """Print the tables and draw the figures, from the records alone."""
-    rows = analysis.records.read()
-    measured = _of(rows, {key_of(analysis, one, {}) for one in analysis.subjects})
-    table = _table(measured, METRICS)
+    rows = measured(analysis)
+    table = _table(rows, METRICS)
     say(_shown(table))
     _write(analysis, "analysis.csv", _long(table))
-    figures.texture(measured, TEXTURE, analysis.out / "texture.png")
+    figures.texture(rows, TEXTURE, _marks(analysis), analysis.out / "texture.png")
     _draw_among_real(analysis, table)
     if analysis.scores:
-        _correlate(analysis, measured)
+        _correlate(analysis, rows)
     if analysis.base:
-        _report_drift(analysis, rows)
+        _report_drift(analysis)
     say(f"rows: {analysis.records.path}   figures: {analysis.out}")
+
+
+def _marks(analysis: Analysis) -> figures.Marks:
+    named = [analysis.base] if analysis.base else []
+    return figures.marks([one.shown for one in (*analysis.subjects, *named)], REAL)
 
 
 def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
     """The first memory of every condenser, beside the reference: styles and embeddings (DDM, Figure 1a-b)."""
-    first = {one.name: one for one in reversed(analysis.subjects) if one.name != REAL}
+    first = {one.shown: one for one in reversed(analysis.subjects) if one.name != REAL}
     seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
     sights = sights_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
     label = analysis.dataset.class_names[figures.SHOWN_CLASS]
@@ -54,7 +58,7 @@ def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
     for metric, points in sights.items():
         values = {row["condenser"]: row[metric].mean for _, row in table[::-1].iterrows()}
         places = figures.embedded(points)
-        figures.among_real(places, values, metric, about, analysis.out / f"{metric.split()[0]}.png")
+        figures.among_real(places, values, metric, about, _marks(analysis), analysis.out / f"{metric.split()[0]}.png")
         lines += [
             {"metric": metric, "condenser": name, "class": label, "value": values[name], "x": x, "y": y}
             for name, own in places.items()
@@ -63,35 +67,30 @@ def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
     _write(analysis, "tsne.csv", pd.DataFrame(lines))
 
 
-def _report_drift(analysis: Analysis, rows: pd.DataFrame) -> None:
-    keys = {
-        key_of(analysis, one, drift_of(analysis, ratio))
-        for one in (analysis.base, *analysis.subjects)
-        for ratio in drift.RATIOS
-    }
-    found = _of(rows, keys)
-    table = _table(found, [drifted(ratio) for ratio in drift.RATIOS])
-    say(f"accuracy while the style of {analysis.base.name} drifts to that of")
+def _report_drift(analysis: Analysis) -> None:
+    table = _table(drifts(analysis), [drifted(ratio) for ratio in drift.RATIOS])
+    say(f"accuracy while the style of {analysis.base.shown} drifts to that of")
     say(_shown(table, percent=True))
     _write(analysis, "drift.csv", _long(table))
     about = f"{analysis.dataset.name}, {analysis.network}, {analysis.training.epochs} epochs; 95 % intervals"
-    figures.drifts(table, drift.RATIOS, analysis.base.name, about, analysis.out / "drift.png")
+    figures.drifts(table, drift.RATIOS, analysis.base.shown, about, _marks(analysis), analysis.out / "drift.png")
 
 
-def _correlate(analysis: Analysis, measured: pd.DataFrame) -> None:
+def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
     """Does a small loss go with a high accuracy? Over memories, and over condensers."""
     accuracy, lines = analysis.accuracies, []
     for name in OBJECTIVES:
-        loss = _by_memory(measured, loss_of(name))
+        loss = _by_memory(rows, loss_of(name))
         both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
-        origins = _origins(measured).reindex(both.index)
+        origins = _origins(rows).reindex(both.index)
         condensers = origins["condenser"]
         means = both.groupby(condensers).mean()
         found = {"memories": crossed(*_sides(both), origins), "condensers": correlation(*_sides(means))}
         lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
         said = ", ".join(f"{one} over {over}" for over, one in found.items())
         say(f"rank correlation of a small loss of {name} with accuracy: {said}")
-        figures.losses(both, condensers, name, f"Spearman {said}", analysis.out / f"loss-{name}.png")
+        path = analysis.out / f"loss-{name}.png"
+        figures.losses(both, condensers, name, f"Spearman {said}", _marks(analysis), path)
     _write(analysis, "correlations.csv", pd.DataFrame(lines))
 
 
@@ -101,10 +100,6 @@ def _sides(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
 
 def _fields(found: Correlation) -> dict[str, object]:
     return {"spearman": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def _of(rows: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
-    return rows[rows["cell"].isin(keys)]
 
 
 def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:

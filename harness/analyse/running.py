@@ -18,11 +18,13 @@ from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train
 from harness.analyse import drift, measures, subjects
 from harness.analyse.accuracies import accuracies
+from harness.analyse.checking import rows_of
 from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
+from harness.core.makings import check, names_of
 from harness.core.progress import bar
 from harness.core.records import Records, provenance
 from harness.core.rows import MeasureRow
@@ -119,7 +121,10 @@ def prepare(config: Analyse) -> Analysis:
     device, protocol = place_of(config)
     settled = settle(config, protocol)
     dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
-    named = {path: subjects.of_file(memories.read(path, dataset), dataset) for path in _files(config)}
+    stored = [memories.read(path, dataset) for path in _files(config)]
+    check(stored)
+    shown = zip(stored, names_of(stored, sizes=False), strict=True)
+    named = {one.path: subjects.of_file(one, name, dataset) for one, name in shown}
     base = named.get(config.drift_from) if config.drift_from else None
     network = network_of(config, protocol, dataset)
     built = build(network, dataset.classes, dataset.shape)
@@ -179,9 +184,32 @@ def key_of(analysis: Analysis, subject: Subject, about: dict[str, object]) -> st
 Values = Iterable[tuple[int, str, str, float]]  # network replicate, network, metric, value
 
 
+def measured(analysis: Analysis) -> pd.DataFrame:
+    """The rows of all measures. Raises ValueError if they are damaged."""
+    cells = {key_of(analysis, one, {}): one for one in analysis.subjects}
+    seen = [(STYLE_GAP, False), (DIVERSITY, True), *((loss_of(name), True) for name in OBJECTIVES)]
+    networks = range(analysis.networks)
+    values = {(number, analysis.network, metric): unknown for number in networks for metric, unknown in seen}
+    values |= {(0, "", metric): False for metric in TEXTURE}
+    return rows_of(analysis.records.read(), cells, values, analysis.records.path)
+
+
+def drifts(analysis: Analysis) -> pd.DataFrame:
+    """The rows of all drifts. Raises ValueError if they are damaged."""
+    rows, where = analysis.records.read(), analysis.records.path
+    targets = [analysis.base, *(one for one in analysis.subjects if one.name != subjects.REAL)]
+    parts = []
+    for ratio in drift.RATIOS:
+        about = drift_of(analysis, ratio)
+        cells = {key_of(analysis, one, about): one for one in targets}
+        values = {(number, analysis.network, drifted(ratio)): False for number in range(analysis.networks)}
+        parts.append(rows_of(rows, cells, values, where))
+    return pd.concat(parts, ignore_index=True)
+
+
 def _cell(analysis: Analysis, subject: Subject, about: dict[str, object], values: Callable[[], Values]) -> Cell:
     key = key_of(analysis, subject, about)
-    shown = {"condenser": subject.name, "replicate": subject.replicate} | {
+    shown = {"condenser": subject.shown, "replicate": subject.replicate} | {
         name: value for name, value in about.items() if name == "ratio"
     }
     return Cell(key, shown, partial(_rows, analysis, subject, about, key, values))
@@ -253,7 +281,7 @@ def _drifted(analysis: Analysis, base: Subject, target: Subject, ratio: float) -
     images, style = (one.images.flatten(0, 1).to(device) for one in (base, target))
     test = analysis.dataset.test.to(device)
     seeds = analysis.seeds("drift", str(base.memory.metadata.get("seed", "published")))
-    text = f"{base.name} drifts {ratio:g} to {target.name}"
+    text = f"{base.shown} drifts {ratio:g} to {target.shown}"
     with bar(analysis.networks * analysis.training.epochs, text) as shown:
         for number, seed in enumerate(seeds):
             network = analysis.new_network(seed)

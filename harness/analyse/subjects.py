@@ -25,23 +25,25 @@ class Subject:
 
     Attributes:
         name: the condenser's.
+        shown: the same, and what else tells its making from that of others.
         replicate: of the memory.
         memory: stored and, for what is looked at, decoded images.
         images: decoded, by class, `[C, n, ch, h, w]`.
     """
 
     name: str
+    shown: str
     replicate: int
     memory: Memory
     images: Float[Tensor, "C n ch h w"]
 
 
-def of_file(stored: Stored, dataset: Dataset) -> Subject:
+def of_file(stored: Stored, shown: str, dataset: Dataset) -> Subject:
     """A memory file that fits the data set: it has as many images of every class."""
     decoded, metadata = stored.memory.decoded(), stored.memory.metadata
     images = decoded.images[decoded.labels.argsort(stable=True)].unflatten(0, (dataset.classes, -1))
     name = str(metadata.get("condenser", stored.name))
-    return Subject(name, int(metadata.get("memory_replicate", 0)), stored.memory, images)
+    return Subject(name, shown, int(metadata.get("memory_replicate", 0)), stored.memory, images)
 
 
 def real_samples(dataset: Dataset, sizes: Sequence[int], seed: int) -> list[Subject]:
@@ -60,7 +62,7 @@ def reference(dataset: Dataset, seed: int) -> Float[Tensor, "C n ch h w"]:
 def _sample(dataset: Dataset, size: int, replicate: int, seed: int) -> Subject:
     images = _drawn(dataset, size, seed_of(dataset.identity, seed, "analysis", REAL, replicate))
     labels = torch.arange(dataset.classes).repeat_interleave(size)
-    return Subject(REAL, replicate, Memory(images.flatten(0, 1), labels, {}), images)
+    return Subject(REAL, REAL, replicate, Memory(images.flatten(0, 1), labels, {}), images)
 
 
 def _drawn(dataset: Dataset, size: int, seed: int) -> Float[Tensor, "C n ch h w"]:

@@ -30,7 +30,7 @@ def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], w
     Raises:
         ValueError: a row is missing, there twice, of another making, or holds what no score can be; one line.
     """
-    _check_making(where, rows.drop(columns=list(OWN)))
+    check_making(where, rows.drop(columns=list(OWN)))
     for cell, own in rows.groupby("cell"):
         lacking = set(metrics) - set(own["metric"])
         if lacking:
@@ -105,6 +105,20 @@ def check_words(rows: "pd.DataFrame", column: str, words: Collection[str], where
     return rows
 
 
+def check_leagues(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
+    """The rows of submissions, if each memory is entered once, in the league that its row gives reasons for.
+
+    Raises ValueError in one line.
+    """
+    check_once(rows, where)
+    is_open = rows["soft_labels"] | rows["trained_on_real"] | (rows["ipc_decoded"] > rows["ipc_stored"])
+    bad = rows[rows["league"] != is_open.map({True: "open", False: "strict"})]
+    if len(bad):
+        cell, league = bad[["cell", "league"]].iloc[0]
+        raise damage(where, cell, f"holds league = {league!r}, which does not follow from its other columns")
+    return rows
+
+
 def _float(value: object) -> float:
     try:
         return float(value)
@@ -116,7 +130,8 @@ def _range(most: float) -> str:
     return "0 or more" if most == math.inf else f"0 to {most:g}"
 
 
-def _check_making(where: object, rows: "pd.DataFrame") -> None:
+def check_making(where: object, rows: "pd.DataFrame") -> None:
+    """Raise ValueError if the rows of a cell are not equal in all the columns that are given."""
     for cell, counts in rows.drop_duplicates().groupby("cell").nunique(dropna=False).iterrows():
         if len(differing := counts[counts > 1]):
             raise damage(where, cell, f"has rows that differ in {', '.join(differing.index)}")

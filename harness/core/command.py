@@ -1,6 +1,7 @@
 """What every command shares: parse a frozen dataclass, run, and turn a user's mistake into one line and exit code 2."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -29,6 +30,9 @@ OUT_OF_MEMORY = (
     "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks or --workers; "
     "what is finished is kept"
 )
+# A URL with a user in it, or a password, wherever on the command line it was put by mistake.
+PRIVATE = re.compile(r"([\w+.-]*)://\S*(?:@|password)\S*")
+HIDDEN = r"\1://... (the rest is not shown, for it may hold a password)"
 LONGEST = 2000  # characters of an error: a list of all names fits, a file's worth of bytes does not
 
 
@@ -49,7 +53,7 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
         if os.environ.get(TRACEBACK) or not (mistake or _out_of_memory(error)):
             raise
         said = str(error) if mistake else f"{OUT_OF_MEMORY} ({error})" if str(error) else OUT_OF_MEMORY
-        print(f"error: {one_line(said)}", file=sys.stderr)
+        print(f"error: {one_line(PRIVATE.sub(HIDDEN, said))}", file=sys.stderr)
         sys.exit(2 if mistake else 1)
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.

@@ -11,9 +11,9 @@ from condensers import registry, sharding
 from condensers.condense import Group, condense, config, iterations
 from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
-from condensers.published import SUFFIXES, import_published
+from condensers.published import SUFFIXES, import_published, sets_in
 from condensers.sharding import ALONE, Ranks
-from harness.core.progress import bar
+from harness.core.progress import bar, say
 from harness.core.seeds import config_key
 from scenarios.datasets import Dataset
 
@@ -34,10 +34,14 @@ class Stored:
         return self.path.stem
 
 
-def read(path: Path, dataset: Dataset | None, soft: bool = False) -> Stored:
+def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 0) -> Stored:
     """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`, if one is given.
 
-    `soft` says that the caller can do with soft labels.
+    Args:
+        path: of the file.
+        dataset: that it must be of, or None.
+        soft: whether the caller can do with soft labels.
+        number: which set of a published file that holds several, from 0.
 
     Raises:
         ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
@@ -50,13 +54,15 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False) -> Stored:
         # Checked first, because indices into another data set would give other images.
         if dataset:
             check_origin(metadata, dataset.name, dataset.checksum)
-        memory = import_published(path) if published else load_memory(path, dataset and dataset.train)
+        memory = import_published(path, number) if published else load_memory(path, dataset and dataset.train)
         if dataset:
             check_fits(memory, dataset.name, dataset.shape, dataset.classes)
         if memory.soft_labels is not None and not soft:
             raise ValueError("it has soft labels, which only python -m harness.evaluate trains on")
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    if published and (sets := sets_in(path)) > 1:
+        say(f"note: {path} holds {sets} sets, and number {number} is read (from 0)")
     return Stored(path, memory)
 
 

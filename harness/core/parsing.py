@@ -7,7 +7,7 @@ from contextlib import redirect_stderr
 from dataclasses import Field, field, fields, make_dataclass
 from inspect import get_annotations
 from itertools import dropwhile, pairwise, takewhile
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -26,6 +26,7 @@ PLAINER = (
     (re.compile(r"could not convert string to float: (.*)"), r"\1 is no number"),
     (re.compile(r", 'None'|'None', "), ""),  # what stands for a flag that is not given
 )
+CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
 
 
 def parse(config_type: type[Config], arguments: Sequence[str], prog: str, description: str) -> Config:
@@ -50,7 +51,7 @@ def parse(config_type: type[Config], arguments: Sequence[str], prog: str, descri
     except SystemExit as end:
         if not end.code:
             raise
-        raise ValueError(_one_line(said.getvalue())) from None
+        raise ValueError(_in_order(config_type, _one_line(said.getvalue()))) from None
     if left:
         raise _unknown(config_type, left[0])
     return config_type(**{name: value for box in vars(boxes).values() for name, value in vars(box).items()})
@@ -81,6 +82,23 @@ def _one_line(said: str) -> str:
     for pattern, plainer in PLAINER:
         text = pattern.sub(plainer, text)
     return text.removeprefix("Error parsing ") or "the command line does not fit its flags: see --help"
+
+
+def _in_order(config_type: type, said: str) -> str:
+    """A message whose choices stand as they are declared: tyro keeps some in a set, in another order each time."""
+    found = CHOICES.search(said)
+    given = set(found[1].split(", ")) if found else set()
+    for choices in filter(None, map(_choices, get_type_hints(config_type).values())):
+        if given == {repr(str(choice)) for choice in choices}:
+            return CHOICES.sub(f"Expected one of {tuple(map(str, choices))}", said)
+    return said
+
+
+def _choices(hint: object) -> tuple[object, ...]:
+    """The values of a `Literal`, wherever it stands in an annotation."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next(filter(None, map(_choices, get_args(hint))), ())
 
 
 def _boxed(config_type: type) -> type:

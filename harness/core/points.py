@@ -106,9 +106,11 @@ def check(points: Sequence[Point], names: Sequence[str]) -> None:
             registry.condenser(name).check(point.plans[0].schedule)
         for network in {point.trained_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
-        smallest = int(point.dataset.train.labels.bincount().min())
-        if not 1 <= point.ipc * decoded <= smallest:
-            asked = f"{point.ipc * decoded} images per class asked for"
+        smallest, most = int(point.dataset.train.labels.bincount().min()), point.ipc * decoded
+        asked = f"{most} images per class asked for"
+        if most < 1:
+            raise ValueError(f"{asked}: give at least 1")
+        if most > smallest:
             raise ValueError(f"{asked}, but the smallest class of {point.dataset.name} has {smallest}")
 
 

@@ -26,22 +26,28 @@ class Named(Protocol):
     def std(self) -> tuple[float, ...]:
         """Likewise."""
 
+    @property
+    def set(self) -> int:
+        """Which set of published files that hold several."""
+
 
 def read_all(config: Named, dataset: Dataset) -> list[Stored]:
     """Every memory file once, so that a bad one is said before the first is trained on.
 
     Raises:
-        ValueError: as `harness.core.memories.read`, or `--mean` and `--std` that do not go with the files.
+        ValueError: as `harness.core.memories.read`, or `--mean`, `--std` or `--set` that do not go with the files.
     """
     if bool(config.mean) != bool(config.std):
         raise ValueError("--mean and --std go together: give both")
     if config.mean and not any(_published(path) for path in config.memories):
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
+    if config.set and not any(_published(path) for path in config.memories):
+        raise ValueError("--set is for published .pt files; a .safetensors holds one set")
     return [_read(config, path, dataset) for path in dict.fromkeys(config.memories)]
 
 
 def _read(config: Named, path: Path, dataset: Dataset) -> Stored:
-    stored = memories.read(path, dataset, soft=True)
+    stored = memories.read(path, dataset, soft=True, number=config.set)
     if not _published(path):
         return stored
     if config.mean:

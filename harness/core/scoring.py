@@ -18,6 +18,7 @@ from condensers.memory import Memory
 from harness.core.cells import Cell, Work
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
+from harness.core.makings import making
 from harness.core.memories import Stored
 from harness.core.progress import bar, say
 from harness.core.records import Records, provenance
@@ -26,9 +27,6 @@ from harness.core.seeds import config_key, seed_of
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
-
-Settings = dict[str, object]
-PER_CLASS = "images per class"
 
 
 @dataclass(frozen=True)
@@ -61,22 +59,6 @@ def cell_of(scoring: Scoring, stored: Stored) -> Cell:
         trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
     )
     return Cell(key, {"memory": stored.name}, partial(rows_of, scoring, stored, key), work)
-
-
-def making(stored: Stored) -> Settings:
-    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
-    memory, metadata = stored.memory, stored.memory.metadata
-    own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
-    own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
-    if "precision" in own:
-        own.pop("real_dtype", None)  # follows from the precision
-    name = str(metadata.get("condenser", stored.name))
-    return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(groups_of(memory))}
-
-
-def groups_of(memory: Memory) -> list[list]:
-    """Classes that were condensed together and their images per class; none of a published memory."""
-    return memory.metadata.get("config", {}).get("groups") or []
 
 
 def _key(scoring: Scoring, stored: Stored) -> str:

@@ -23,6 +23,7 @@ class Evaluate(TrainingFlags, Common):
     std: tuple[float, ...] = flag(
         (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
     )
+    set: int = flag(0, "Of published files that hold several sets: which, from 0.", least=0)
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )

@@ -6,13 +6,14 @@ from statistics import fmean
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.estimates import print_estimate
+from harness.core.makings import check
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.evaluate.comparison import Scored, check, format_table, is_unseeded, table
+from harness.evaluate.comparison import Scored, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import load
 

@@ -134,7 +134,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _add(found: Found, folder: Path, path: Path) -> None:
     if not str(path).isprintable():  # no page could hold it
-        return found.problems.append(f"{path} has a name that cannot be written down: rename it")
+        return found.problems.append(f"{str(path)!a} has a name that cannot be written down, and is left out")
     if path.suffix == SUFFIX:
         return found.memories.append(path)
     try:

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from condensers.core.leagues import LEAGUES
+from harness.core.checks import check_leagues
 from harness.core.rows import SubmissionRow
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
@@ -21,7 +22,7 @@ def section(found: Found) -> Section:
 
 
 def _figures(found: Found, source: Source) -> list[Figure]:
-    points = source.frame.groupby(POINT, sort=False)
+    points = check_leagues(source.frame, source.path).groupby(POINT, sort=False)
     return [_figure(source, dict(zip(POINT, point, strict=True)), rows) for point, rows in points]
 
 

@@ -3,13 +3,17 @@
 import re
 import shlex
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 from statistics import fmean
 
 from condensers.core.leagues import LEAGUES
-from harness.core.cells import run_cells
+from harness.core.cells import Cell, run_cells
+from harness.core.checks import check_leagues, damage
 from harness.core.devices import name_of
 from harness.core.flags import check
+from harness.core.makings import check as check_makings
 from harness.core.memories import Stored, made_from
 from harness.core.progress import say
 from harness.core.reading import read_all
@@ -23,6 +27,8 @@ from harness.submit.flags import Submit
 from scenarios.datasets import load
 
 NAME = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+STATED = ("paper", "cost_minutes", "hardware")
+LONGEST = 1000  # letters of a name or a statement
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ def submit(config: Submit) -> None:
     scoring = _scoring_of(config)
     stored = read_all(config, scoring.dataset)
     check_entries(stored, scoring.dataset)
+    check_makings(stored)
     entries = [_entry(config, number, one) for number, one in enumerate(stored)]
     for entry in entries:
         if config.league and entry.league != config.league:
@@ -70,11 +77,15 @@ def submit(config: Submit) -> None:
     records = Records(config.out / "results.csv", ScoreRow)
     cells = [cell_of(scoring, entry.stored) for entry in entries]
     known = _known(submissions, config.method, [cell.key for cell in cells])
+    entries = _numbered(submissions, config.method, entries, cells, known)
     run_cells(cells, records, "submit", number=lambda rows: fmean(row.value for row in rows))
     for entry, cell in zip(entries, cells, strict=True):
         accuracy = fmean(values_of(scoring, cell.key, records))
-        if cell.key not in known:
-            submissions.append([_row(config, scoring, entry, cell.key, accuracy)])
+        row = _row(config, scoring, entry, cell.key, accuracy)
+        if cell.key in known:
+            _check_known(known[cell.key], row, submissions)
+        else:
+            submissions.append([row])
         say(f"{entry.stored.path.name}: {100 * accuracy:.1f} %, {entry.league} league ({LEAGUES[entry.league]})")
     say(f"add {submissions.path}, {records.path} and the files by a pull request: see CONTRIBUTING.md")
 
@@ -85,7 +96,9 @@ def _check(config: Submit) -> None:
         raise ValueError("no memories given: name at least one file")
     if not NAME.fullmatch(config.method):
         raise ValueError(f"--method is {config.method!r}: give a name of small letters, digits and hyphens")
-    for said in (config.paper, config.hardware):
+    for said in (config.method, config.paper, config.hardware):
+        if len(said) > LONGEST:
+            raise ValueError(f"{said[:20]!a} ... has {len(said)} letters; give at most {LONGEST}")
         if not said.isprintable():
             raise ValueError(f"{said!a} cannot be written into one line: leave out what cannot be printed")
     if config.network or config.epochs or config.seed:
@@ -127,13 +140,44 @@ def _why(entry: Entry) -> str:
     return " and ".join(found) or "its labels are hard, no real label made it, and as many images are decoded as stored"
 
 
-def _known(submissions: Records[SubmissionRow], method: str, keys: list[str]) -> set[str]:
-    """The keys that are entered already. Raises ValueError if one of them is so under another name."""
-    found = {row.cell: row.method for row in submissions.rows(set(keys))}
+def _known(submissions: Records[SubmissionRow], method: str, keys: list[str]) -> dict[str, SubmissionRow]:
+    """What is entered already, by key. Raises ValueError for one under another name, and for damaged rows."""
+    check_leagues(submissions.read(), submissions.path)
+    found = {row.cell: row for row in submissions.rows(set(keys))}
     for other in found.values():
-        if other != method:
-            raise ValueError(f"one of these memories is entered already, as {other!r}: give --method {other}")
-    return set(found)
+        if other.method != method:
+            raise ValueError(
+                f"one of these memories is entered already, as {other.method!r}: give --method {other.method}"
+            )
+    return found
+
+
+def _numbered(
+    submissions: Records[SubmissionRow],
+    method: str,
+    entries: Sequence[Entry],
+    cells: Sequence[Cell],
+    known: Mapping[str, SubmissionRow],
+) -> list[Entry]:
+    """Each with the number that it has, or else the next that no memory of the method has."""
+    used = {row.memory_replicate for row in submissions.rows() if row.method == method}
+    free = (number for number in count() if number not in used)
+    numbers = [known[cell.key].memory_replicate if cell.key in known else next(free) for cell in cells]
+    return [replace(entry, replicate=number) for entry, number in zip(entries, numbers, strict=True)]
+
+
+def _check_known(known: SubmissionRow, row: SubmissionRow, submissions: Records[SubmissionRow]) -> None:
+    """Raise ValueError if a row that is there says something else of a memory, of its scores, or of what is stated."""
+    stated = {name: getattr(row, name) for name in STATED}
+    run = {name: getattr(row, name) for name in ("command", "origin", "file")}
+    differing = [one for one in vars(row) if getattr(replace(known, **stated, **run), one) != getattr(row, one)]
+    if differing:
+        raise damage(submissions.path, row.cell, f"does not fit its memory and scores in {', '.join(differing)}")
+    if other := [name for name in STATED if getattr(known, name) != stated[name] and stated[name]]:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in other)
+        raise ValueError(
+            f"{row.file} is entered already with another {flags}: delete its row in {submissions.path} to enter it anew"
+        )
 
 
 def _row(config: Submit, scoring: Scoring, entry: Entry, key: str, accuracy: float) -> SubmissionRow:

@@ -62,7 +62,7 @@ BAD = {
     "condense --iterations many": "--iterations: 'many' is no whole number",
     "condense --seed 1e3": "--seed: '1e3' is no whole number",
     "condense --store uint4": "'uint4' for argument '--store'. Expected one of ('float32', 'float16', 'uint8',",
-    "condense --protocol papr": "'papr' for argument '--protocol'. Expected one of (",
+    "condense --protocol papr": "'papr' for argument '--protocol'. Expected one of ('paper', 'bench', 'quick').",
     "condense --precision fp64": "'fp64' for argument '--precision'",
     "condense --network None": "unknown network 'None'",
     "continual --epochs None": "--epochs: 'None' is no whole number",
@@ -71,6 +71,8 @@ BAD = {
     "nas --search grid": "'grid' for argument '--search'. Expected one of ('tpe', 'evolution', 'random')",
     "speed --seconds soon": "--seconds: 'soon' is no number",
     "speed --ipc 1 x": "--ipc: Could not find valid parse for arguments: ['1', 'x']",
+    "table --table 6": "'6' for argument '--table'. Expected one of ('1', '2', '3', '4', '5').",
+    "submit x.pt --trained-on-real maybe": "Expected one of ('yes', 'no').",
     "speed --what everything": "'everything' for argument '--what'",
     "speed --precisions fp16": "'fp16' for argument '--precisions'",
     # Out of bounds.
@@ -185,6 +187,21 @@ def test_a_bad_command_line_is_refused_in_one_line(line, capsys, monkeypatch, tm
     assert len(said.splitlines()) == 1
     assert BAD[line] in said
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "line", ["", "--storage x", "--storge", "--dataset", "--steps", "--condensers", "--data-root x --order", "--plugin"]
+)
+@pytest.mark.parametrize("url", ["postgresql+psycopg://u:SECRET@h/x", "mysql://h/x?password=SECRET", "://u:SECRET@h"])
+def test_a_url_in_the_wrong_place_is_not_shown(line, url, capsys, monkeypatch, tmp_path):
+    module = importlib.import_module("harness.continual.__main__")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["python -m harness.continual", *line.split(), url])
+    with pytest.raises(SystemExit) as end:
+        command(module.Continual, module.main, module.__doc__)
+    said = capsys.readouterr().err
+    assert (end.value.code, said.count("\n")) == (2, 1)
+    assert "SECRET" not in said
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:

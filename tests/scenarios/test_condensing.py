@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from avalanche.benchmarks import nc_benchmark
+from avalanche.benchmarks import class_incremental_benchmark, nc_benchmark
+from avalanche.benchmarks.utils import as_classification_dataset
 from avalanche.training import EWC, LwF, Naive
 from torchvision import transforms
 from torchvision.transforms.functional import to_pil_image
@@ -16,10 +17,10 @@ from condensers.memory import Memory
 from scenarios.buffers import CondensedBuffer
 from scenarios.condensing import CondensingBuffer
 from scenarios.datasets import load
-from scenarios.experiences import images_of
+from scenarios.experiences import has_task_labels, images_of
 from scenarios.plugins import gdumb, replay
 from scenarios.strategies import scores, silent_evaluator
-from scenarios.streams import continual_stream, step_classes
+from scenarios.streams import TensorImages, continual_stream, step_classes
 from search_spaces.registry import build
 
 NORMALISED = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.3,), (0.4,))])
@@ -219,4 +220,17 @@ def test_strategies_remember_through_replay(digits, kind, settings):
 def test_gdumb_learns_any_benchmark_of_pictures_from_condensed_images(digits):
     buffer = CondensingBuffer("dm", per_class=5, schedule=SHORT)
     assert accuracies(digits, pictures(digits), Naive, [gdumb(buffer)], epochs=30)["accuracy"] > 0.7
+    assert len(buffer.buffer) == 50
+
+
+@pytest.mark.parametrize("plugin", [replay, gdumb])
+def test_benchmarks_without_task_labels_are_learnt_from_condensed_images(digits, plugin):
+    sets = {
+        name: as_classification_dataset(TensorImages(part.normalise(part.images), part.labels))
+        for name, part in (("train", digits.train), ("test", digits.test))
+    }
+    benchmark = class_incremental_benchmark(sets, num_experiences=5, class_order=list(range(10)))
+    assert not has_task_labels(benchmark.train_stream[0])
+    buffer = CondensingBuffer("random", per_class=5)
+    assert accuracies(digits, benchmark, Naive, [plugin(buffer)], epochs=20)["accuracy"] > 0.6
     assert len(buffer.buffer) == 50

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import optuna
@@ -240,6 +242,86 @@ def test_damaged_rows_are_said_in_one_line(done, tmp_path):
         with pytest.raises(ValueError, match=words) as caught:
             main(replace(done, out=out))
         assert len(str(caught.value).splitlines()) == 1
+
+
+def first_of(frame):
+    return frame["cell"] == frame["cell"].iloc[0]
+
+
+def changed(frame, rows, **fields):
+    return frame.assign(**{name: frame[name].mask(rows, value) for name, value in fields.items()})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda frame: frame.drop(index=0), "has looks after 4 6 8 iterations, not after 2 4 6"),
+        (lambda frame: frame.drop(index=1), "has looks after 2 6 8 iterations"),
+        (lambda frame: frame.drop(index=3), "is said to be complete, and its rows are those of a trial that is pruned"),
+        (lambda frame: pd.concat([frame, frame.head(1)]), "has looks after 2 4 6 8 2 iterations"),
+        (lambda frame: changed(frame, frame.index == 0, accuracy="nan"), "has no accuracy before its end"),
+        (lambda frame: changed(frame, frame.index == 3, accuracy="nan"), "of a trial that is diverged"),
+        (lambda frame: changed(frame, frame.index == 3, networks="1"), "has other numbers of networks"),
+        (lambda frame: changed(frame, frame.index == 0, networks="2"), "has other numbers of networks"),
+        (lambda frame: changed(frame, frame.index == 0, trial="3"), "has rows that differ"),
+        (lambda frame: changed(frame, frame.index == 0, iterations="9"), "has rows that differ"),
+        (lambda frame: changed(frame, frame.index == 0, status="pruned"), "has rows that differ"),
+        (lambda frame: changed(frame, first_of(frame), trial="3"), "is trial 3, as cell"),
+        (lambda frame: changed(frame, first_of(frame), status="pruned"), "of a trial that is complete"),
+        (lambda frame: changed(frame, first_of(frame), condenser="dm"), "is not that of its condenser"),
+        (lambda frame: changed(frame, first_of(frame), cell="00ff00ff00ff00ff"), "is not that of its condenser"),
+        (lambda frame: changed(frame, first_of(frame), parameters="{}"), "not those of its condenser"),
+        (lambda frame: changed(frame, first_of(frame), parameters="[1]"), "holds parameters that are no table"),
+        (lambda frame: changed(frame, first_of(frame), parameters="[" * 9999), "holds parameters that are no JSON"),
+        (lambda frame: changed(frame, first_of(frame), parameters='{"mm factor": "x"}'), "not those of its condenser"),
+    ],
+)
+def test_a_trial_is_whole_and_of_this_search_or_refused(done, tmp_path, damage, words):
+    shutil.copytree(done.out, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "rungs.csv"
+    damage(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False, lineterminator="\n")
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        main(replace(done, out=tmp_path))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("trial", [0, 5])
+@pytest.mark.parametrize("kept", [True, False], ids=["with its study", "without"])
+def test_deleted_rows_of_a_trial_are_run_again(done, looks, tmp_path, trial, kept):
+    shutil.copytree(done.out, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "rungs.csv"
+    left = pd.read_csv(path, dtype=str).query(f"trial != '{trial}'")
+    left.to_csv(path, index=False, lineterminator="\n")
+    if not kept:
+        (tmp_path / "queue.db").unlink()
+    main(replace(done, out=tmp_path))
+    found = rows(tmp_path)
+    assert sorted(found["trial"].unique()) == list(range(12))
+    assert_same(found[found["trial"] == 0].reset_index(drop=True), looks[looks["trial"] == 0])
+
+
+def looked_at(database):
+    """Whether a study knows of a look at a trial; without Optuna, which would make the tables that it does not find."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return connection.execute("select count(*) from trial_intermediate_values").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+
+
+def test_killed_within_the_first_batch_it_still_starts_from_the_recipe_itself(looks, tmp_path):
+    process = start(tmp_path)
+    while not looked_at(tmp_path / "queue.db"):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not len(rows(tmp_path))
+    again = start(tmp_path)
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert_same(rows(tmp_path), looks)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.analyse import drift
+from harness.analyse import drift, figures
 from harness.analyse.__main__ import main
 from harness.analyse.flags import Analyse
 from harness.condense.__main__ import main as condense
@@ -16,6 +16,7 @@ from harness.core.records import Records
 from harness.core.rows import MeasureRow
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
+from harness.evidence.figures import COLOURS
 from harness.evidence.ranking import crossed
 
 NETWORK = "ConvNet-W4-D1"
@@ -136,8 +137,15 @@ def test_losses_of_several_sizes_are_not_one_correlation(done, tmp_path):
 
 def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores, tmp_path):
     evaluate(Evaluate(memories=memories, network=NETWORK, epochs=2, networks=2, out=tmp_path))
-    with pytest.raises(ValueError, match="accuracies of one memory after several trainings"):
+    with pytest.raises(ValueError, match="more than one score of the memory"):
         main(replace(done, scores=(scores, tmp_path / "results.csv"), out=tmp_path / "out"))
+
+
+def test_a_condenser_looks_the_same_in_every_figure():
+    marked = figures.marks(["real", "b", "a", "b", "real"], "real")
+    assert list(marked) == ["real", "b", "a"]
+    assert marked["real"]["color"] not in COLOURS
+    assert marked["b"] == figures.marks(["b", "a", "c"], "real")["b"]
 
 
 def test_the_same_command_again_measures_nothing(done):
@@ -158,6 +166,77 @@ def test_the_same_command_again_measures_nothing(done):
 def test_mistakes_are_said_before_any_work(done, change, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         main(replace(done, **change, out=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda rows: rows.drop(index=0), "lacks, or has too often, GLCM dissimilarity of network 0"),
+        (lambda rows: rows.drop(index=4), "of network 0 ConvNet-W4-D1"),
+        (lambda rows: pd.concat([rows, rows.iloc[[2]]]), "lacks, or has too often, style gap"),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows.index == 0, "nan")), "holds GLCM dissimilarity = nan"),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows.index == 4, "nan")), "holds loss of dm = nan, "),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows.index == 4, "inf")), "holds loss of dm = inf, "),
+        (lambda rows: rows.assign(metric=rows["metric"].mask(rows.index == 3, "style")), "lacks, or has too often"),
+        (lambda rows: rows.assign(network=rows["network"].mask(rows.index == 3, "x")), "lacks, or has too often"),
+        (
+            lambda rows: rows.assign(network_replicate=rows["network_replicate"].mask(rows.index == 3, "9")),
+            "diversity of network 0",
+        ),
+        (lambda rows: rows.assign(condenser=rows["condenser"].mask(rows.index == 3, "x")), "differ in condenser"),
+        (lambda rows: rows.assign(memory_checksum="0" * 16), "is not of the memory"),
+        (lambda rows: rows[~rows["metric"].str.endswith("drift 0.5") | (rows.index % 2 == 0)], "at drift 0.5"),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows["metric"].str.endswith("drift 1"), "nan")), "= nan"),
+    ],
+)
+def test_damaged_rows_are_never_averaged(done, damage, words, tmp_path):
+    rows = pd.read_csv(done.out / "results.csv", dtype=str, keep_default_na=False)
+    damage(rows).to_csv(tmp_path / "results.csv", index=False, lineterminator="\n")
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        main(replace(done, out=tmp_path))
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda rows: rows.drop(index=0), "of networks 1, not of 0 to 0"),
+        (lambda rows: pd.concat([rows, rows.head(1)]), "of networks 0, 0, 1, not of 0 to 2 once each"),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows.index == 0, "nan")), "= nan, not 0 to 1"),
+        (lambda rows: rows.assign(value=rows["value"].mask(rows.index == 0, "-7.0")), "= -7, not 0 to 1"),
+        (lambda rows: pd.concat([rows, rows.head(2).assign(cell="0" * 16)]), "more than one score of the memory"),
+    ],
+)
+def test_damaged_scores_are_never_correlated(done, scores, damage, words, tmp_path):
+    path = tmp_path / "scores.csv"
+    damage(pd.read_csv(scores, dtype=str)).to_csv(path, index=False, lineterminator="\n")
+    with pytest.raises(ValueError, match=words):
+        main(replace(done, scores=(path,), out=tmp_path))
+
+
+def test_scores_that_two_files_say_alike_are_one(done, scores, tmp_path):
+    path = tmp_path / "again.csv"
+    path.write_bytes(scores.read_bytes())
+    before = (done.out / "correlations.csv").read_bytes()
+    main(replace(done, scores=(scores, path)))
+    assert (done.out / "correlations.csv").read_bytes() == before
+
+
+def test_memories_that_were_made_otherwise_or_with_another_seed_are_no_networks_of_one(memories, tmp_path, capsys):
+    makings = {"iterations": 5}, {"seed": 1}
+    others = []
+    for number, flags in enumerate(makings):
+        out = tmp_path / str(number)
+        own = {"iterations": 2} | flags
+        condense(Condense(condensers=("dm",), ipc=3, real_batch=8, network=NETWORK, out=out, **own))
+        others += out.glob("*.safetensors")
+    (first,) = (path for path in memories if path.name.startswith("dm-") and "replicate0" in path.name)
+    main(Analyse(memories=(first, *others), network=NETWORK, networks=2, out=tmp_path))
+    found = pd.read_csv(tmp_path / "analysis.csv")
+    counts = found[found["metric"] == "style gap"].set_index("condenser")["n"]
+    assert counts.to_dict() == {"dm, iterations=2": 2, "dm, iterations=5": 1, "real": 3}
+    assert "dm, iterations=5" in capsys.readouterr().out
 
 
 def test_memories_must_have_as_many_images_of_every_class(tmp_path, digits):

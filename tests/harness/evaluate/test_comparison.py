@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from condensers.memory import Memory
+from harness.core.makings import check, making
 from harness.core.memories import Stored
-from harness.evaluate.comparison import Scored, check, format_table, making, table
+from harness.evaluate.comparison import Scored, format_table, table
 from harness.evidence.intervals import interval
 
 ALL = [[[0, 1], 2]]
@@ -100,4 +101,15 @@ def test_the_table_says_what_its_intervals_are():
     text = format_table(table([scored("dm", 1, 0.2), scored("dm", 2, 0.3), scored("ours", 1, 0.5)]), networks=1)
     assert "dm, 2 per class" in text
     assert "30.0 (n=1, no interval)" in text
-    assert text.endswith("averaged over 1 networks within each memory; differences are paired by seed")
+    assert text.endswith("one network on each memory; differences are paired by seed")
+    assert "league" not in text
+
+
+def test_leagues_are_told_where_they_are_not_one():
+    strict, open_league, unknown = scored("random", 1, 0.2), scored("dm", 1, 0.3), published("a", 0.2)
+    for one, real in ((strict, False), (open_league, True)):
+        one.stored.memory.metadata["trained_on_real"] = real
+    frame = table([strict, open_league, unknown])
+    assert frame["league"].tolist() == ["strict", "open", "not said"]
+    assert "open league: networks trained on real images" in format_table(frame, networks=2)
+    assert "league" not in table([strict, strict])

@@ -1,5 +1,6 @@
 """What others published, through the command: counted, compared, mended, and told when it looks wrong."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -49,7 +50,7 @@ def test_published_sets_count_and_are_compared_with_the_first_and_with_our_own(o
     assert any("what has no seed is compared as it is" in line for line in lines)
 
 
-def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(memory, tmp_path):
+def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(memory, tmp_path, capsys):
     soft = torch.nn.functional.one_hot(memory.labels, 10) * 0.9 + 0.01
     torch.save((memory.images, soft), tmp_path / "soft.pt")
     torch.save((memory.images, memory.labels), tmp_path / "hard.pt")
@@ -58,9 +59,28 @@ def test_soft_labels_are_trained_on_in_the_open_league_and_by_evaluate_alone(mem
     rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("condenser")
     assert rows["trained_on_real"].all().to_dict() == {"hard": False, "soft": True}
     assert rows["value"].mean().min() > 0.2
+    said = capsys.readouterr().out
+    assert re.search("soft, 2 per class +open", said)
+    assert re.search("hard, 2 per class +not said", said)
     assert rows["memory_checksum"].first().nunique() == 2
     with pytest.raises(ValueError, match=r"soft\.pt: it has soft labels"):
         prepare(Continual(memory=paths[:1], out=tmp_path))
+
+
+def test_several_sets_in_a_file_are_told_and_each_can_be_asked_for(own, memory, tmp_path, capsys):
+    path = tmp_path / "five.pt"
+    torch.save({"data": [[memory.images + shift, memory.labels] for shift in (0.0, 0.25)]}, path)
+    config = Evaluate(memories=(path,), out=tmp_path, **FLAGS)
+    evaluate.main(config)
+    assert f"note: {path} holds 2 sets, and number 0 is read" in capsys.readouterr().out
+    evaluate.main(replace(config, set=1))
+    rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("memory_replicate")
+    assert rows["memory_checksum"].nunique().to_dict() == {0: 1, 1: 1}
+    assert rows["memory_checksum"].first().nunique() == 2
+    with pytest.raises(ValueError, match=r"five\.pt has no set 2"):
+        evaluate.main(replace(config, set=2))
+    with pytest.raises(ValueError, match="--set is for published"):
+        evaluate.main(replace(config, memories=own, set=1))
 
 
 def test_pixels_that_look_wrong_are_told_and_mended_on_request(memory, digits, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """The page: drawn from committed results and from rows made here, with no number that is in no CSV."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -259,6 +260,8 @@ def test_what_is_empty_or_broken_is_a_line(made, tmp_path, capsys):
     (broken / "other.csv").write_text("a,b\n1,2\n")
     memory = next((broken / "table" / "memories").glob("dm-*.safetensors"))
     memory.write_bytes(memory.read_bytes()[:100])
+    for name in (b"no\xff.csv", b"\x1b[2J.csv", b"no\xff.safetensors"):
+        Path(os.fsdecode(os.fsencode(broken) + b"/" + name)).write_bytes(b"")
     found, *_ = draw(tmp_path / "out", tmp_path / "nothing", broken)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out: ")]
     for words in (
@@ -270,7 +273,9 @@ def test_what_is_empty_or_broken_is_a_line(made, tmp_path, capsys):
         f"cannot read the memory {memory}",
     ):
         assert len([line for line in said if words in line]) == 1
-    assert len(said) == 6
+    assert len([line for line in said if "has a name that cannot be written down, and is left out" in line]) == 3
+    assert len(said) == 9
+    assert all(line.isprintable() for line in said)
     assert any(name.startswith("scatter-") for name in found.ids)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from harness.condense.flags import Condense
 from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
+from harness.report.__main__ import main as report
+from harness.report.flags import Report
 from harness.submit.__main__ import main
 from harness.submit.checks import copies_of_test
 from harness.submit.flags import Submit
@@ -132,6 +135,8 @@ def test_the_same_memory_twice_is_refused(files, tmp_path):
         ({"seed": 7}, "scored by its protocol alone"),
         ({"trained_on_real": "yes"}, "says that it was not made by networks trained on real labels"),
         ({"memories": ()}, "no memories given"),
+        ({"cost_minutes": float("inf")}, "--cost-minutes is inf; give at most"),
+        ({"hardware": "x" * 10**6}, "has 1000000 letters; give at most 1000"),
     ],
 )
 def test_mistakes_are_said_before_any_training(files, tmp_path, change, message):
@@ -143,3 +148,46 @@ def test_mistakes_are_said_before_any_training(files, tmp_path, change, message)
 def test_a_published_set_must_say_how_it_was_made(published, tmp_path):
     with pytest.raises(ValueError, match="give --trained-on-real yes or no"):
         main(entry(published, out=tmp_path))
+
+
+def test_memories_that_are_entered_one_by_one_have_numbers_of_their_own(files, tmp_path, capsys):
+    for path in files["dm"]:
+        main(entry(path, out=tmp_path))
+    rows = Records(tmp_path / "submissions.csv", SubmissionRow).rows()
+    assert [row.memory_replicate for row in rows] == [0, 1]
+    before = (tmp_path / "submissions.csv").read_bytes()
+    main(entry(files["dm"][::-1], out=tmp_path))
+    assert (tmp_path / "submissions.csv").read_bytes() == before
+
+
+def test_other_statements_about_what_is_entered_are_not_dropped_silently(files, tmp_path):
+    config = entry(files["dm"][0], out=tmp_path, hardware="a laptop")
+    main(config)
+    main(replace(config, hardware=""))
+    with pytest.raises(ValueError, match="entered already with another --paper and --hardware: delete its row"):
+        main(replace(config, hardware="a cluster", paper="Us"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda rows: pd.concat([rows, rows]), "is there more than once"),
+        (lambda rows: rows.assign(league="open"), "holds league = 'open', which does not follow"),
+        (lambda rows: rows.assign(league="strikt"), "holds league = 'strikt', which does not follow"),
+        (lambda rows: rows.assign(accuracy="0.5"), "in accuracy; "),
+        (lambda rows: rows.assign(ipc_stored="9", ipc_decoded="9"), "in ipc_stored, ipc_decoded"),
+        (lambda rows: rows.assign(memory_checksum="0" * 16), "in memory_checksum; "),
+        (lambda rows: rows.assign(networks="7", network="x"), "in network, networks"),
+    ],
+)
+def test_damaged_entries_are_neither_taken_nor_drawn(files, tmp_path, damage, words, capsys):
+    config = entry(files["dm"][0], out=tmp_path)
+    main(config)
+    path = tmp_path / "submissions.csv"
+    damage(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False, lineterminator="\n")
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        main(config)
+    assert words in str(caught.value)
+    if not words.startswith("in "):  # what does not fit the scores is seen by who computes them
+        report(Report(folders=(tmp_path,), out=tmp_path / "page"))
+        assert words in capsys.readouterr().out

@@ -1,0 +1,90 @@
+"""What made a memory: which memories repeat each other, and by which name others are told apart from them.
+
+Memories are replicates of one *making* if all that made them is the same but the seed. What others published has no
+seed, and is one set by its name.
+"""
+
+import json
+from collections.abc import Sequence
+
+from condensers.memory import Memory
+from harness.core.memories import Stored
+
+Settings = dict[str, object]
+PER_CLASS = "images per class"
+UNSEEDED = "no seed"
+
+
+def making(stored: Stored) -> Settings:
+    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
+    memory, metadata = stored.memory, stored.memory.metadata
+    own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
+    own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
+    if "precision" in own:
+        own.pop("real_dtype", None)  # follows from the precision
+    name = str(metadata.get("condenser", stored.name))
+    return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(groups_of(memory))}
+
+
+def groups_of(memory: Memory) -> list[list]:
+    """Classes that were condensed together and their images per class; none of a published memory."""
+    return memory.metadata.get("config", {}).get("groups") or []
+
+
+def check(stored: Sequence[Stored]) -> None:
+    """Raise ValueError if two memories of one making and seed hold other images, as other code or machines make them.
+
+    They would pass for one memory, or for two replicates, and are neither. So would two sets that others published
+    under one name.
+    """
+    known: dict[str, Stored] = {}
+    for one in stored:
+        same = known.setdefault(json.dumps([making(one), identity_of(one.memory)], sort_keys=True), one)
+        if same.memory.checksum != one.memory.checksum:
+            raise ValueError(
+                f"{same.path} and {one.path} hold other images, but go by one name and one seed: give each to a "
+                "command of its own, or rename one if they are published"
+            )
+
+
+def names_of(stored: Sequence[Stored], sizes: bool = True) -> list[str]:
+    """A condenser's name, images per class if `sizes`, and whatever else tells memories of the same condenser apart."""
+    makings, names = [making(one) for one in stored], []
+    for own in makings:
+        differing = _differing([other for other in makings if other["condenser"] == own["condenser"]])
+        size = [f"{own[PER_CLASS]} per class"] if sizes else []
+        names.append(", ".join([own["condenser"], *size, *_tell(own, differing)]))
+    return names
+
+
+def _differing(makings: Sequence[Settings]) -> dict[str, list[str]]:
+    """Settings with more than one value among these, each with its values in the order of their first use."""
+    found = {
+        name: list(dict.fromkeys(json.dumps(own.get(name), sort_keys=True) for own in makings))
+        for name in dict.fromkeys(name for own in makings for name in own)
+    }
+    return {name: values for name, values in found.items() if len(values) > 1 and name != PER_CLASS}
+
+
+def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
+    """What differs, as `name=value`; for a list or mapping as `name #number`."""
+    said = []
+    for name, values in differing.items():
+        value = own.get(name)
+        number = values.index(json.dumps(value, sort_keys=True)) + 1
+        said.append(f"{name} #{number}" if isinstance(value, list | dict) else f"{name}={value}")
+    return said
+
+
+def identity_of(memory: Memory) -> tuple[str, str]:
+    """The classes of its groups, whatever their images are, and its seed; as text, for pandas drops what is None."""
+    classes = [classes for classes, _ in groups_of(memory)]
+    return json.dumps(classes), str(memory.metadata.get("seed", UNSEEDED))
+
+
+def league(stored: Stored) -> str:
+    """`strict` or `open`, or `not said` where a file does not say whether real labels trained a network."""
+    memory, real = stored.memory, stored.memory.metadata.get("trained_on_real")
+    if real or memory.soft_labels is not None or len(memory.decoded()) > len(memory):
+        return "open"
+    return "not said" if real is None else "strict"
