@@ -1,6 +1,5 @@
 """Rows: what a dataclass says of its file, and that every committed file is read as it was written."""
 
-import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields, replace
@@ -12,14 +11,11 @@ import pytest
 from harness.core.records import Records, provenance
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import NATURAL, Column, Fraction, FractionOrNan, Provenance, ScoreRow, columns, parse, values
+from harness.evidence.sources import SUMMARIES
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-# Summaries, winners and tables are reports: made anew by every command, and read by no one.
-COMMITTED = sorted(
-    path
-    for path in RESULTS.rglob("*.csv")
-    if not re.search("summary|winners|(table|ablate|trials|analysis|drift|correlations).csv", path.name)
-)
+# Summaries, winners and tables are reports: made anew by every command.
+COMMITTED = sorted(path for path in RESULTS.rglob("*.csv") if path.name not in SUMMARIES)
 ROW_TYPES = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 
 
