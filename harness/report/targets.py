@@ -47,7 +47,7 @@ def _table(source: Source, about: dict[str, str], rows: pd.DataFrame) -> Figure:
             f"deviation{unit}": rows["deviation"],
             "verdict": rows["verdict"],
             **{f"{name}{unit}": rows[column] for column, name in measured.items()},
-            **{name: [int(n) if n == n else "" for n in rows[name]] for name in COUNTS},
+            **{name: _whole(rows[name]) for name in COUNTS},
             "our networks": _networks(rows, "our "),
             "protocol": rows["protocol"],
             "note": rows["note"],
@@ -57,6 +57,11 @@ def _table(source: Source, about: dict[str, str], rows: pd.DataFrame) -> Figure:
     anchor = slug("targets", source.path.parent, *about.values())
     note = "As published, and as measured here where anything was; intervals are over memories."
     return Figure(anchor, title, note, "", (source,), numbers, kind="table")
+
+
+def _whole(counts: pd.Series) -> pd.Series:
+    """Counts as whole numbers beside NaN, which a column of numbers would make fractions."""
+    return pd.Series([int(n) if n == n else n for n in counts], counts.index, dtype=object)
 
 
 def _networks(rows: pd.DataFrame, whose: str) -> list[str]:
