@@ -14,8 +14,7 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.ablations import ablation_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
-from harness.evidence.published import published, verdict
-from harness.evidence.scores import accuracies_of, cost_of
+from harness.evidence.scores import accuracies_of, cost_of, published_beside
 
 
 def report(ablation: Ablation) -> None:
@@ -60,17 +59,9 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
             "networks": point.scoring.networks,
             "scored on": "test" if ablation.tested else "validation",
             "protocol": point.scoring.protocol,
-            **_published(ablation, name, accuracy),
+            **published_beside(point, name, accuracy, ablation.tested),
             **cost_of(point, name),
         }
-
-
-def _published(ablation: Ablation, name: str, accuracy: Interval) -> dict[str, str]:
-    """The published number of a variant, and what ours says of it by the rule of `harness.table`."""
-    point, scoring = ablation.point, ablation.point.scoring
-    known = published(point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, scoring.network)
-    said = verdict(accuracy, scoring.networks, scoring.training, known, ablation.tested)
-    return {"published": known.said if known else "", "verdict": said}
 
 
 def _above(one: pd.Series, other: pd.Series) -> Interval:

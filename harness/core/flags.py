@@ -81,6 +81,18 @@ class OutputFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedFlags:
+    """What published files do not say of themselves."""
+
+    box: ClassVar[str] = "published files"
+    mean: tuple[float, ...] = flag(
+        (), "The mean that was taken off their pixels (0 to 1); one number, or one a channel."
+    )
+    std: tuple[float, ...] = flag((), "The deviation that their pixels were divided by; one number, or one a channel.")
+    set: int = flag(0, "Which of several sets in a file, from 0.", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceFlags:
     """What the work is done on."""
 

@@ -6,24 +6,17 @@ from typing import ClassVar
 
 import tyro
 
-from harness.core.flags import Common, TrainingFlags, flag
+from harness.core.flags import Common, PublishedFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(TrainingFlags, Common):
+class Evaluate(PublishedFlags, TrainingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "scoring"
     memories: tyro.conf.Positional[tuple[Path, ...]] = flag(
         (), "Memory files: .safetensors of this project, or published .pt."
     )
-    mean: tuple[float, ...] = flag(
-        (), "Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."
-    )
-    std: tuple[float, ...] = flag(
-        (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
-    )
-    set: int = flag(0, "Of published files that hold several sets: which, from 0.", least=0)
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )

@@ -7,7 +7,8 @@ from harness.core.points import Point, key_of
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import values_of
-from harness.evidence.intervals import MEMORY
+from harness.evidence.intervals import MEMORY, Interval
+from harness.evidence.published import published, verdict
 
 COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
 
@@ -24,6 +25,21 @@ def accuracies_of(point: Point, name: str, records: Records[ScoreRow]) -> pd.Ser
     }
     index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)
     return pd.Series([value for own in values.values() for value in own], index=index)
+
+
+def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) -> dict[str, str]:
+    """The published number of a condenser at a point and what ours says of it; both empty if there is none.
+
+    Args:
+        point: of a grid.
+        name: the condenser's.
+        accuracy: of its memories, as fractions.
+        tested: whether this was on the test set.
+    """
+    scoring, side = point.scoring, point.dataset.shape[1]
+    known = published(point.dataset.name, side, point.ipc, name, point.trained_on, scoring.network)
+    said = verdict(accuracy, scoring.networks, scoring.training, known, tested)
+    return {"published": known.said if known else "", "verdict": said}
 
 
 def cost_of(point: Point, name: str) -> dict[str, float]:

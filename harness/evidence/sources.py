@@ -9,6 +9,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from condensers.device.files import one_line_errors, require_file
 from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
-from harness.evidence.making import Making, making_of
+from harness.evidence.commands import Making, making_of
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
@@ -124,6 +125,12 @@ def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Foun
         if not paths:
             found.problems.append(f"{folder} holds no rows and no memories")
     return found
+
+
+def grouped(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows of each combination of values in some columns, in the order of their first, and these values by name."""
+    for values, rows in frame.groupby(list(names), sort=False):
+        yield dict(zip(names, values, strict=True)), rows
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from harness.evidence.sources import grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
@@ -20,8 +21,7 @@ def section(found: Found) -> Section:
 
 
 def _grids(found: Found, source: Source) -> list[Figure]:
-    points = source.frame.groupby(POINT, sort=False)
-    return [_grid(source, dict(zip(POINT, point, strict=True)), rows) for point, rows in points]
+    return [_grid(source, about, rows) for about, rows in grouped(source.frame, POINT)]
 
 
 def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figure:

@@ -6,6 +6,7 @@ from condensers.core.leagues import LEAGUES
 from harness.core.checks import check_leagues
 from harness.core.rows import SubmissionRow
 from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.sources import grouped
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
 POINT = ["dataset", "dataset_checksum", "ipc_stored", "league", "network", "protocol", "precision"]
@@ -22,8 +23,7 @@ def section(found: Found) -> Section:
 
 
 def _figures(found: Found, source: Source) -> list[Figure]:
-    points = check_leagues(source.frame, source.path).groupby(POINT, sort=False)
-    return [_figure(source, dict(zip(POINT, point, strict=True)), rows) for point, rows in points]
+    return [_figure(source, about, rows) for about, rows in grouped(check_leagues(source.frame, source.path), POINT)]
 
 
 def _figure(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figure:

@@ -7,6 +7,7 @@ import pandas as pd
 from condensers import registry
 from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
+from harness.evidence.sources import grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
@@ -34,7 +35,7 @@ def section(found: Found) -> Section:
 
 
 def _figures(found: Found, source: Source) -> list[Figure]:
-    points = [(dict(zip(POINT, point, strict=True)), rows) for point, rows in source.frame.groupby(POINT, sort=False)]
+    points = list(grouped(source.frame, POINT))
     # Within a league, those that decode several images from one are apart.
     tables = [
         _table(source, about, league, int(decoded), own)

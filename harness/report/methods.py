@@ -19,7 +19,7 @@ from condensers.core.recipe import Condenser
 from condensers.core.terms import Term
 from harness.core.listing import traits_of
 from harness.core.paths import ROOT
-from harness.evidence.making import Making
+from harness.evidence.commands import Making
 from harness.evidence.published import FILE, published_of
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 from harness.report.leagues import POINT

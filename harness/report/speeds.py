@@ -4,6 +4,7 @@ import pandas as pd
 
 from harness.core.rows import TurnRow
 from harness.evidence.ratios import MEASURED, mean_ratio
+from harness.evidence.sources import grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
@@ -32,7 +33,7 @@ def _figures(found: Found, source: Source) -> list[Figure]:
 
 def _figure(source: Source, what: str, machine: str, device: str, rows: pd.DataFrame) -> Figure:
     keys = [*MEASURED, "commit"]
-    lines = [_line(dict(zip(keys, key, strict=True)), own) for key, own in rows.groupby(keys, sort=False)]
+    lines = [_line(about, own) for about, own in grouped(rows, keys)]
     numbers = _distinct(pd.DataFrame(lines))
     frame = numbers.iloc[:, :5].set_axis(["name", "series", "mean", "low", "high"], axis=1)
     best = numbers.loc[numbers["ratio (times)"].idxmax()]

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from harness.evidence.sources import grouped
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
 PLACE = ["source", "table", "unit"]
@@ -21,8 +22,7 @@ def section(found: Found) -> Section:
 
 
 def _figures(found: Found, source: Source) -> list[Figure]:
-    places = [(dict(zip(PLACE, place, strict=True)), rows) for place, rows in source.frame.groupby(PLACE, sort=False)]
-    return [_verdicts(source), *(_table(source, about, rows) for about, rows in places)]
+    return [_verdicts(source), *(_table(source, about, rows) for about, rows in grouped(source.frame, PLACE))]
 
 
 def _verdicts(source: Source) -> Figure:

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 import tyro
 
-from harness.core.flags import MOST, Common, TrainingFlags, flag
+from harness.core.flags import MOST, Common, PublishedFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submit(TrainingFlags, Common):
+class Submit(PublishedFlags, TrainingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "submission"
@@ -25,13 +25,6 @@ class Submit(TrainingFlags, Common):
     )
     cost_minutes: float | None = flag(None, "What it took to make one of them, in minutes.", least=0, most=MOST)
     hardware: str = flag("", "On what, such as 'two CPU cores'.")
-    mean: tuple[float, ...] = flag(
-        (), "Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."
-    )
-    std: tuple[float, ...] = flag(
-        (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
-    )
-    set: int = flag(0, "Of published files that hold several sets: which, from 0.", least=0)
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )

@@ -14,8 +14,7 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import Interval, interval
-from harness.evidence.published import published, verdict
-from harness.evidence.scores import accuracies_of, cost_of
+from harness.evidence.scores import accuracies_of, cost_of, published_beside
 from harness.table.grid import Grid
 
 N = "memories x networks"
@@ -59,18 +58,15 @@ def report(grid: Grid) -> None:
 
 
 def _entry(grid: Grid, point: Point, name: str) -> Entry:
-    scoring = point.scoring
     accuracy = interval(accuracies_of(point, name, grid.records))
-    known = published(point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, scoring.network)
     return Entry(
-        name,
-        point,
-        accuracy,
-        scoring.networks,
-        known.said if known else "",
-        verdict(accuracy, scoring.networks, scoring.training, known, grid.tested),
-        "test" if grid.tested else "validation",
-        cost_of(point, name),
+        condenser=name,
+        point=point,
+        accuracy=accuracy,
+        networks=point.scoring.networks,
+        **published_beside(point, name, accuracy, grid.tested),
+        scored_on="test" if grid.tested else "validation",
+        cost=cost_of(point, name),
     )
 
 

@@ -16,7 +16,7 @@ from harness.core.protocols import WHOLE, Protocol
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import Interval, interval, league_of
 from harness.evidence.published import ACCURACY, PAPER, SIDES, convnet
-from harness.evidence.sources import Found, Source
+from harness.evidence.sources import Found, Source, grouped
 from harness.targets.measured import NOT_RUN, Measured, protocol_of, require_counts, training_of
 
 TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
@@ -122,8 +122,7 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
     """
     for source in found.of(ScoreRow.__name__):
         ended = source.frame[source.frame["step"] == source.frame["steps"]]
-        for key, own in ended[ended["metric"] == SCORE].groupby(STREAM, sort=False):
-            about = dict(zip(STREAM, key, strict=True))
+        for about, own in grouped(ended[ended["metric"] == SCORE], STREAM):
             ipc = ALL if about["condenser"] == WHOLE else str(about["ipc_stored"])
             protocol = protocol_of(about["protocol"], source.making.command, OTHER_NETWORK)
             if protocol and (about["dataset"], ipc, about["condenser"]) in wanted:
