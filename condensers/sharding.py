@@ -71,14 +71,21 @@ def joined() -> Iterator[Ranks]:
     if not dist.is_torchelastic_launched():
         yield ALONE
         return
+    # Some of torch's modules keep whatever process group there is when they are first imported, and a compiler or an
+    # optimiser may import them in the middle of a run. The group would then outlive its end below, and its threads
+    # could abort Python's exit. So they are imported while there is none.
+    import torch.distributed.nn
+
     store, rank, count = next(dist.rendezvous("env://", timeout=PATIENCE))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
-    yield Ranks(rank, count, int(os.environ["LOCAL_RANK"]), store)
-    # All wait here, because the first to leave would cut connections that others still read from. After an error no
-    # rank gets here.
-    dist.barrier()
-    dist.destroy_process_group()
+    try:
+        yield Ranks(rank, count, int(os.environ["LOCAL_RANK"]), store)
+        # All wait here, because the first to leave would cut connections that others still read from. After an error no
+        # rank gets here.
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
 
 
 def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None:

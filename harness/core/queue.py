@@ -167,22 +167,16 @@ class _Queue:
         return False
 
     def _optimize(self, board: "_Board", taken: Callable[[], None]) -> None:
-        done = []
+        settled = []
 
         def objective(trial: optuna.Trial) -> float:
             taken()
-            if "cell" not in trial.user_attrs:
-                # Optuna invented this trial: a run with another output folder, so without our lock, took the last one.
-                done.append(trial)  # there is no work in it
+            job = self._described(trial, board)
+            if job is None:
+                settled.append(trial)  # there is no work in it
                 raise optuna.TrialPruned
-            job = self.jobs[trial.user_attrs["cell"]]
-            for name in job.params:
-                trial.suggest_categorical(name, board.choices[name])
-            # Not when it was enqueued: whoever takes a trial reads all that wait, with all that is said of them.
-            for name, told in job.about.items():
-                trial.set_user_attr(name, told)
             value = self._execute(job)
-            done.append(trial)
+            settled.append(trial)
             return value
 
         try:
@@ -191,9 +185,27 @@ class _Queue:
         except (AssertionError, ValueError, UpdateFinishedTrialError):
             # Optuna 5 raises these if the trial is over already: this process slept for so long that others took it
             # for dead, or SQLite, which locks no rows, gave it to a run with another output folder as well. If the work
-            # was done all the same, nothing is wrong.
-            if not done:
+            # was done all the same, or there was none, nothing is wrong.
+            if not settled:
                 raise
+
+    def _described(self, trial: optuna.Trial, board: "_Board") -> Job | None:
+        """The job of a trial, which says from now on what it is about; None if this process has no work in it."""
+        if "cell" not in trial.user_attrs:
+            # Optuna invented this trial: a run with another output folder, so without our lock, took the last one.
+            return None
+        job = self.jobs[trial.user_attrs["cell"]]
+        try:
+            for name in job.params:
+                trial.suggest_categorical(name, board.choices[name])
+            # Not when it was enqueued: whoever takes a trial reads all that wait, with all that is said of them.
+            for name, told in job.about.items():
+                trial.set_user_attr(name, told)
+        except UpdateFinishedTrialError:
+            # SQLite gave it to another run too, which has ended it by now. If our records still lack the cell, it is
+            # enqueued again.
+            return None
+        return job
 
     def _filled(self, board: "_Board") -> list[FrozenTrial]:
         """The trials that are not over, with what dead workers had given back.

@@ -1,6 +1,7 @@
 """Condensations for `test_sharding`, shared out: `torchrun ... sharded_run.py FOLDER DEVICE`, from the root.
 
-Rank 0 saves every memory; each rank leaves a file `rank` with the iterations that it did in each case.
+Rank 0 saves every memory; each rank leaves a file `rank` with the iterations that it did in each case, and the names
+of its process's threads after the end.
 """
 
 import json
@@ -77,7 +78,10 @@ def main(folder, device):
             done[name] = sum(numbers)
             for memory in made.values() if ranks.leads else ():
                 save_memory(memory, folder / f"{name} {memory.metadata['condenser']}.safetensors")
+        import torch._dynamo  # noqa: F401  # as optimisers and compilers may do in the middle of a run
     (folder / str(ranks.rank)).write_text(json.dumps(done))
+    names = sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm"))
+    (folder / f"threads {ranks.rank}").write_text(json.dumps(names))
 
 
 if __name__ == "__main__":

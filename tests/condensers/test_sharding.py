@@ -73,6 +73,15 @@ def test_each_rank_condenses_its_share_and_no_more(two_ranks, found, name):
         assert sum(shares, ()) == classes
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are read from Linux's /proc")
+def test_no_thread_of_the_process_group_outlives_it(two_ranks):
+    # One that still lives when Python ends may abort the process, which has happened.
+    for rank in range(2):
+        names = json.loads((two_ranks[0] / f"threads {rank}").read_text())
+        assert names
+        assert not [name for name in names if "gloo" in name]
+
+
 def chunks_of(matching, synthetic):
     """Classes that go through a network together, on the real and on the synthetic side of so many decoded images."""
     labels = matching.classes.tolist()

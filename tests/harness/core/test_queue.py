@@ -152,6 +152,21 @@ def test_runs_of_several_folders_can_start_on_one_fresh_storage(tmp_path, storag
         assert records_in(folder).finished() == set(CELLS)
 
 
+def test_a_trial_that_another_run_ended_first_is_no_error_and_its_job_comes_back(tmp_path, storage_here, capsys):
+    queue = _Queue(JOBS, execute_in(tmp_path), records_in(tmp_path), "numbers", url_of(storage_here, tmp_path))
+    (board,) = queue.boards
+
+    def taken_twice():
+        (trial,) = board.study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+        board.study.tell(trial.number, 0.5)
+
+    queue._optimize(board, taken_twice)
+    assert cells_of(storage_here, COMPLETE) == CELLS[:1]
+    assert records_in(tmp_path).finished() == set()
+    work(tmp_path, storage_here)
+    assert capsys.readouterr().out.split() == [*CELLS[1:], CELLS[0]]
+
+
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_trial_taken_by_a_worker_that_died_at_once_comes_back(tmp_path, storage_here, monkeypatch):
     monkeypatch.setattr(studies, "GRACE", 1)
