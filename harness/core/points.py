@@ -148,13 +148,13 @@ def print_left(points: Sequence[Point], names: Sequence[str], records: Records[S
     keys = {cell.key for cell in left}
     # A memory whose scores are all recorded is not made again.
     plans = {
-        plan.path(plan.names[0]): (plan, point.dataset)
+        tuple(map(plan.path, plan.names)): (plan, point.dataset)
         for point in points
         for replicate, plan in enumerate(point.plans)
         if any(key_of(point, replicate, name) in keys for name in names)
     }
-    missing = sum(len(plan.missing()) for plan, _ in plans.values())
-    say(f"memories   {missing} to condense")
+    missing = {plan.path(name) for plan, _ in plans.values() for name in plan.missing()}
+    say(f"memories   {len(missing)} to condense")
     say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")
     work = sum((cell.work for cell in left), Work())
     work = sum((condensing(plan, dataset) for plan, dataset in plans.values()), work)
@@ -164,9 +164,13 @@ def print_left(points: Sequence[Point], names: Sequence[str], records: Records[S
 
 
 def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> list[Cell]:
-    """Replicate by replicate, so that a run that is stopped has the same number of memories everywhere."""
+    """Replicate by replicate, so that a run that is stopped has the same number of memories everywhere.
+
+    What picks real images is one cell for all lengths of a grid.
+    """
     replicates = range(len(points[0].plans))
-    return [_cell(point, r, name, records) for r in replicates for point in points for name in names]
+    every = [_cell(point, r, name, records) for r in replicates for point in points for name in names]
+    return list({cell.key: cell for cell in every}.values())
 
 
 def _mean_accuracy(rows: Sequence[ScoreRow]) -> float:

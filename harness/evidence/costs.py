@@ -16,18 +16,21 @@ NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 APART = 0.04  # of a power of ten: marks of nearly the same operations stand side by side
 OPERATIONS = "operations to condense a memory, networks' training included (FLOP); equal ones stand side by side"
-KEY = "dashed: picks real images without a network. Open marks: open league. Lines: 95 % interval over memories."
+KEY = (
+    "dashed: picks real images without a network. Dotted: published, by the same evaluation.\n"
+    "Open marks: open league. Bars: 95 % interval over memories."
+)
 
 
 def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     """A panel for each data set, size and networks: accuracy with its interval against floating-point operations.
 
-    Condensers that only pick real images are drawn as lines. Only the first twelve panels are drawn; the picture says
-    so.
+    Several lengths of a condenser are joined by a line. Condensers that only pick real images are drawn as lines, and
+    so are published accuracies. Only the first twelve panels are drawn; the picture says so.
 
     Args:
         table: as `harness.table` writes it, with columns dataset, `images per class`, `condensed on`, trained,
-            condenser, league, accuracy, low, high (fractions) and flop.
+            condenser, league, accuracy, low, high, `published accuracy` (fractions, nan where there is none) and flop.
         path: the PNG to write.
 
     Raises:
@@ -37,7 +40,7 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     shown, names = panels[:MOST], list(table["condenser"].unique())
     columns = -(-len(names) // NAMES_BELOW_EACH_OTHER)
     width = PANEL[0] + columns * (MARK + inches(names, SMALL))
-    figure = blank(width, PANEL[1] * len(shown) + 0.4, layout="constrained")
+    figure = blank(width, PANEL[1] * len(shown) + 0.6, layout="constrained")
     for axes, (what, own) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _panel(axes, own, names)
         # In rows of fixed height, or the names of many condensers would leave no room for the axes.
@@ -56,26 +59,36 @@ def _title(dataset: str, ipc: int, made_on: str, trained: str) -> str:
 
 
 def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
-    for row, flop in zip(rows.to_dict("records"), _side_by_side(rows["flop"].to_numpy(float)), strict=True):
-        place = names.index(row["condenser"])
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
-        percent, low, high = (100 * row[name] for name in ("accuracy", "low", "high"))
-        if not flop:
-            axes.axhline(percent, color=colour, linestyle="--", linewidth=1, label=row["condenser"])
-            continue
-        reach = [[percent - low], [high - percent]] if high > low else None
-        fill = colour if row["league"] == "strict" else "white"
-        axes.errorbar(
-            flop, percent, yerr=reach, color=colour, marker=marker, markersize=5, markerfacecolor=fill,
-            elinewidth=1, linestyle="none", label=row["condenser"],
-        )  # fmt: skip
+    rows = rows.assign(flop=_side_by_side(rows["flop"].to_numpy(float))).sort_values("flop", kind="stable")
+    for name in [name for name in names if name in set(rows["condenser"])]:
+        _condenser(axes, rows[rows["condenser"] == name], name, names.index(name))
     if (rows["flop"] > 0).any():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:.0e}")
         axes.xaxis.set_minor_formatter("")
     plain(axes).tick_params(colors=GREY, labelsize=SMALL)
-    least = axes.get_ylim()[0]
+    least, most = axes.get_ylim()
+    least = max(least, 0)
+    axes.set_ylim(least, min(most, 102))  # intervals of two memories reach far beyond what there is
     axes.set_ylabel("accuracy (%)" + (f", from {least:.0f} on" if least > 0 else ""), fontsize=SMALL)
+
+
+def _condenser(axes: "Axes", own: "pd.DataFrame", name: str, place: int) -> None:
+    """What was measured of one, by operations, and what was published of it."""
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
+    percent, low, high, known = (100 * own[end] for end in ("accuracy", "low", "high", "published accuracy"))
+    if known.notna().any():
+        axes.axhline(known.max(), color=colour, linestyle=":", linewidth=1)
+    if not own["flop"].any():
+        axes.axhline(percent.iloc[0], color=colour, linestyle="--", linewidth=1, label=name)
+        return
+    # One memory has no interval.
+    reach = [(percent - low).fillna(0), (high - percent).fillna(0)]
+    fill = colour if own["league"].iloc[0] == "strict" else "white"
+    axes.errorbar(
+        own["flop"], percent, yerr=reach, color=colour, marker=marker, markersize=5, markerfacecolor=fill,
+        elinewidth=1, linewidth=1, label=name,
+    )  # fmt: skip
 
 
 def _side_by_side(flop: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What the records and the memories of a grid's points say: accuracies by memory, and what it took to make them."""
 
+import math
+
 import pandas as pd
 
 from condensers.memory import read_metadata
@@ -8,7 +10,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import values_of
 from harness.evidence.intervals import MEMORY, Interval
-from harness.evidence.published import published, verdict
+from harness.evidence.published import Published, as_published, published, verdict
 
 COSTS = ("seconds", "flop", "peak_bytes", "hidden_images")
 
@@ -36,10 +38,21 @@ def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) 
         accuracy: of its memories, as fractions.
         tested: whether this was on the test set.
     """
-    scoring, side = point.scoring, point.dataset.shape[1]
-    known = published(point.dataset.name, side, point.ipc, name, point.trained_on, scoring.network)
+    scoring, known = point.scoring, _known(point, name)
     said = verdict(accuracy, scoring.networks, scoring.training, known, tested)
     return {"published": known.said if known else "", "verdict": said}
+
+
+def published_accuracy(point: Point, name: str) -> float:
+    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan."""
+    known = _known(point, name)
+    return known.value if known and known.comparable and as_published(point.scoring.training) else math.nan
+
+
+def _known(point: Point, name: str) -> Published | None:
+    return published(
+        point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, point.scoring.network
+    )
 
 
 def cost_of(point: Point, name: str) -> dict[str, float]:

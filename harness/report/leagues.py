@@ -45,11 +45,18 @@ def _figures(found: Found, source: Source) -> list[Figure]:
     return [*tables, *(_costs(source, about, rows) for about, rows in points)]
 
 
+def _lengths(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """The column that tells the lengths of a condenser apart, of a point that has several."""
+    several = "iterations" in rows and rows["condenser"].duplicated().any()
+    return {"iterations": rows["iterations"].astype(int)} if several else {}
+
+
 def _table(source: Source, about: dict[str, object], league: str, decoded: int, own: pd.DataFrame) -> Figure:
     several = f"; {decoded} images decoded from a stored one" if decoded > 1 else ""
     numbers = pd.DataFrame(
         {
             "condenser": own["condenser"],
+            **_lengths(own),
             "accuracy (%)": 100 * own["accuracy"],
             "low (%)": 100 * own["low"],
             "high (%)": 100 * own["high"],
@@ -80,6 +87,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
     numbers = pd.DataFrame(
         {
             "condenser": rows["condenser"],
+            **_lengths(rows),
             "family": [family_of(name) for name in rows["condenser"]],
             "league": rows["league"],
             "operations (FLOP)": rows["flop"],
@@ -89,6 +97,9 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
         }
     ).sort_values("operations (FLOP)")
     points = numbers[numbers["operations (FLOP)"] > 0]
+    if "iterations" in points:
+        names = points["condenser"] + ", " + points["iterations"].astype(str) + " iterations"
+        points = points.drop(columns="iterations").assign(condenser=names)
     best = _best(points)
     alt = (
         f"{_where(about)}: accuracy against operations for {len(points)} condensers. Nothing cheaper is better than "

@@ -21,6 +21,13 @@ class Table(CondensingFlags, TrainingFlags, SharingFlags, Common):
     )
     ipc: tuple[int, ...] = flag((), f"Stored images per class; {by_protocol('memory_per_class')}.")
     network: tuple[str, ...] = flag((), "Networks to match on; default: the protocol's ConvNet for that.")
+    iterations: tuple[int, ...] = flag(
+        (),
+        f"Iterations of matching condensers; {by_protocol('iterations')}. Several: each memory at each length, and a "
+        "line through them in the figure.",
+        least=0,
+        marks=True,
+    )
     test_networks: tuple[str, ...] = flag(
         (), "Networks to train on the memories; default: those of --network, or the protocol's ConvNet."
     )

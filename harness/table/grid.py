@@ -73,7 +73,8 @@ def prepare(config: Table) -> Grid:
     points = [point for dataset in sets for point in _points(config, protocol, device, names, dataset)]
     check(points, names)
     queue.check(config.storage, config.workers)
-    say(f"protocol {label_of(_plain(config), protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
+    label = label_of(_plain(config, iterations=_lengths(config)[0]), protocol)
+    say(f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads")
     return Grid(tuple(points), names, not config.validation, config.out, config.storage, config.workers)
 
 
@@ -90,13 +91,18 @@ def _with_preset(config: Table) -> Table:
 
 def _once_each(config: Table) -> Table:
     """What is named twice counts once."""
-    lists = ("dataset", "condensers", "ipc", "network", "test_networks")
+    lists = ("dataset", "condensers", "ipc", "network", "iterations", "test_networks")
     return replace(config, **{name: tuple(dict.fromkeys(getattr(config, name))) for name in lists})
 
 
-def _plain(config: Table, network: str = "") -> Table:
-    """The flags with one network, as settings read them."""
-    return replace(config, network=network or None)
+def _plain(config: Table, network: str = "", iterations: int | None = None) -> Table:
+    """The flags with one network and one length, as settings read them."""
+    return replace(config, network=network or None, iterations=iterations)
+
+
+def _lengths(config: Table) -> tuple[int | None, ...]:
+    """Numbers of iterations; None stands for the protocol's."""
+    return config.iterations or (None,)
 
 
 def _load(config: Table, name: str) -> Dataset:
@@ -110,12 +116,15 @@ def _points(
     replicates = range(config.memories)
     return [
         Point(
-            tuple(plan_of(_plain(config, made_on), protocol, device, dataset, names, ipc, r) for r in replicates),
-            scoring_of(_plain(config, tested_on or made_on), protocol, device, dataset),
+            tuple(
+                plan_of(_plain(config, made_on, length), protocol, device, dataset, names, ipc, r) for r in replicates
+            ),
+            scoring_of(_plain(config, tested_on or made_on, length), protocol, device, dataset),
             matched_network_of(_plain(config, made_on), protocol, dataset),
             ipc,
         )
         for ipc in config.ipc or (protocol.memory_per_class,)
         for made_on in config.network or (DEFAULT_NETWORK,)
         for tested_on in config.test_networks or (made_on,)
+        for length in _lengths(config)
     ]

@@ -9,12 +9,12 @@ from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import league_of
 from condensers.device.files import atomic_write
 from harness.core.estimates import duration
-from harness.core.points import Point
+from harness.core.points import Point, key_of
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import Interval, interval
-from harness.evidence.scores import accuracies_of, cost_of, published_beside
+from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
 from harness.table.grid import Grid
 
 N = "memories x networks"
@@ -43,7 +43,9 @@ class Entry:
 
 def report(grid: Grid) -> None:
     """Print a table for each league, and write table.csv and cost.png."""
-    entries = [entry for point in grid.points for name in grid.names if (entry := _entry(grid, point, name))]
+    # What picks real images is the same at every length.
+    found = {key_of(point, 0, name): (point, name) for point in grid.points for name in grid.names}
+    entries = [_entry(grid, point, name) for point, name in found.values()]
     frame = pd.DataFrame([_line(entry) for entry in entries])
     path = grid.out / "table.csv"
     atomic_write(path, csv_of(frame))
@@ -80,12 +82,14 @@ def _line(entry: Entry) -> dict[str, object]:
         "decoded per stored": condenser.decoded,
         "condensed on": point.trained_on,
         "trained": point.scoring.network,
+        "iterations": _iterations(point, entry.condenser),
         "accuracy": accuracy.mean,
         "low": accuracy.low,
         "high": accuracy.high,
         "memories": accuracy.n,
         "networks": entry.networks,
         "published": entry.published,
+        "published accuracy": published_accuracy(point, entry.condenser),
         "verdict": entry.verdict,
         "scored on": entry.scored_on,
         "protocol": point.scoring.protocol,
@@ -93,11 +97,19 @@ def _line(entry: Entry) -> dict[str, object]:
     }
 
 
+def _iterations(point: Point, name: str) -> int:
+    """How many its memories took; 0 where real images are picked."""
+    made = registry.condenser(name)
+    return made.schedule(point.plans[0].schedule, point.ipc).iterations if made.makes_pixels else 0
+
+
 def _shown(frame: pd.DataFrame) -> str:
     """For the terminal: only columns that differ, or that a reader looks for."""
     always = ["condenser", "accuracy", N, "time", "hidden images"]
     measured = [Interval(*row, "t") for row in frame[["accuracy", "low", "high", "memories"]].itertuples(index=False)]
     shown = frame[["dataset", "images per class", "condensed on", "trained", "condenser"]].copy()
+    if frame.groupby(["dataset", "images per class", "condenser"])["iterations"].nunique().max() > 1:
+        shown["iterations"] = frame["iterations"]
     shown["accuracy"] = [str(own).removesuffix(f" n={own.n}") for own in measured]
     shown[N] = [f"{own.n}x{networks}" for own, networks in zip(measured, frame["networks"], strict=True)]
     shown["published"], shown["verdict"] = frame["published"], frame["verdict"]

@@ -73,7 +73,8 @@ class Measured:
         """How well it fits a line that it meets, beside others that do; what it says is no part of it."""
         own = self.protocol.removesuffix(MARK) == PAPER.name
         evaluated = as_published(self.training) and self.exact(line)
-        return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks
+        longest = 0.0 if math.isnan(self.flop) else self.flop
+        return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks, longest
 
 
 def protocol_of(label: str, command: str, flags: str) -> Protocol | None:

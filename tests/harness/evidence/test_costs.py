@@ -5,12 +5,13 @@ import pytest
 
 from harness.evidence.costs import cost_figure
 
+PUBLISHED, NONE = "published accuracy", float("nan")
 SAME = {"dataset": "digits", "images per class": 1, "condensed on": "ConvNet-W8-D1", "trained": "ConvNet-W8-D1"}
 
 
 def table(*rows):
     columns = ("condenser", "league", "accuracy", "low", "high", "flop")
-    return pd.DataFrame([SAME | dict(zip(columns, row, strict=True)) for row in rows])
+    return pd.DataFrame([SAME | dict(zip(columns, row, strict=True)) for row in rows]).assign(**{PUBLISHED: NONE})
 
 
 ROWS = table(
@@ -54,3 +55,21 @@ def test_leagues_selections_and_panels_can_be_told_apart(tmp_path, drawn):
     assert own["dm"].get_markerfacecolor() == own["dm"].get_color()
     assert len(figure.axes) == 12
     assert figure.get_supxlabel().endswith("First 12 of 13 panels.")
+
+
+def test_lengths_of_a_condenser_are_joined_in_the_order_of_their_cost(tmp_path, drawn):
+    lengths = table(("dm", "strict", 0.9, NONE, NONE, 1e12), ("dm", "strict", 0.8, 0.7, 0.9, 1e9))
+    cost_figure(pd.concat([ROWS[ROWS["condenser"] == "random"], lengths]), tmp_path / "cost.png")
+    dm = marks(drawn[0].axes[0])["dm"]
+    assert dm.get_linestyle() == "-"
+    assert dm.get_xdata().tolist() == pytest.approx([1e9, 1e12])
+    assert dm.get_ydata().tolist() == pytest.approx([80, 90])
+
+
+def test_a_published_accuracy_is_a_dotted_line_in_the_colour_of_its_condenser(tmp_path, drawn):
+    known = ROWS.assign(**{PUBLISHED: [NONE, 0.75, NONE, NONE]})
+    cost_figure(known, tmp_path / "cost.png")
+    axes = drawn[0].axes[0]
+    (line,) = [line for line in axes.get_lines() if line.get_linestyle() == ":"]
+    assert set(line.get_ydata()) == {75.0}
+    assert line.get_color() == marks(axes)["dm"].get_color()

@@ -99,6 +99,19 @@ def test_no_path_of_this_machine_is_on_the_page(tmp_path, monkeypatch):
     assert set(numbers["rows"]) == {"in/table.csv", "harness/evidence/published.csv"}
 
 
+def test_lengths_of_a_condenser_are_told_apart_and_lead_to_its_article(tmp_path):
+    table = pd.read_csv(TABLE)
+    table = table[table["condenser"].isin(["random", "dm"]) & (table["images per class"] == 1)]
+    short = table.assign(iterations=[0, 100])
+    long = short[short["condenser"] == "dm"].assign(iterations=200, flop=short["flop"].max() * 2)
+    put(pd.concat([short, long]), tmp_path / "in" / "table.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    own = numbers[numbers["figure"].str.startswith("table-")]
+    assert sorted(own.loc[own["column"] == "iterations", "value"].astype(int)) == [0, 100, 200]
+    assert sorted(own.loc[own["column"] == "condenser", "value"]) == ["dm", "dm", "random"]
+    assert "dm, 200 iterations" in text
+
+
 def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsys):
     rows = pd.read_csv(RESULTS / "continual" / "digits-strategies" / "results.csv")
     more = rows[rows["ipc_stored"] > 0].copy()

@@ -1,5 +1,6 @@
 """Grids: the same scores as the commands they are made of, leagues apart, and verdicts by the written rule."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -17,7 +18,7 @@ SMALL = Table(
     condensers=("random", "dm", "m3d"),
     ipc=(1, 2),
     network=("ConvNet-W4-D1",),
-    iterations=2,
+    iterations=(2,),
     real_batch=8,
     epochs=3,
     memories=2,
@@ -103,6 +104,21 @@ def test_another_test_network_takes_the_same_memories(done, capsys):
     assert "ConvNet-W8-D1" in capsys.readouterr().out
 
 
+def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, capsys):
+    config = replace(SMALL, condensers=("random", "dm"), ipc=(1,), iterations=(2, 5, 2), out=tmp_path)
+    main(replace(config, dry_run=True))
+    assert re.search(r"memories +6 to condense\nscores +6 cells", capsys.readouterr().out)
+    main(config)
+    said = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table[["condenser", "iterations"]].to_numpy().tolist() == [["random", 0], ["dm", 2], ["dm", 5]]
+    assert table["flop"].is_monotonic_increasing
+    assert re.search(r"^ *condenser +iterations +accuracy", said, re.MULTILINE)
+    alone, both = (pd.read_csv(out / "results.csv").query("condenser == 'dm'") for out in (done.out, tmp_path))
+    assert set(alone.query("ipc_stored == 1")["cell"]) < set(both["cell"])
+    assert len(both) == 2 * len(alone.query("ipc_stored == 1"))
+
+
 def test_more_memories_are_added_to_those_there_are(done):
     rows = len(pd.read_csv(done.out / "results.csv"))
     main(replace(done, memories=3, ipc=(1,), condensers=("random",)))
@@ -134,6 +150,7 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
             "dc takes no batch norm, which would see one class only: not ConvNet-W4-D1-BN",
         ),
         ({"condensers": ("dm", "bptt"), "precision": "bf16"}, "bptt computes in float32 only: leave out --precision"),
+        ({"iterations": (2, -1)}, "--iterations is -1; give at least 0"),
         ({"networks": 0}, "--networks is 0; give at least 1"),
         ({"memories": 0}, "--memories is 0; give at least 1"),
     ],
