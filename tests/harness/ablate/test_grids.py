@@ -78,8 +78,9 @@ def test_differences_are_paired_by_memory(done, lines):
 
 def test_scores_are_those_of_the_table_command(done, lines, tmp_path, digits):
     held = int(digits.train.labels.bincount().min()) // SHARE
-    shared = {name: getattr(SMALL, name) for name in ("iterations", "real_batch", "epochs", "memories", "networks")}
-    table(Table(condensers=NAMES, ipc=(3,), network=(SMALL.network,), validation=held, out=tmp_path, **shared))
+    shared = {name: getattr(SMALL, name) for name in ("real_batch", "epochs", "memories", "networks")}
+    shared |= {"iterations": (SMALL.iterations,), "network": (SMALL.network,), "out": tmp_path}
+    table(Table(condensers=NAMES, ipc=(3,), validation=held, **shared))
     theirs, ours = (pd.read_csv(out / "results.csv").set_index("cell")["value"] for out in (tmp_path, done.out))
     pd.testing.assert_series_equal(theirs.sort_index(), ours.sort_index())
 

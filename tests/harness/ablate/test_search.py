@@ -94,7 +94,7 @@ def test_a_complete_trial_has_the_memory_and_the_score_of_the_table_command(done
             memories=1,
             validation=20,
             out=tmp_path,
-            **SIZES | {"ipc": (2,), "network": (SIZES["network"],)},
+            **SIZES | {"ipc": (2,), "network": (SIZES["network"],), "iterations": (SIZES["iterations"],)},
         )
     )
     theirs = pd.read_csv(tmp_path / "results.csv").groupby("condenser")["value"].mean()

@@ -26,7 +26,7 @@ from harness.table.flags import Table
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "results"
 MOST = 5_000_000  # bytes
-SMALL = {"network": ("ConvNet-W4-D1",), "iterations": 2, "real_batch": 8, "epochs": 3}
+SMALL = {"network": ("ConvNet-W4-D1",), "iterations": (2,), "real_batch": 8, "epochs": 3}
 WITHIN = ("th", "td", "figcaption", "p", "li", "summary", "h1", "h2", "h3", "span", "a")
 
 
@@ -85,7 +85,7 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("made")
     table(Table(condensers=("random", "dm", "m3d"), ipc=(2,), memories=2, networks=2, out=out / "table", **SMALL))
     stream = {"condensers": ("random", "dm"), "orders": 2, "networks": 1, "memory_per_class": 2}
-    continual(Continual(**stream, out=out / "stream", **SMALL | {"network": "ConvNet-W4-D1"}))
+    continual(Continual(**stream, out=out / "stream", **SMALL | {"network": "ConvNet-W4-D1", "iterations": 2}))
     shutil.copytree(RESULTS / "nas" / "digits-recipes", out / "nas")
     return out
 
