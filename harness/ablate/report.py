@@ -13,7 +13,7 @@ from harness.core.estimates import duration
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.ablations import ablation_figure
-from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_beside
 
 
@@ -39,8 +39,8 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
     point, records = ablation.point, ablation.records
     scores = {label: accuracies_of(point, name, records) for label, name in grid.variants.items()}
     for label, name in grid.variants.items():
-        made, above = registry.condenser(name), _above(scores[label], scores[grid.reference])
-        accuracy = interval(scores[label])
+        made, difference = registry.condenser(name), above(scores[label], scores[grid.reference])
+        accuracy, zero = interval(scores[label]), Interval(0.0, 0.0, 0.0, difference.n, "none")
         yield {
             "grid": grid.name,
             "paper": grid.paper,
@@ -54,19 +54,14 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
             "trained": point.scoring.network,
             **_columns("accuracy", accuracy),
             "base": grid.reference,
-            **_columns("difference", above if label != grid.reference else Interval(0.0, 0.0, 0.0, above.n, "none")),
-            "memories": above.n,
+            **_columns("difference", difference if label != grid.reference else zero),
+            "memories": difference.n,
             "networks": point.scoring.networks,
             "scored on": "test" if ablation.tested else "validation",
             "protocol": point.scoring.protocol,
             **published_beside(point, name, accuracy, ablation.tested),
             **cost_of(point, name),
         }
-
-
-def _above(one: pd.Series, other: pd.Series) -> Interval:
-    """By how much one is above the other, paired by memory."""
-    return interval(one.groupby(level=MEMORY).mean() - other.groupby(level=MEMORY).mean())
 
 
 def _columns(name: str, measured: Interval) -> dict[str, float]:

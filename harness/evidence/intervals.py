@@ -167,6 +167,16 @@ def _of(frame: pd.DataFrame, rows: pd.DataFrame, condenser: str) -> pd.Series:
     return _means(rows[rows["condenser"] == condenser].set_index(index)["value"], index)
 
 
+def above(one: pd.Series, other: pd.Series) -> Interval:
+    """By how much one is above the other, paired by memory: networks are averaged within each first.
+
+    Args:
+        one: accuracies as fractions, indexed by `class_order`, `memory_replicate` and possibly more.
+        other: likewise, of the same memories' draws.
+    """
+    return interval(_means(one, MEMORY) - _means(other, MEMORY))
+
+
 def average_incremental_accuracy(frame: pd.DataFrame) -> pd.Series:
     """Mean accuracy over all steps of a stream, as a fraction.
 

@@ -51,6 +51,12 @@ def _lengths(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return {"iterations": rows["iterations"].astype(int)} if several else {}
 
 
+def _below(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """How far each is below the best, paired by memory; nothing of an older table."""
+    ends = ("below best", "below best low", "below best high")
+    return {f"{name} (points)": 100 * rows[name] for name in ends if name in rows}
+
+
 def _table(source: Source, about: dict[str, object], league: str, decoded: int, own: pd.DataFrame) -> Figure:
     several = f"; {decoded} images decoded from a stored one" if decoded > 1 else ""
     numbers = pd.DataFrame(
@@ -60,6 +66,7 @@ def _table(source: Source, about: dict[str, object], league: str, decoded: int, 
             "accuracy (%)": 100 * own["accuracy"],
             "low (%)": 100 * own["low"],
             "high (%)": 100 * own["high"],
+            **_below(own),
             "memories": own["memories"].astype(int),
             "networks": own["networks"].astype(int),
             "published": own["published"],

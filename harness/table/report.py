@@ -1,7 +1,9 @@
 """What a grid has shown: a table for each league, table.csv, and accuracy against cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from condensers import registry
@@ -13,11 +15,12 @@ from harness.core.points import Point, key_of
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
-from harness.evidence.intervals import Interval, interval
+from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
 from harness.table.grid import Grid
 
 N = "memories x networks"
+BELOW = ("below best", "below best low", "below best high")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Entry:
     """One condenser at one point: a line of table.csv.
 
     Attributes:
-        accuracy: over memories, as fractions.
+        scores: accuracies of all networks, as fractions, indexed by memory.
         networks: of each memory.
         published: the published number, or nothing.
         cost: means over memories of what is in their metadata.
@@ -33,12 +36,23 @@ class Entry:
 
     condenser: str
     point: Point
-    accuracy: Interval
+    scores: pd.Series
     networks: int
     published: str
     verdict: str
     scored_on: str
     cost: dict[str, float]
+
+    @property
+    def accuracy(self) -> Interval:
+        """Over memories."""
+        return interval(self.scores)
+
+    @property
+    def rivals(self) -> tuple[object, ...]:
+        """What entries have in common that are compared: data, size and evaluation, within a league."""
+        condenser, point = registry.condenser(self.condenser), self.point
+        return point.dataset.identity, point.ipc, point.scoring.network, league_of(condenser), condenser.decoded
 
 
 def report(grid: Grid) -> None:
@@ -46,7 +60,8 @@ def report(grid: Grid) -> None:
     # What picks real images is the same at every length.
     found = {key_of(point, 0, name): (point, name) for point in grid.points for name in grid.names}
     entries = [_entry(grid, point, name) for point, name in found.values()]
-    frame = pd.DataFrame([_line(entry) for entry in entries])
+    best = _best(entries)
+    frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])
     path = grid.out / "table.csv"
     atomic_write(path, csv_of(frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
@@ -54,26 +69,34 @@ def report(grid: Grid) -> None:
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
     where = "the test set" if grid.tested else "held-out training images"
     say(f"percent on {where}, 95 % t-intervals over memories; networks are averaged within each memory")
+    say("what is below the best is paired by memory, and its interval is not widened for there being others")
     say("time is that of a whole lockstep run, which recipes with one schedule share; verdicts: see --help")
     cost_figure(frame, grid.out / "cost.png")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
 
 
 def _entry(grid: Grid, point: Point, name: str) -> Entry:
-    accuracy = interval(accuracies_of(point, name, grid.records))
+    scores = accuracies_of(point, name, grid.records)
     return Entry(
         condenser=name,
         point=point,
-        accuracy=accuracy,
+        scores=scores,
         networks=point.scoring.networks,
-        **published_beside(point, name, accuracy, grid.tested),
+        **published_beside(point, name, interval(scores), grid.tested),
         scored_on="test" if grid.tested else "validation",
         cost=cost_of(point, name),
     )
 
 
-def _line(entry: Entry) -> dict[str, object]:
+def _best(entries: Sequence[Entry]) -> dict[tuple[object, ...], Entry]:
+    """The most accurate one among rivals, the first of equals."""
+    ascending = sorted(reversed(entries), key=lambda entry: np.nan_to_num(entry.accuracy.mean))
+    return {entry.rivals: entry for entry in ascending}
+
+
+def _line(entry: Entry, best: Entry) -> dict[str, object]:
     condenser, point, accuracy = registry.condenser(entry.condenser), entry.point, entry.accuracy
+    below = above(best.scores, entry.scores)
     return {
         "dataset": point.dataset.name,
         "condenser": entry.condenser,
@@ -88,6 +111,8 @@ def _line(entry: Entry) -> dict[str, object]:
         "high": accuracy.high,
         "memories": accuracy.n,
         "networks": entry.networks,
+        "best": best.condenser,
+        **dict(zip(BELOW, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
         "published accuracy": published_accuracy(point, entry.condenser),
         "verdict": entry.verdict,
@@ -105,16 +130,22 @@ def _iterations(point: Point, name: str) -> int:
 
 def _shown(frame: pd.DataFrame) -> str:
     """For the terminal: only columns that differ, or that a reader looks for."""
-    always = ["condenser", "accuracy", N, "time", "hidden images"]
-    measured = [Interval(*row, "t") for row in frame[["accuracy", "low", "high", "memories"]].itertuples(index=False)]
+    always = ["condenser", "accuracy", "below the best", N, "time", "hidden images"]
     shown = frame[["dataset", "images per class", "condensed on", "trained", "condenser"]].copy()
     if frame.groupby(["dataset", "images per class", "condenser"])["iterations"].nunique().max() > 1:
         shown["iterations"] = frame["iterations"]
-    shown["accuracy"] = [str(own).removesuffix(f" n={own.n}") for own in measured]
-    shown[N] = [f"{own.n}x{networks}" for own, networks in zip(measured, frame["networks"], strict=True)]
+    shown["accuracy"] = _percent(frame[["accuracy", "low", "high", "memories"]])
+    shown["below the best"] = _percent(frame[[*BELOW, "memories"]]).where(frame["below best"] != 0, "-")
+    shown[N] = frame["memories"].astype(str) + "x" + frame["networks"].astype(str)
     shown["published"], shown["verdict"] = frame["published"], frame["verdict"]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]
     shown["hidden images"] = [f"{images:.2g}" if images else "-" for images in frame["hidden_images"]]
     kept = [name for name in shown if name in always or (shown[name] != "").any()]
     kept = [name for name in kept if name in always or name in ("published", "verdict") or shown[name].nunique() > 1]
     return shown[kept].to_string(index=False)
+
+
+def _percent(ends: pd.DataFrame) -> pd.Series:
+    """Means with their intervals, from four columns: mean, low, high and memories."""
+    measured = [Interval(*row, "t") for row in ends.itertuples(index=False)]
+    return pd.Series([str(own).removesuffix(f" n={own.n}") for own in measured], ends.index)

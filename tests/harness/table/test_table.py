@@ -65,6 +65,24 @@ def test_accuracies_are_means_over_memories(done, table):
         assert (line["low"], line["high"]) == pytest.approx((own.mean() - half, own.mean() + half))
 
 
+def test_what_is_below_the_best_of_its_league_is_paired_by_memory(done, table):
+    rows = pd.read_csv(done.out / "results.csv")
+    means = rows.groupby(["ipc_stored", "condenser", "memory_replicate"])["value"].mean()
+    for ipc in (1, 2):
+        strict = table[(table["images per class"] == ipc) & (table["league"] == "strict")]
+        best = strict.loc[strict["accuracy"].idxmax(), "condenser"]
+        for line in strict.to_dict("records"):
+            below = means[ipc, best] - means[ipc, line["condenser"]]
+            half = 12.706204736 * below.std() / 2**0.5
+            expected = (best, below.mean(), below.mean() - half, below.mean() + half)
+            found = [line[name] for name in ("best", "below best", "below best low", "below best high")]
+            assert found[0] == expected[0]
+            assert found[1:] == pytest.approx(expected[1:], abs=1e-9)
+    opened = table[table["league"] == "open"]
+    assert set(opened["best"]) == {"m3d"}
+    assert (opened[["below best", "below best low", "below best high"]].astype(float) == 0).all(axis=None)
+
+
 def test_scores_are_those_of_evaluate(done, tmp_path):
     (memory,) = done.out.glob("memories/dm-digits-ipc2-replicate1-*.safetensors")
     evaluate(Evaluate(memories=(memory,), network="ConvNet-W4-D1", epochs=3, networks=2, out=tmp_path))
@@ -87,6 +105,8 @@ def test_the_same_command_again_only_reports(done, capsys):
     assert "random" not in opened
     assert "4 images decoded from one" in opened
     assert "[" in strict
+    assert "below the best" in strict
+    assert re.search(r"m3d +\S+ \[.*\] +- +2x2", opened)
 
 
 def test_what_is_named_twice_counts_once_and_held_out_images_are_said(tmp_path, capsys):
