@@ -101,6 +101,13 @@ def test_what_is_held_out_or_of_another_size_never_stands_beside(tmp_path):
     assert len(frame) == len(lines())
 
 
+def test_images_of_another_size_never_stand_beside(tmp_path):
+    # --resolution changes neither a data set's name nor, at 40 px, the ConvNet's.
+    table(tmp_path, {"dm": 0.489}, dataset_checksum="of 40 px")
+    stream(tmp_path, "dm", 0.344, dataset_checksum="of 40 px")
+    assert set(targets(tmp_path, out=tmp_path / "out")["ours"]) == {""}
+
+
 def test_the_papers_evaluation_is_preferred_and_never_the_higher_number(tmp_path):
     table(tmp_path / "a", {"dm": 0.60}, protocol="quick-1")
     table(tmp_path / "b", {"dm": 0.70}, around=(0.0, 0.001))

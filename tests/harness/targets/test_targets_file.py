@@ -17,7 +17,7 @@ from harness.targets.__main__ import main
 from harness.targets.comparing import one_line_of
 from harness.targets.flags import Targets
 
-from .measurements import NARROW, WIDE, table, targets
+from .measurements import NARROW, WIDE, stream, table, targets
 
 ROOT = Path(__file__).parents[3]
 
@@ -67,6 +67,15 @@ def test_damaged_rows_are_refused_in_one_line(how, words, tmp_path, monkeypatch,
     assert (end.value.code, said.count("\n")) == (2, 1)
     assert words in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_of_a_huge_number_is_damage(tmp_path):
+    stream(tmp_path, "dm", 0.344)
+    rows = tmp_path / "results.csv"
+    rows.write_text(rows.read_text().replace(",0,4,5,", f",0,{2**63 - 1},5,"))
+    with pytest.raises(ValueError, match=r"is damaged: cell .* has accuracy of networks 0, 1, 2, 3, 9\.22337e"):
+        targets(tmp_path, out=tmp_path / "out")
 
 
 def test_its_own_file_is_not_read(tmp_path):
