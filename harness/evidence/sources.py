@@ -6,6 +6,7 @@ What `harness.report` and `harness.targets` share.
 import csv
 import math
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
+# Further numbers, which a summary may lack: a survey has no top of more architectures than there are.
+FURTHER = re.compile(r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)(_low|_high|_n)?")
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
@@ -172,14 +175,15 @@ def _header(path: Path) -> list[str]:
 
 
 def _summary(path: Path) -> pd.DataFrame:
-    texts, numbers = SUMMARIES[path.name]
+    texts, wanted = SUMMARIES[path.name]
+    numbers = [*wanted, *filter(FURTHER.fullmatch, dict.fromkeys(_header(path)))]
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
-        lacking = [name for name in (*texts, *numbers) if name not in frame]
+        lacking = [name for name in (*texts, *wanted) if name not in frame]
         if lacking:
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
-        frame[list(numbers)] = frame[list(numbers)].apply(pd.to_numeric)
-        if frame[list(numbers)].isin([math.inf, -math.inf]).any(axis=None):
+        frame[numbers] = frame[numbers].apply(pd.to_numeric)
+        if frame[numbers].isin([math.inf, -math.inf]).any(axis=None):
             raise ValueError("it holds numbers that are not finite")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error

@@ -40,7 +40,8 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
     """One row on one proxy: what was trained on what, `ranking_summary`, and what it took.
 
     `spearman_test` compares test accuracies on both sides, as papers do; nothing is chosen by it. `minutes` are those
-    of training all architectures on the proxy, on the machines that did it; condensing is not counted.
+    of training all architectures on the proxy, each memory's and network's, on the machines that did it; condensing is
+    not counted.
     """
     sides, networks = paired(rows, proxy), networks_of(rows, proxy)
     second = rows[(rows["proxy"] == WHOLE) & (rows["network_replicate"] == 1)]

@@ -203,6 +203,33 @@ def test_surveys_stand_beside_what_searches_are_said_to_reach(tmp_path):
     assert set(frame["verdict"]) == {"not run"}
     whole = named.assign(architectures=720, epochs=200, whole_recipe="paper-200", memories=3, networks=5)
     (tmp_path / "some" / "summary.csv").write_bytes(csv_of(whole))
-    assert found(targets(tmp_path, out=tmp_path), "dm", metric="spearman_of_top", **place)["verdict"] == (
-        "other evaluation"
-    )
+    frame = targets(tmp_path, out=tmp_path)
+    assert found(frame, "dm", metric="spearman_of_top", **place)["verdict"] == "other evaluation"
+    # A summary adds up all fifteen networks of an architecture; a search trains one.
+    assert float(found(frame, "any", **place)["ours"]) == pytest.approx(summary["minutes"].item() / 15)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"accuracy": 7.0}, "not every value of 'accuracy' is from 0 to 1"),
+        ({"top_36_by_proxy_high": 7.0}, "not every value of 'top_36_by_proxy_high' is from -1 to 1"),
+        ({"minutes": -1.0}, "not every value of 'minutes' is from 0 to inf"),
+        ({"memories": 0}, "not every value of 'memories' is a whole number from 1 on"),
+        ({"top_30_by_proxy": "abc"}, "Unable to parse string"),
+    ],
+)
+def test_impossible_summaries_of_surveys_are_refused(changes, words, tmp_path):
+    summary = pd.read_csv(ROOT / "results" / "nas" / "digits-recipes" / "summary.csv").iloc[:1]
+    (tmp_path / "summary.csv").write_bytes(csv_of(summary.assign(**changes)))
+    with pytest.raises(ValueError, match=f"summary.csv is damaged: {words}"):
+        targets(tmp_path, out=tmp_path / "out")
+
+
+def test_a_survey_may_have_no_top(tmp_path):
+    summary = pd.read_csv(ROOT / "results" / "nas" / "digits-recipes" / "summary.csv").iloc[:1]
+    named = summary.assign(dataset="cifar10", proxy="dm", ipc_stored=50, top_36_by_proxy="")
+    (tmp_path / "summary.csv").write_bytes(csv_of(named.drop(columns=["top_30_by_proxy", "top_30_by_proxy_low"])))
+    frame = targets(tmp_path, out=tmp_path / "out")
+    assert found(frame, "dm", "7", ipc="50", metric="spearman_of_top")["ours"] == ""
+    assert found(frame, "dm", "7", ipc="50", metric="accuracy_of_chosen")["ours"] != ""
