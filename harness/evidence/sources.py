@@ -72,6 +72,7 @@ FURTHER = re.compile(r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
+AGAIN = (OWN, "search_regret.csv")  # what a report drew, and a search's trials with their regret
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def grouped(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[dict[st
 def _files(folder: Path) -> Iterator[Path]:
     for at, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if name not in SKIPPED)
-        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name != OWN)
+        found = (name for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name not in AGAIN)
+        yield from (Path(at, name) for name in found)
 
 
 def _add(found: Found, folder: Path, path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.evidence.sources import read
+from harness.evidence.sources import read, read_folders
 
 COMMITTED = Path(__file__).parents[3] / "results" / "nas"
 
@@ -33,3 +33,15 @@ def test_a_further_number_may_be_left_out_and_is_one_elsewhere(committed, column
         read(changed(committed, tmp_path, **{column: "abc"}))
     with pytest.raises(ValueError, match="it holds numbers that are not finite"):
         read(changed(committed, tmp_path, **{column: "-inf"}))
+
+
+def test_what_commands_write_again_beside_their_rows_is_no_problem(tmp_path):
+    rows = (COMMITTED / "digits-search" / "search.csv").read_text().splitlines()
+    (tmp_path / "search.csv").write_text("\n".join([*rows, ""]))
+    for name in ("search_regret.csv", "numbers.csv"):
+        (tmp_path / name).write_text(
+            "\n".join([f"{rows[0]},minutes,regret", *(f"{line},1,0" for line in rows[1:]), ""])
+        )
+    found = read_folders([tmp_path])
+    assert [source.path.name for source in found.sources] == ["search.csv"]
+    assert found.problems == []
