@@ -21,6 +21,8 @@ from search_spaces.registry import default_depth
 
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
+VERDICTS = ("not run", "reproduced", "exceeded", "other evaluation", "not reproduced")
+NOT_RUN, REPRODUCED, EXCEEDED, OTHER, NOT_REPRODUCED = VERDICTS
 CONVNET = "ConvNet"
 FILE = Path(__file__).with_name("published.csv")
 UNITS = {  # of each metric: on the test set, but for time
@@ -104,13 +106,13 @@ def verdict(
         return ""
     enough = measured.n >= MEMORIES and networks >= NETWORKS and tested
     if not enough or not as_published(training):
-        return "not run"
+        return NOT_RUN
     if not found.comparable:
-        return "other evaluation"
+        return OTHER
     if measured.low > found.value:
-        return "exceeded"
+        return EXCEEDED
     narrow = (measured.high - measured.low) / 2 <= HALF_WIDTH
-    return "reproduced" if narrow and found.value <= measured.high else "not reproduced"
+    return REPRODUCED if narrow and found.value <= measured.high else NOT_REPRODUCED
 
 
 def as_published(training: Training | None) -> bool:

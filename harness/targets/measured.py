@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from condensers.device.training import Training
 from harness.core.protocols import PAPER, PROTOCOLS, Protocol
 from harness.evidence.intervals import Interval
-from harness.evidence.published import SIDES, as_published, family, number_of, short, verdict
+from harness.evidence.published import NOT_RUN, SIDES, as_published, family, number_of, short, verdict
 from harness.evidence.sources import Source
 
-NOT_RUN = "not run"
 MARK = "+"  # behind the name of a protocol that a flag overrode
 
 

@@ -16,9 +16,9 @@ from harness.core.checks import check_cells
 from harness.core.protocols import WHOLE, Protocol
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import Interval, interval, league_of
-from harness.evidence.published import ACCURACY, CHECKSUMS, PAPER, SIDES, convnet
+from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
 from harness.evidence.sources import Found, Source, grouped
-from harness.targets.measured import NOT_RUN, Measured, protocol_of, require_counts, training_of
+from harness.targets.measured import Measured, protocol_of, require_counts, training_of
 
 TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
 SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
@@ -76,7 +76,7 @@ def _said(line: dict[str, object], ends: str) -> Interval:
 
 
 def _training(source: Source, line: dict[str, object]) -> Training | None:
-    if line.get("verdict", "") not in ("", NOT_RUN):  # the command, which knew its flags, found it the paper's
+    if line.get("verdict") in set(VERDICTS) - {NOT_RUN}:  # the command, which knew its flags, found it the paper's
         return PAPER
     return training_of(protocol_of(line["protocol"], source.making.command, OTHER_TRAINING))
 

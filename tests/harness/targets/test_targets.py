@@ -130,6 +130,7 @@ def test_the_papers_evaluation_is_preferred_and_never_the_higher_number(tmp_path
         ("python -m harness.table --epochs=300", "", "not run"),
         ("", "not run", "not run"),
         ("", "not reproduced", "reproduced"),  # by another number; the command knew its flags
+        ("", "of nobody", "not run"),
     ],
 )
 def test_an_overridden_protocol_counts_if_its_evaluation_is_known(command, verdict, expected, tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.core.command import command
-from harness.evidence.published import lines
+from harness.evidence.published import VERDICTS, lines
 from harness.evidence.sources import read_folders
 from harness.report.content import cell, records
 from harness.report.targets import section
@@ -98,8 +98,7 @@ def test_what_is_committed_is_what_the_command_writes(tmp_path, monkeypatch):
     written = (tmp_path / "targets.csv").read_bytes()
     assert (ROOT / "results" / "targets.csv").read_bytes() == written, "run `python -m harness.targets`"
     frame = pd.read_csv(ROOT / "results" / "targets.csv", keep_default_na=False)
-    verdicts = {"reproduced", "exceeded", "not reproduced", "other evaluation", "not run"}
-    assert set(frame["verdict"]) <= verdicts
+    assert set(frame["verdict"]) <= set(VERDICTS)
     assert len(frame) == len(lines()) == 241
     beside = frame[frame["ours"] != ""]
     assert (beside[["protocol", "our trained", "rows", "command"]] != "").all(axis=None)
