@@ -9,7 +9,7 @@ from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
 from harness.evidence.sources import grouped
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 
 POINT = ["dataset", "images per class", "condensed on", "trained", "scored on", "protocol"]
 FAMILIES = {
@@ -50,9 +50,7 @@ def _table(source: Source, about: dict[str, object], league: str, decoded: int, 
     numbers = pd.DataFrame(
         {
             "condenser": own["condenser"],
-            "accuracy (%)": 100 * own["accuracy"],
-            "low (%)": 100 * own["low"],
-            "high (%)": 100 * own["high"],
+            **percent(own),
             "memories": own["memories"].astype(int),
             "networks": own["networks"].astype(int),
             "published": own["published"],
@@ -83,9 +81,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
             "family": [family_of(name) for name in rows["condenser"]],
             "league": rows["league"],
             "operations (FLOP)": rows["flop"],
-            "accuracy (%)": 100 * rows["accuracy"],
-            "low (%)": 100 * rows["low"],
-            "high (%)": 100 * rows["high"],
+            **percent(rows),
         }
     ).sort_values("operations (FLOP)")
     points = numbers[numbers["operations (FLOP)"] > 0]
