@@ -21,7 +21,7 @@ from harness.core import memories
 from harness.core import storage as storages
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.records import PAUSE, provenance
+from harness.core.records import PAUSE, origin_of, provenance
 from harness.core.rows import RungRow
 from harness.core.schema import Provenance
 from harness.core.scoring import accuracies
@@ -162,5 +162,4 @@ class Batch:
     @cached_property
     def origin(self) -> Provenance:
         """Where the rows come from."""
-        own = provenance(name_of(self.scoring.device), self.scoring.precision)
-        return Provenance(chunk=self.scoring.training.chunk, **own)
+        return origin_of(name_of(self.scoring.device), self.scoring.precision, self.scoring.training.chunk)

@@ -18,7 +18,7 @@ from harness.analyse.running import (
     measured,
     sights_of,
 )
-from harness.analyse.subjects import REAL
+from harness.analyse.subjects import REAL, Subject
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.intervals import MEMORY, Interval, interval
@@ -82,10 +82,10 @@ def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
     for name in OBJECTIVES:
         loss = _by_memory(rows, loss_of(name))
         both = pd.concat([-loss, accuracy], axis=1, join="inner", keys=["loss", "accuracy"])
-        origins = _origins(rows).reindex(both.index)
-        condensers = origins["condenser"]
+        shared = origins(analysis.subjects).reindex(both.index)
+        condensers = shared["condenser"]
         means = both.groupby(condensers).mean()
-        found = {"memories": crossed(*_sides(both), origins), "condensers": correlation(*_sides(means))}
+        found = {"memories": crossed(*_sides(both), shared), "condensers": correlation(*_sides(means))}
         lines += [{"loss": name, "over": over, **_fields(one)} for over, one in found.items()]
         said = ", ".join(f"{one} over {over}" for over, one in found.items())
         say(f"rank correlation of a small loss of {name} with accuracy: {said}")
@@ -106,9 +106,13 @@ def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:
     return rows[rows["metric"] == metric].groupby("memory_checksum")["value"].mean()
 
 
-def _origins(rows: pd.DataFrame) -> pd.DataFrame:
-    """What memories have in common: their condenser, and the draw that its number names."""
-    return rows.drop_duplicates("memory_checksum").set_index("memory_checksum")[["condenser", "memory_replicate"]]
+def origins(subjects: Sequence[Subject]) -> pd.DataFrame:
+    """What memories have in common, by checksum: their `condenser`, and the `draw` that their seed names.
+
+    Condensers share seeds, and so their draws; a published memory, which has no seed, shares its draw with none.
+    """
+    found = {one.memory.checksum: (one.shown, one.memory.metadata.get("seed", one.memory.checksum)) for one in subjects}
+    return pd.DataFrame.from_dict(found, orient="index", columns=["condenser", "draw"])
 
 
 def _table(rows: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -26,9 +26,8 @@ from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.makings import check, names_of
 from harness.core.progress import bar
-from harness.core.records import Records, provenance
+from harness.core.records import Records, origin_of
 from harness.core.rows import MeasureRow
-from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from scenarios.datasets import Dataset, load
@@ -232,7 +231,7 @@ def _rows(
         memory_replicate=subject.replicate,
         seconds=(time.perf_counter() - started) / analysis.networks,
         protocol=analysis.protocol,
-        origin=Provenance(chunk=analysis.training.chunk, **provenance(name_of(analysis.device), analysis.precision)),
+        origin=origin_of(name_of(analysis.device), analysis.precision, analysis.training.chunk),
         memory_checksum=subject.memory.checksum,
     )
     return [

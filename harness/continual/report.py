@@ -36,7 +36,7 @@ def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
         return
     frame = records.read()
     own = frame[frame["cell"].isin(cells)]
-    check(own, own["network_replicate"].max() + 1, records.path)
+    check(own, own["network_replicate"].nunique(), records.path)
     rows = records.rows(cells)
     replicates = sorted({row.network_replicate for row in rows})
     records.append([row for replicate in replicates for row in _history(rows, replicate, key)])

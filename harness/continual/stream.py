@@ -24,8 +24,8 @@ from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
-from harness.core.records import provenance
-from harness.core.schema import Provenance, ScoreRow
+from harness.core.records import origin_of, provenance
+from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.core.studies import Board
 from scenarios.buffers import CondensedBuffer, class_share
@@ -280,7 +280,6 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
     seen = [label for classes in experiment.step_classes(score.order)[: score.step] for label in classes]
     share, metadata = _share(experiment, score, memory, seen), memory.metadata if memory else {}
     decoded = metadata.get("decoded_per_class", 1) // metadata.get("stored_per_class", 1)
-    origin = provenance(name_of(experiment.device), experiment.precision)
     return partial(
         ScoreRow,
         cell=score.key,
@@ -298,7 +297,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
         classes_seen=len(seen),
         seconds=seconds,
         protocol=experiment.protocol,
-        origin=Provenance(chunk=experiment.training.chunk, **origin),
+        origin=origin_of(name_of(experiment.device), experiment.precision, experiment.training.chunk),
         memory_checksum=memory.checksum if memory else "",
     )
 

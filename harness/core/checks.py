@@ -138,7 +138,8 @@ def check_making(where: object, rows: "pd.DataFrame") -> None:
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:
-    if sorted(map(float, found)) != list(range(networks)):
+    # Counted first: a damaged number, however large, is never counted to.
+    if len(found) != networks or sorted(map(float, found)) != list(range(networks)):
         shown = ", ".join(f"{number:g}" for number in sorted(map(float, found)))
         raise damage(where, cell, f"has {metric} of networks {shown}, not of 0 to {networks - 1} once each")
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from condensers.device.files import atomic_write, one_line_errors, require_file
 from harness.core.paths import ROOT
-from harness.core.schema import AnyRow, Column, columns, escaped, parse, values
+from harness.core.schema import AnyRow, Column, Provenance, columns, escaped, parse, values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -306,6 +306,11 @@ def provenance(device: str, precision: str) -> dict[str, object]:
         "precision": precision,
         "backend": _backend(device),
     }
+
+
+def origin_of(device: str, precision: str, chunk: int) -> Provenance:
+    """Where the rows of a cell come from: `provenance`, and how many images went through a network at once."""
+    return Provenance(chunk=chunk, **provenance(device, precision))
 
 
 @cache

@@ -21,8 +21,8 @@ from harness.core.devices import name_of
 from harness.core.makings import making
 from harness.core.memories import Stored
 from harness.core.progress import bar, say
-from harness.core.records import Records, provenance
-from harness.core.schema import Provenance, ScoreRow
+from harness.core.records import Records, origin_of
+from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key, seed_of
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
@@ -130,7 +130,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         metric=_metric(scoring),
         seconds=seconds,
         protocol=scoring.protocol,
-        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
+        origin=origin_of(name_of(scoring.device), scoring.precision, scoring.training.chunk),
         memory_checksum=stored.memory.checksum,
     )
 

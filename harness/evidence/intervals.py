@@ -52,6 +52,10 @@ class Interval:
     n: int
     method: str
 
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a CSV: the mean by that name, its ends and the number of memories behind it."""
+        return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
+
     def __str__(self) -> str:
         """In percent: `34.4 [33.1, 35.6] n=5`."""
         if self.n == 0:

@@ -21,6 +21,8 @@ from search_spaces.registry import default_depth
 
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
+VERDICTS = ("not run", "reproduced", "exceeded", "not reproduced", "undecided", "other evaluation")
+NOT_RUN, REPRODUCED, EXCEEDED, NOT_REPRODUCED, UNDECIDED, OTHER = VERDICTS
 CONVNET = "ConvNet"
 FILE = Path(__file__).with_name("published.csv")
 UNITS = {  # of each metric: on the test set, but for time
@@ -33,6 +35,7 @@ UNITS = {  # of each metric: on the test set, but for time
 POINT = ("metric", "dataset", "ipc", "condenser", "trained_on", "tested_on")
 ACCURACY = next(iter(UNITS))
 SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
+CHECKSUMS = {"cifar10": "44ec2972b7f45f48", "cifar100": "c9086cf2740c1200"}  # of these images; of others none is known
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,14 @@ def verdict(
         return ""
     enough = measured.n >= MEMORIES and networks >= NETWORKS and tested
     if not enough or not as_published(training):
-        return "not run"
+        return NOT_RUN
     if not found.comparable:
-        return "other evaluation"
+        return OTHER
     if measured.low > found.value:
-        return "exceeded"
-    narrow = (measured.high - measured.low) / 2 <= HALF_WIDTH
-    return "reproduced" if narrow and found.value <= measured.high else "not reproduced"
+        return EXCEEDED
+    if measured.high < found.value:
+        return NOT_REPRODUCED
+    return REPRODUCED if (measured.high - measured.low) / 2 <= HALF_WIDTH else UNDECIDED
 
 
 def as_published(training: Training | None) -> bool:

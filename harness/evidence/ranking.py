@@ -13,7 +13,7 @@ Intervals resample architectures, in pairs, from a fixed seed, so that all proxi
 how far a figure depends on which architectures there were, not on the luck of condensing or of training.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import stats
 
 from harness.core.seeds import seed_of
-from harness.evidence.intervals import CONFIDENCE
+from harness.evidence.intervals import CONFIDENCE, Interval
 
 Method = Literal["spearman", "kendall"]
 Accuracies = pd.Series | np.ndarray
@@ -50,6 +50,10 @@ class Correlation:
     high: float
     n: int
     method: Method
+
+    def columns(self, name: str) -> dict[str, float]:
+        """As columns of a CSV: the value by that name, its ends and the number of architectures behind it."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
 
     def __str__(self) -> str:
         """Such as `0.76 [0.57, 0.87] n=36`."""
@@ -311,3 +315,14 @@ def ranking_summary(
         "best": choice.best,
         "regret": choice.regret,
     }
+
+
+def flat(row: Mapping[str, object]) -> dict[str, object]:
+    """A summary row as columns of a CSV: an interval or a correlation takes four, several names one."""
+    found: dict[str, object] = {}
+    for name, value in row.items():
+        if isinstance(value, Interval | Correlation):
+            found |= value.columns(name)
+        else:
+            found[name] = " ".join(value) if isinstance(value, tuple) else value
+    return found

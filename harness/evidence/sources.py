@@ -6,6 +6,7 @@ What `harness.report` and `harness.targets` share.
 import csv
 import math
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +67,12 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
+# Further numbers, which a summary may lack: a survey has no top of more architectures than there are.
+FURTHER = re.compile(r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)(_low|_high|_n)?")
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
+AGAIN = (OWN, "search_regret.csv")  # what a report drew, and a search's trials with their regret
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,8 @@ def grouped(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[dict[st
 def _files(folder: Path) -> Iterator[Path]:
     for at, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if name not in SKIPPED)
-        yield from (Path(at, name) for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name != OWN)
+        found = (name for name in sorted(names) if Path(name).suffix in (".csv", SUFFIX) and name not in AGAIN)
+        yield from (Path(at, name) for name in found)
 
 
 def _add(found: Found, folder: Path, path: Path) -> None:
@@ -172,14 +177,15 @@ def _header(path: Path) -> list[str]:
 
 
 def _summary(path: Path) -> pd.DataFrame:
-    texts, numbers = SUMMARIES[path.name]
+    texts, wanted = SUMMARIES[path.name]
+    numbers = [*wanted, *filter(FURTHER.fullmatch, dict.fromkeys(_header(path)))]
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
-        lacking = [name for name in (*texts, *numbers) if name not in frame]
+        lacking = [name for name in (*texts, *wanted) if name not in frame]
         if lacking:
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
-        frame[list(numbers)] = frame[list(numbers)].apply(pd.to_numeric)
-        if frame[list(numbers)].isin([math.inf, -math.inf]).any(axis=None):
+        frame[numbers] = frame[numbers].apply(pd.to_numeric)
+        if frame[numbers].isin([math.inf, -math.inf]).any(axis=None):
             raise ValueError("it holds numbers that are not finite")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error

@@ -20,9 +20,8 @@ from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
-from harness.core.records import PAUSE, provenance
+from harness.core.records import PAUSE, origin_of, provenance
 from harness.core.rows import NetworkRow
-from harness.core.schema import Provenance
 from harness.core.seeds import config_key
 from harness.core.studies import Board
 from harness.nas import tables
@@ -242,7 +241,7 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
         **{name: accuracy(network, split, chunk) if converged else math.nan for name, split in tested.items()},
         status="ok" if converged else "diverged",
         seconds=seconds,
-        origin=Provenance(chunk=chunk, **provenance(name_of(survey.device), survey.precision)),
+        origin=origin_of(name_of(survey.device), survey.precision, chunk),
     )
 
 

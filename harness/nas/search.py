@@ -27,7 +27,7 @@ from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.records import Records, provenance
+from harness.core.records import Records, origin_of
 from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
@@ -331,8 +331,7 @@ class _Trials:
     @cached_property
     def origin(self) -> Provenance:
         """Where the rows come from."""
-        own = provenance(name_of(self.survey.device), self.survey.precision)
-        return Provenance(chunk=self.search.proxy.training.chunk, **own)
+        return origin_of(name_of(self.survey.device), self.survey.precision, self.search.proxy.training.chunk)
 
     def _best(self) -> str | None:
         """The first of the complete architectures with the best validation accuracy."""

@@ -18,7 +18,7 @@ from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.figures import COLOURS, MARKERS, NAME, blank, head, plain, save_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
-from harness.evidence.ranking import FEWEST
+from harness.evidence.ranking import FEWEST, flat
 from harness.nas.samplers import METHODS
 from harness.nas.search import records_of, whole_accuracies
 from harness.nas.survey import Survey
@@ -75,7 +75,7 @@ def _say_summary(survey: Survey, rows: list[dict[str, object]], found: pd.DataFr
     for row in rows:
         own = found[(found["proxy"] == row["proxy"]) & (found["sampler"] == row["sampler"])]
         row["validation_accuracy"] = over_searches(own["validation_accuracy"])
-    _write(survey.out / "search_summary.csv", pd.DataFrame(map(_flat, rows)).assign(known=len(known)))
+    _write(survey.out / "search_summary.csv", pd.DataFrame(map(flat, rows)).assign(known=len(known)))
     say(pd.DataFrame(map(_shown, rows)).to_string(index=False))
 
 
@@ -212,17 +212,6 @@ def _first(rows: pd.DataFrame) -> int:
 
 def _curve(points: dict[float, Interval]) -> pd.DataFrame:
     return pd.DataFrame({x: {end: getattr(at, end) for end in ("mean", "low", "high")} for x, at in points.items()}).T
-
-
-def _flat(row: dict[str, object]) -> dict[str, object]:
-    """A summary row as CSV columns: an interval takes four."""
-    flat: dict[str, object] = {}
-    for name, value in row.items():
-        if isinstance(value, Interval):
-            flat |= {name: value.mean, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
-        else:
-            flat[name] = value
-    return flat
 
 
 def _shown(row: dict[str, object]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.protocols import WHOLE
 from harness.core.records import csv_of
-from harness.evidence.ranking import TOP, Correlation, correlation, difference, ranking_summary
+from harness.evidence.ranking import TOP, Correlation, correlation, difference, flat, ranking_summary
 from harness.evidence.scatter import choice, scatter
 from harness.evidence.surveys import is_first, networks_of, paired
 from harness.nas.survey import Survey
@@ -29,7 +29,7 @@ def report(survey: Survey, cells: Collection[str]) -> None:
     rows = rows[rows["cell"].isin(cells)]
     found = [summarise(survey, rows, name) | _above(rows, name, survey.proxies[0]) for name in survey.proxies]
     path = survey.out / "summary.csv"
-    atomic_write(path, csv_of(pd.DataFrame(map(_flat, found))))
+    atomic_write(path, csv_of(pd.DataFrame(map(flat, found))))
     for row in found:
         scatter(paired(rows, row["proxy"]), row, survey.out / f"scatter-{row['proxy'].replace(':', '_')}.png")
     say(format_tables(found))
@@ -40,7 +40,8 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
     """One row on one proxy: what was trained on what, `ranking_summary`, and what it took.
 
     `spearman_test` compares test accuracies on both sides, as papers do; nothing is chosen by it. `minutes` are those
-    of training all architectures on the proxy, on the machines that did it; condensing is not counted.
+    of training all architectures on the proxy, each memory's and network's, on the machines that did it; condensing is
+    not counted.
     """
     sides, networks = paired(rows, proxy), networks_of(rows, proxy)
     second = rows[(rows["proxy"] == WHOLE) & (rows["network_replicate"] == 1)]
@@ -79,17 +80,6 @@ def chance(survey: Survey) -> float:
     """The accuracy up to which a network is at chance: two standard errors above it on the validation images."""
     even = 1 / survey.dataset.classes
     return even + 2 * math.sqrt(even * (1 - even) / len(survey.dataset.test))
-
-
-def _flat(row: dict[str, object]) -> dict[str, object]:
-    """A summary row as CSV columns: a correlation takes four."""
-    flat: dict[str, object] = {}
-    for name, value in row.items():
-        if isinstance(value, Correlation):
-            flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high, f"{name}_n": value.n}
-        else:
-            flat[name] = " ".join(value) if isinstance(value, tuple) else value
-    return flat
 
 
 def format_tables(found: Sequence[dict[str, object]]) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from harness.evidence.sources import grouped
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 
 POINT = ["grid", "dataset", "images per class", "condensed on", "trained", "scored on", "protocol"]
 
@@ -33,9 +33,7 @@ def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figur
             "difference (points)": above["difference"],
             "low (points)": above["difference_low"],
             "high (points)": above["difference_high"],
-            "accuracy (%)": 100 * rows["accuracy"],
-            "low (%)": 100 * rows["accuracy_low"],
-            "high (%)": 100 * rows["accuracy_high"],
+            **percent(rows, low="accuracy_low", high="accuracy_high"),
             "memories": rows["memories"].astype(int),
             "networks": rows["networks"].astype(int),
         }

@@ -43,8 +43,26 @@ def _lacks(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _axis(title: str, **more: object) -> alt.Axis:
-    return alt.Axis(title=title, **more)
+def _number(channel: type, field: str, title: str | None, scale: alt.Scale | None = None, **axis: object) -> Any:
+    """A number along an axis, whose title says its unit."""
+    scaled = {"scale": scale} if scale else {}
+    return channel(field=field, type="quantitative", axis=alt.Axis(title=title, **axis), **scaled)
+
+
+def _colours(field: str, names: Sequence[str]) -> alt.Color:
+    """A colour for each name, in their order."""
+    return alt.Color(field=field, type="nominal", scale=alt.Scale(domain=list(names)), legend=alt.Legend(title=None))
+
+
+def _tips(digits: str, *first: alt.Tooltip) -> list[alt.Tooltip]:
+    """What appears at the pointer: texts, and a mean with its interval."""
+    ends = ("mean", "low", "high")
+    return [*first, *(alt.Tooltip(field=end, type="quantitative", format=digits) for end in ends)]
+
+
+def _name(field: str) -> alt.Tooltip:
+    """A text at the pointer that needs no title."""
+    return alt.Tooltip(field=field, type="nominal", title=" ")
 
 
 def intervals(
@@ -71,21 +89,17 @@ def intervals(
     """
     order, measured = list(dict.fromkeys(frame["name"])), frame[["low", "high"]].notna().all(axis=1).any()
     scale = alt.Scale(type="log" if log else "linear", zero=False, nice=not log, padding=12)
-    marks = _axis(axis, tickCount=6)
-    x = alt.X(field="mean", type="quantitative", scale=scale, axis=marks)
     y = alt.Y(field="name", type="nominal", sort=order, axis=alt.Axis(title=None, ticks=False, domain=False))
-    tips = [alt.Tooltip(field="name", type="nominal", title=" ")]
-    tips += [alt.Tooltip(field=end, type="quantitative", format=digits) for end in ("mean", "low", "high")]
-    base = alt.Chart(_data(frame)).encode(y=y, tooltip=tips)
+    base = alt.Chart(_data(frame)).encode(y=y, tooltip=_tips(digits, _name("name")))
     step: dict[str, object] = {"step": ROW}
     if "series" in frame:
         series = list(dict.fromkeys(frame["series"]))
         colour = alt.Color(field="series", type="nominal", sort=series, legend=alt.Legend(title=None))
         base = base.encode(yOffset=alt.YOffset(field="series", type="nominal", sort=series), color=colour)
         step = {"step": ROW // 2 + 1, "for": "offset"}
-    ends = {"x": alt.X(field="low", type="quantitative", scale=scale, axis=marks), "x2": alt.X2(field="high")}
-    whisker = base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(**ends)
-    dots = base.mark_point(filled=True, size=75, opacity=1).encode(x=x)
+    mean, low = (_number(alt.X, end, axis, scale, tickCount=6) for end in ("mean", "low"))
+    whisker = base.mark_rule(strokeWidth=2.5, strokeCap="round", opacity=0.55).encode(x=low, x2=alt.X2(field="high"))
+    dots = base.mark_point(filled=True, size=75, opacity=1).encode(x=mean)
     layers = [*_reference(reference, band, axis), *([whisker] if measured else []), dots]
     return _spec(alt.layer(*layers), alt_text) | {"height": step}
 
@@ -95,10 +109,10 @@ def _reference(at: float | None, band: tuple[float, float] | None, axis: str) ->
     if band is not None:
         ends = _data(pd.DataFrame([{"from": band[0], "to": band[1]}]))
         span = alt.Chart(ends).mark_rect(opacity=0.16)
-        marks.append(span.encode(x=alt.X(field="from", type="quantitative", axis=_axis(axis)), x2=alt.X2(field="to")))
+        marks.append(span.encode(x=_number(alt.X, "from", axis), x2=alt.X2(field="to")))
     if at is not None:
         line = alt.Chart(_data(pd.DataFrame([{"at": at}]))).mark_rule(strokeDash=[5, 4], opacity=0.7)
-        marks.append(line.encode(x=alt.X(field="at", type="quantitative", axis=_axis(axis))))
+        marks.append(line.encode(x=_number(alt.X, "at", axis)))
     return marks
 
 
@@ -112,22 +126,16 @@ def curves(frame: pd.DataFrame, alt_text: str, x: str, y: str, names: Sequence[s
         y: title of the vertical axis, with its unit.
         names: all names that have a colour, so that those of two charts are alike.
     """
-    styles = list(dict.fromkeys(frame["style"]))
-    colour = alt.Color(field="name", type="nominal", scale=alt.Scale(domain=list(names)), legend=alt.Legend(title=None))
-    horizontal = alt.X(
-        field="x",
-        type="quantitative",
-        axis=_axis(x, values=sorted(set(frame["x"])), grid=False),
-        scale=alt.Scale(zero=False, nice=False),
+    styles, seen = list(dict.fromkeys(frame["style"])), sorted(set(frame["x"]))
+    tight, free = alt.Scale(zero=False, nice=False), alt.Scale(zero=False)
+    base = alt.Chart(_data(frame)).encode(
+        x=_number(alt.X, "x", x, tight, values=seen, grid=False),
+        color=_colours("name", names),
+        detail=alt.Detail(field="style", type="nominal"),
     )
-    base = alt.Chart(_data(frame)).encode(x=horizontal, color=colour, detail=alt.Detail(field="style", type="nominal"))
-    tips = [alt.Tooltip(field="line", type="nominal", title=" "), alt.Tooltip(field="x", type="quantitative", title=x)]
-    tips += [alt.Tooltip(field=end, type="quantitative", format=".1f") for end in ("mean", "low", "high")]
-    mean = alt.Y(field="mean", type="quantitative", axis=_axis(y, tickCount=6), scale=alt.Scale(zero=False))
-    band = base.mark_area(opacity=0.13).encode(
-        y=alt.Y(field="low", type="quantitative", axis=_axis(y, tickCount=6), scale=alt.Scale(zero=False)),
-        y2=alt.Y2(field="high"),
-    )
+    tips = _tips(".1f", _name("line"), alt.Tooltip(field="x", type="quantitative", title=x))
+    mean, low = (_number(alt.Y, end, y, free, tickCount=6) for end in ("mean", "low"))
+    band = base.mark_area(opacity=0.13).encode(y=low, y2=alt.Y2(field="high"))
     line, points = base.mark_line(strokeWidth=2.5).encode(y=mean), base.mark_point(filled=True, size=70).encode(y=mean)
     if len(styles) > 1:
         dash = alt.StrokeDash(field="style", type="nominal", sort=styles, legend=alt.Legend(title=None))
@@ -157,21 +165,17 @@ def scatter(frame: pd.DataFrame, alt_text: str, proxies: Sequence[str], first: s
     binding = alt.binding_select(options=list(proxies), name="trained on ")
     chosen = alt.param(name="proxy", value=first, **({"bind": binding} if several else {}))
     pick = alt.selection_point(fields=["norm"], bind="legend", name="norms")
-    tips = [alt.Tooltip(field="architecture", type="nominal", title=" ")]
-    tips += [
-        alt.Tooltip(field="on_proxy", type="quantitative", format=".1f", title="on the proxy (%)"),
-        alt.Tooltip(field="on_whole", type="quantitative", format=".1f", title="on the whole set (%)"),
-    ]
-    shades = alt.Color(field="norm", type="nominal", scale=alt.Scale(domain=list(norms)), legend=alt.Legend(title=None))
+    sides = {"x": ("on_proxy", "on the proxy (%)"), "y": ("on_whole", "on the whole set (%)")}
+    tips = [alt.Tooltip(field=of, type="quantitative", format=".1f", title=title) for of, title in sides.values()]
     chart = (
         alt.Chart(_data(errors[["proxy", "architecture", "norm", "on_proxy", "on_whole", "x", "y"]]))
         .mark_circle(size=34)
         .encode(
-            x=alt.X(field="x", type="quantitative", scale=_error_scale(), axis=_error_axis("on the proxy (%)")),
-            y=alt.Y(field="y", type="quantitative", scale=_error_scale(), axis=_error_axis("on the whole set (%)")),
-            color=shades,
+            x=_error(alt.X, "x", sides["x"][1]),
+            y=_error(alt.Y, "y", sides["y"][1]),
+            color=_colours("norm", norms),
             opacity=alt.condition(pick, alt.value(0.7), alt.value(0.06)),
-            tooltip=tips,
+            tooltip=[_name("architecture"), *tips],
         )
         .add_params(chosen, pick)
         .transform_filter("datum.proxy == proxy")
@@ -179,13 +183,11 @@ def scatter(frame: pd.DataFrame, alt_text: str, proxies: Sequence[str], first: s
     return _spec(chart, alt_text, 380)
 
 
-def _error_scale() -> alt.Scale:
-    return alt.Scale(type="log", reverse=True, nice=False, padding=10)
-
-
-def _error_axis(title: str) -> alt.Axis:
+def _error(channel: type, field: str, title: str) -> Any:
+    """An error along a logarithmic axis that is labelled with accuracies."""
+    scale = alt.Scale(type="log", reverse=True, nice=False, padding=10)
     marks = [95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1]
-    return alt.Axis(title=title, values=marks, labelExpr="format(100 - datum.value, '~g')")
+    return _number(channel, field, title, scale, values=marks, labelExpr="format(100 - datum.value, '~g')")
 
 
 def among(frame: pd.DataFrame, alt_text: str, base: str, choices: Sequence[str]) -> Spec:
@@ -200,12 +202,9 @@ def among(frame: pd.DataFrame, alt_text: str, base: str, choices: Sequence[str])
     chosen = alt.param(
         name="choice", value=choices[0], bind=alt.binding_select(options=list(choices), name="among real ")
     )
-    axis = alt.Axis(title=None, labels=False, ticks=False, grid=False)
-    place = {
-        "x": alt.X(field="x", type="quantitative", axis=axis, scale=alt.Scale(zero=False)),
-        "y": alt.Y(field="y", type="quantitative", axis=axis, scale=alt.Scale(zero=False)),
-    }
-    points = alt.Chart(_data(frame)).encode(**place, tooltip=[alt.Tooltip(field="memory", type="nominal")])
+    bare, free = {"labels": False, "ticks": False, "grid": False}, alt.Scale(zero=False)
+    x, y = (_number(channel, field, None, free, **bare) for channel, field in ((alt.X, "x"), (alt.Y, "y")))
+    points = alt.Chart(_data(frame)).encode(x=x, y=y, tooltip=[alt.Tooltip(field="memory", type="nominal")])
     real = points.transform_filter(alt.datum.memory == base).mark_circle(size=30, opacity=0.45, color="currentColor")
     own = points.transform_filter("datum.memory == choice").mark_circle(size=70, opacity=0.95)
     return _spec(alt.layer(real, own).add_params(chosen), alt_text, HEIGHT)
@@ -219,39 +218,25 @@ def costs(frame: pd.DataFrame, alt_text: str, families: Sequence[str]) -> Spec:
         alt_text: what it shows.
         families: in the order of their colours.
     """
-    x = alt.X(
-        field="flop",
-        type="quantitative",
-        scale=alt.Scale(type="log", nice=False, padding=26),
-        axis=_axis("operations to condense a memory (FLOP)", format=".0e", tickCount=4, grid=False),
+    what, orders = "operations to condense a memory (FLOP)", alt.Scale(type="log", nice=False, padding=26)
+    wide, free = alt.Scale(zero=False, padding=14), alt.Scale(zero=False)
+    mean, low = (
+        _number(alt.Y, end, "accuracy (%)", scale, tickCount=6) for end, scale in (("mean", wide), ("low", free))
     )
-    y = alt.Y(
-        field="mean",
-        type="quantitative",
-        axis=_axis("accuracy (%)", tickCount=6),
-        scale=alt.Scale(zero=False, padding=14),
-    )
-    colour = alt.Color(
-        field="family", type="nominal", scale=alt.Scale(domain=list(families)), legend=alt.Legend(title=None)
-    )
-    shape = alt.Shape(
-        field="league",
-        type="nominal",
-        scale=alt.Scale(domain=["strict", "open"], range=["circle", "diamond"]),
-        legend=None,
-    )
-    tips = [alt.Tooltip(field=name, type="nominal") for name in ("condenser", "league")]
-    tips += [alt.Tooltip(field=end, type="quantitative", format=".1f") for end in ("mean", "low", "high")]
+    leagues = alt.Scale(domain=["strict", "open"], range=["circle", "diamond"])
+    shape = alt.Shape(field="league", type="nominal", scale=leagues, legend=None)
+    tips = _tips(".1f", *(alt.Tooltip(field=name, type="nominal") for name in ("condenser", "league")))
     tips += [alt.Tooltip(field="flop", type="quantitative", format=".1e", title="FLOP")]
-    base = alt.Chart(_data(frame)).encode(x=x, color=colour, tooltip=tips)
-    whisker = base.mark_rule(strokeWidth=1.5, opacity=0.4).encode(
-        y=alt.Y(field="low", type="quantitative", axis=_axis("accuracy (%)", tickCount=6), scale=alt.Scale(zero=False)),
-        y2=alt.Y2(field="high"),
+    base = alt.Chart(_data(frame)).encode(
+        x=_number(alt.X, "flop", what, orders, format=".0e", tickCount=4, grid=False),
+        color=_colours("family", families),
+        tooltip=tips,
     )
-    points = base.mark_point(filled=True, size=90, opacity=0.95).encode(y=y, shape=shape)
+    whisker = base.mark_rule(strokeWidth=1.5, opacity=0.4).encode(y=low, y2=alt.Y2(field="high"))
+    points = base.mark_point(filled=True, size=90, opacity=0.95).encode(y=mean, shape=shape)
     names = (
         base.transform_filter("datum.best")
         .mark_text(align="center", baseline="bottom", dy=-9, fontSize=12, fontWeight=600)
-        .encode(y=y, text=alt.Text(field="condenser", type="nominal"), color=alt.value("currentColor"))
+        .encode(y=mean, text=alt.Text(field="condenser", type="nominal"), color=alt.value("currentColor"))
     )
     return _spec(alt.layer(whisker, points, names), alt_text, 360)

@@ -126,6 +126,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, object]]:
     ]
 
 
+def percent(rows: pd.DataFrame, low: str = "low", high: str = "high") -> dict[str, pd.Series]:
+    """Accuracies of a summary, fractions there, with their intervals as columns of a figure's numbers."""
+    return {"accuracy (%)": 100 * rows["accuracy"], "low (%)": 100 * rows[low], "high (%)": 100 * rows[high]}
+
+
 def heads(frame: pd.DataFrame) -> list[str]:
     """The columns that a table shows: those of an interval's ends are shown with its mean."""
     return [name for name in frame if not ENDS.search(name)]

@@ -9,7 +9,7 @@ from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
 from harness.evidence.sources import grouped
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 
 POINT = ["dataset", "images per class", "condensed on", "trained", "scored on", "protocol"]
 FAMILIES = {
@@ -63,9 +63,7 @@ def _table(source: Source, about: dict[str, object], league: str, decoded: int, 
         {
             "condenser": own["condenser"],
             **_lengths(own),
-            "accuracy (%)": 100 * own["accuracy"],
-            "low (%)": 100 * own["low"],
-            "high (%)": 100 * own["high"],
+            **percent(own),
             **_below(own),
             "memories": own["memories"].astype(int),
             "networks": own["networks"].astype(int),
@@ -98,9 +96,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
             "family": [family_of(name) for name in rows["condenser"]],
             "league": rows["league"],
             "operations (FLOP)": rows["flop"],
-            "accuracy (%)": 100 * rows["accuracy"],
-            "low (%)": 100 * rows["low"],
-            "high (%)": 100 * rows["high"],
+            **percent(rows),
         }
     ).sort_values("operations (FLOP)")
     points = numbers[numbers["operations (FLOP)"] > 0]

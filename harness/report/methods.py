@@ -21,7 +21,7 @@ from harness.core.listing import traits_of
 from harness.core.paths import ROOT
 from harness.evidence.commands import Making
 from harness.evidence.published import FILE, published_of
-from harness.report.content import Figure, Found, Section, Source, drawn, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 from harness.report.leagues import POINT
 
 LEAGUE = [*POINT, "league", "decoded per stored"]
@@ -178,9 +178,7 @@ def _places(method: Method, source: Source, rows: pd.DataFrame) -> Figure:
             "data set": rows["dataset"],
             "images per class": rows["images per class"].astype(int),
             "league": rows["league"],
-            "accuracy (%)": 100 * rows["accuracy"],
-            "low (%)": 100 * rows["low"],
-            "high (%)": 100 * rows["high"],
+            **percent(rows),
             "place": rows["place"].astype(int),
             "of": rows["of"].astype(int),
             "time (s)": rows["seconds"],

@@ -51,7 +51,7 @@ def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
             "high": rows["spearman_high"],
             "architectures": rows["spearman_n"].astype(int),
             "Kendall": rows["kendall"],
-            "noise ceiling": pd.to_numeric(rows["noise_ceiling"]) if "noise_ceiling" in rows else None,
+            "noise ceiling": rows.get("noise_ceiling"),
             "chosen": rows["chosen"].str.split().str[0],
             "accuracy of the chosen (%)": 100 * rows["accuracy"],
             "regret (points)": 100 * rows["regret"],
@@ -86,7 +86,7 @@ def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
 
 def _ceiling(rows: pd.DataFrame, column: str) -> float | None:
     """The ceiling that all proxies of a chart have; None without one, or where they were measured on different ones."""
-    found = pd.to_numeric(rows[column]).unique() if column in rows else []
+    found = rows[column].unique() if column in rows else []
     return float(found[0]) if len(found) == 1 and math.isfinite(found[0]) else None
 
 

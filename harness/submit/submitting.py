@@ -17,9 +17,9 @@ from harness.core.makings import check as check_makings
 from harness.core.memories import Stored, made_from
 from harness.core.progress import say
 from harness.core.reading import read_all
-from harness.core.records import Records, provenance
+from harness.core.records import Records, origin_of
 from harness.core.rows import SubmissionRow
-from harness.core.schema import Provenance, ScoreRow
+from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.submit.checks import check_entries
@@ -203,5 +203,5 @@ def _row(config: Submit, scoring: Scoring, entry: Entry, key: str, accuracy: flo
         accuracy=accuracy,
         command=shlex.join(["python", "-m", "harness.submit", *sys.argv[1:]]),
         protocol=scoring.protocol,
-        origin=Provenance(chunk=scoring.training.chunk, **provenance(name_of(scoring.device), scoring.precision)),
+        origin=origin_of(name_of(scoring.device), scoring.precision, scoring.training.chunk),
     )

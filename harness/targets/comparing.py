@@ -5,9 +5,9 @@ import re
 
 import pandas as pd
 
-from harness.evidence.published import SIDES, UNITS, lines
+from harness.evidence.published import NOT_RUN, SIDES, UNITS, lines
 from harness.evidence.sources import Found
-from harness.targets.measured import NOT_RUN, Measured
+from harness.targets.measured import Measured
 from harness.targets.rows import memories, streams
 from harness.targets.searches import searches
 

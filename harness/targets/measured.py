@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from condensers.device.training import Training
 from harness.core.protocols import PAPER, PROTOCOLS, Protocol
 from harness.evidence.intervals import Interval
-from harness.evidence.published import SIDES, as_published, family, number_of, short, verdict
+from harness.evidence.published import NOT_RUN, SIDES, as_published, family, number_of, short, verdict
 from harness.evidence.sources import Source
 
-NOT_RUN = "not run"
 MARK = "+"  # behind the name of a protocol that a flag overrode
 
 
@@ -96,7 +95,16 @@ def training_of(protocol: Protocol | None) -> Training | None:
 
 
 def require_counts(source: Source, *names: str) -> None:
-    """Raise ValueError unless columns of a summary hold whole numbers."""
+    """Raise ValueError unless columns of a summary hold whole numbers from 1 on."""
     for name in names:
-        if not (source.frame[name] % 1 == 0).all():  # nan and infinity have no such rest
-            raise ValueError(f"{source.path} is damaged: not every value of {name!r} is a whole number")
+        values = source.frame[name]
+        if not ((values >= 1) & (values % 1 == 0)).all():  # nan and infinity have no such rest
+            raise ValueError(f"{source.path} is damaged: not every value of {name!r} is a whole number from 1 on")
+
+
+def require_within(source: Source, least: float, most: float, *names: str) -> None:
+    """Raise ValueError unless columns of a summary hold numbers of that range, or nothing."""
+    for name in names:
+        values = source.frame[name]
+        if not (values.between(least, most) | values.isna()).all():
+            raise ValueError(f"{source.path} is damaged: not every value of {name!r} is from {least:g} to {most:g}")

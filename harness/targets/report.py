@@ -6,10 +6,10 @@ from condensers.device.files import atomic_write
 from harness.core.flags import check
 from harness.core.progress import say
 from harness.core.records import csv_of
+from harness.evidence.published import NOT_RUN
 from harness.evidence.sources import read_folders
 from harness.targets.comparing import compare
 from harness.targets.flags import Targets
-from harness.targets.measured import NOT_RUN
 
 NAME = "targets.csv"
 SHOWN = ["source", "table", "dataset", "images per class", "method", "trained", "metric"]

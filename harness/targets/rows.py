@@ -1,7 +1,8 @@
 """Measured accuracies of memories, from rows: of all classes at once, and after the last step of a stream.
 
 Rows say neither what a memory was condensed on nor whether they are of the test set; the tables that commands leave
-beside them do, and each of their lines is held to its rows. Rows of `harness.evaluate` have no such table.
+beside them do, and each of their lines is held to its rows. Rows of `harness.evaluate` have no such table. The checksum
+of the data set tells images of another size, which have the same name.
 """
 
 import math
@@ -15,9 +16,9 @@ from harness.core.checks import check_cells
 from harness.core.protocols import WHOLE, Protocol
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import Interval, interval, league_of
-from harness.evidence.published import ACCURACY, PAPER, SIDES, convnet
+from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
 from harness.evidence.sources import Found, Source, grouped
-from harness.targets.measured import NOT_RUN, Measured, protocol_of, require_counts, training_of
+from harness.targets.measured import Measured, protocol_of, require_counts, training_of
 
 TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
 SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
@@ -46,8 +47,9 @@ def memories(found: Found, wanted: Wanted) -> Iterator[Measured]:
             for line in source.frame.to_dict("records"):
                 about = (line["dataset"], str(int(line["images per class"])), line["condenser"])
                 if line["scored on"] == "test" and about in wanted:
-                    _hold(source.path, line, ends, rows.get(source.path.with_name("results.csv")))
-                    yield _of_table(source, line, ends)
+                    own = _held(source.path, line, ends, rows.get(source.path.with_name("results.csv")))
+                    if _of_papers_images(own):
+                        yield _of_table(source, line, ends)
 
 
 def _of_table(source: Source, line: dict[str, object], ends: str) -> Measured:
@@ -74,19 +76,27 @@ def _said(line: dict[str, object], ends: str) -> Interval:
 
 
 def _training(source: Source, line: dict[str, object]) -> Training | None:
-    if line.get("verdict", "") not in ("", NOT_RUN):  # the command, which knew its flags, found it the paper's
+    if line.get("verdict") in set(VERDICTS) - {NOT_RUN}:  # the command, which knew its flags, found it the paper's
         return PAPER
     return training_of(protocol_of(line["protocol"], source.making.command, OTHER_TRAINING))
 
 
-def _hold(path: Path, line: dict[str, object], ends: str, rows: pd.DataFrame | None) -> None:
-    """Raise ValueError unless rows say what a line of a table says."""
+def _of_papers_images(rows: pd.DataFrame) -> bool:
+    """Whether scores are of the paper's own images, as far as these are known: of its size and its test set."""
+    return all(
+        CHECKSUMS.get(name, checksum) == checksum
+        for name, checksum in zip(rows["dataset"], rows["dataset_checksum"], strict=True)
+    )
+
+
+def _held(path: Path, line: dict[str, object], ends: str, rows: pd.DataFrame | None) -> pd.DataFrame:
+    """The rows that say what a line of a table says. Raises ValueError if none do."""
     said, networks, where = _said(line, ends), int(line["networks"]), path.with_name("results.csv")
     for _, own in _own(line, rows) if rows is not None else ():
         if len(own) == said.n * networks:
             check_cells(own, networks, [_metric(line)], where)
             if _alike(interval(own), said):
-                return
+                return own
     numbers = f"{said.n} memories of {networks} networks"
     raise ValueError(
         f"{path} says {said} of {line['condenser']}, but no {numbers} in {where} do: run its command again"
@@ -125,8 +135,8 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
         for about, own in grouped(ended[ended["metric"] == SCORE], STREAM):
             ipc = ALL if about["condenser"] == WHOLE else str(about["ipc_stored"])
             protocol = protocol_of(about["protocol"], source.making.command, OTHER_NETWORK)
-            if protocol and (about["dataset"], ipc, about["condenser"]) in wanted:
-                check_cells(own, own["network_replicate"].max() + 1, [SCORE], source.path)
+            if protocol and (about["dataset"], ipc, about["condenser"]) in wanted and _of_papers_images(own):
+                check_cells(own, own["network_replicate"].nunique(), [SCORE], source.path)
                 yield _of_stream(source, about, ipc, protocol, own)
 
 

@@ -7,7 +7,7 @@ from harness.core.protocols import EARLY, WHOLE
 from harness.evidence.intervals import Interval
 from harness.evidence.published import PAPER
 from harness.evidence.sources import Found, Source
-from harness.targets.measured import Measured, require_counts
+from harness.targets.measured import Measured, require_counts, require_within
 
 TOPS = ("top_36_by_proxy", "top_30_by_proxy")  # 5 % of 720; the authors also name 30
 SPACE, EPOCHS, WHOLE_TRAINING = 720, 200, "paper-200"  # what the paper says of its searches
@@ -17,6 +17,9 @@ def searches(found: Found) -> Iterator[Measured]:
     """The numbers in the summaries of surveys."""
     for source in found.of("summary.csv"):
         require_counts(source, "ipc_stored", "memories", "networks", "architectures")
+        require_within(source, 0, 1, "accuracy")
+        require_within(source, 0, math.inf, "minutes", "whole_minutes")
+        require_within(source, -1, 1, *(name for top in TOPS for name in (top, *_ends(top)) if name in source.frame))
         for row in source.frame.to_dict("records"):
             yield from _of_proxy(source, row)
 
@@ -25,12 +28,17 @@ def _of_proxy(source: Source, row: dict[str, object]) -> Iterator[Measured]:
     whole = row["proxy"] == WHOLE
     yield _measured(source, row, "accuracy_of_chosen", row["proxy"], "chosen", row["accuracy"])
     if top := next((name for name in TOPS if not math.isnan(row.get(name, math.nan))), None):
-        ends = row[f"{top}_low"], row[f"{top}_high"]
+        ends = (row.get(end, math.nan) for end in _ends(top))
         said = f"{top.split('_')[1]} best by the proxy"
         yield _measured(source, row, "spearman_of_top", row["proxy"], said, row[top], *ends)
     if whole or row["proxy"] != EARLY:
-        minutes = row["whole_minutes" if whole else "minutes"]
+        # Of one search: a summary adds up all networks of a proxy, but only the first of each on the whole set.
+        minutes = row["whole_minutes"] if whole else row["minutes"] / (row["memories"] * row["networks"])
         yield _measured(source, row, "minutes", WHOLE if whole else "any", "all", minutes)
+
+
+def _ends(top: str) -> tuple[str, str]:
+    return f"{top}_low", f"{top}_high"
 
 
 def _measured(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.evidence.published import CHECKSUMS
 from scenarios import datasets, files
 from scenarios.datasets import DATASETS, load
 
@@ -145,7 +146,7 @@ def test_resolution_must_be_positive(tmp_path, resolution):
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="CONDENSED_DATA_ROOT is not set")
-@pytest.mark.parametrize(("name", "checksum"), [("cifar10", "44ec2972b7f45f48"), ("cifar100", "c9086cf2740c1200")])
+@pytest.mark.parametrize(("name", "checksum"), CHECKSUMS.items())
 def test_real_cifar_is_the_published_one(name, checksum):
     data = load(name, Path(REAL_ROOT))
     assert (len(data.train), len(data.test), data.shape) == (50_000, 10_000, (3, 32, 32))

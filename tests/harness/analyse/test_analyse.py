@@ -10,6 +10,8 @@ from scipy import stats
 from harness.analyse import drift, figures
 from harness.analyse.__main__ import main
 from harness.analyse.flags import Analyse
+from harness.analyse.report import origins
+from harness.analyse.running import prepare
 from harness.condense.__main__ import main as condense
 from harness.condense.flags import Condense
 from harness.core.records import Records
@@ -126,6 +128,11 @@ def test_intervals_over_memories_know_their_condensers_and_draws(done, scores):
     accuracy = pd.read_csv(scores).groupby("memory_checksum")["value"].mean()
     expected = crossed(-loss, accuracy, origins)
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), nan_ok=True)
+
+
+def test_memories_of_one_seed_share_a_draw(done):
+    shared = origins(prepare(done).subjects).query("condenser != 'real'")
+    assert shared.groupby("draw")["condenser"].agg(set).tolist() == [set(NAMES)] * 2
 
 
 def test_losses_of_several_sizes_are_not_one_correlation(done, tmp_path):

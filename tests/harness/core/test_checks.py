@@ -29,6 +29,11 @@ def test_a_row_of_one_cell_does_not_stand_in_for_another():
         check_cells(pd.concat([rows("a"), rows("b").tail(3)]), 2, ["accuracy"], "file")
 
 
+def test_a_damaged_number_is_not_counted_to():
+    with pytest.raises(ValueError, match="cell a has accuracy of networks 0, 1, not of 0 to 999999999999999 once each"):
+        check_cells(rows("a"), 10**15, ["accuracy"], "file")
+
+
 def test_forgetting_alone_may_be_negative():
     with pytest.raises(ValueError, match=r"holds forgetting = -1\.5, not -1 to 1"):
         check_cells(rows(value=[0, 0, -1, -1.5]), 2, [], "file")

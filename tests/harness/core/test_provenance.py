@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.core.records import provenance
+from harness.core.records import origin_of, provenance
+from harness.core.schema import Provenance
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,6 +24,7 @@ def test_provenance_says_what_ran():
     assert found["versions"].startswith(f"python {sys.version.split()[0]} torch {importlib.metadata.version('torch')} ")
     assert found["backend"] == ("mkldnn" if torch.backends.mkldnn.is_available() else "native")
     assert provenance("cuda:0", "float32")["backend"].startswith("cudnn ")
+    assert origin_of("cpu", "bfloat16", 16) == Provenance(chunk=16, **found)
 
 
 # All that the records need of the code.

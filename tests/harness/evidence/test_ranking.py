@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from harness.evidence import ranking
+from harness.evidence.intervals import Interval
 from harness.evidence.ranking import (
     TOP,
     Correlation,
@@ -15,6 +16,7 @@ from harness.evidence.ranking import (
     correlation,
     crossed,
     difference,
+    flat,
     noise_ceiling,
     ranking_summary,
     top_correlations,
@@ -358,3 +360,19 @@ def test_a_factor_of_one_level_or_of_one_per_pair_changes_nothing_but_the_draws(
     factors = pd.DataFrame({"all": 0, "each": range(40)}, index=one.index)
     found, plain = crossed(one, other, factors), correlation(one, other)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.12)
+
+
+def test_a_summary_row_is_flat_in_a_file():
+    row = {"proxy": "dm", "kendall": Correlation(0.5, 0.1, 0.9, 36, "kendall"), "chosen": ("one", "other")}
+    assert flat(row | {"regret": Interval(0.02, 0.01, 0.03, 5, "t")}) == {
+        "proxy": "dm",
+        "kendall": 0.5,
+        "kendall_low": 0.1,
+        "kendall_high": 0.9,
+        "kendall_n": 36,
+        "chosen": "one other",
+        "regret": 0.02,
+        "regret_low": 0.01,
+        "regret_high": 0.03,
+        "regret_n": 5,
+    }

@@ -8,6 +8,7 @@ import pandas as pd
 from harness.core.records import Records, csv_of
 from harness.core.schema import Provenance, ScoreRow
 from harness.evidence.intervals import interval
+from harness.evidence.published import CHECKSUMS
 from harness.targets.__main__ import main
 from harness.targets.flags import Targets
 
@@ -20,7 +21,7 @@ NEAR = (-0.003, 0.0, 0.003)  # of memories from their mean: an interval of 0.75 
 def row(**about: object) -> ScoreRow:
     usual = {
         "dataset": "cifar10",
-        "dataset_checksum": "whole",
+        "dataset_checksum": CHECKSUMS[about.get("dataset", "cifar10")],
         "ipc_stored": 10,
         "ipc_decoded": 10,
         "steps": 1,
@@ -64,6 +65,7 @@ def table(
     for condenser, mean in measured.items():
         of_rows = {"ipc_stored": about["ipc"], "ipc_decoded": about["ipc"], "metric": f"accuracy of {about['trained']}"}
         of_rows |= {"condenser": condenser, "protocol": about["protocol"]}
+        of_rows |= {name: about[name] for name in ("dataset_checksum",) if name in about}
         rows = cells([mean + off for off in around], networks, **of_rows)
         records.append(rows)
         frame = records.read()

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.core.command import command
-from harness.evidence.published import lines
+from harness.evidence.published import VERDICTS, lines
 from harness.evidence.sources import read_folders
 from harness.report.content import cell, records
 from harness.report.targets import section
@@ -17,7 +17,7 @@ from harness.targets.__main__ import main
 from harness.targets.comparing import one_line_of
 from harness.targets.flags import Targets
 
-from .measurements import NARROW, WIDE, table, targets
+from .measurements import NARROW, WIDE, stream, table, targets
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,6 +69,15 @@ def test_damaged_rows_are_refused_in_one_line(how, words, tmp_path, monkeypatch,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_network_of_a_huge_number_is_damage(tmp_path):
+    stream(tmp_path, "dm", 0.344)
+    rows = tmp_path / "results.csv"
+    rows.write_text(rows.read_text().replace(",0,4,5,", f",0,{2**63 - 1},5,"))
+    with pytest.raises(ValueError, match=r"is damaged: cell .* has accuracy of networks 0, 1, 2, 3, 9\.22337e"):
+        targets(tmp_path, out=tmp_path / "out")
+
+
 def test_its_own_file_is_not_read(tmp_path):
     table(tmp_path, {"dm": 0.489})
     (tmp_path / "targets.csv").write_text("damaged")
@@ -89,8 +98,7 @@ def test_what_is_committed_is_what_the_command_writes(tmp_path, monkeypatch):
     written = (tmp_path / "targets.csv").read_bytes()
     assert (ROOT / "results" / "targets.csv").read_bytes() == written, "run `python -m harness.targets`"
     frame = pd.read_csv(ROOT / "results" / "targets.csv", keep_default_na=False)
-    verdicts = {"reproduced", "exceeded", "not reproduced", "other evaluation", "not run"}
-    assert set(frame["verdict"]) <= verdicts
+    assert set(frame["verdict"]) <= set(VERDICTS)
     assert len(frame) == len(lines()) == 241
     beside = frame[frame["ours"] != ""]
     assert (beside[["protocol", "our trained", "rows", "command"]] != "").all(axis=None)
