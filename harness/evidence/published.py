@@ -21,8 +21,8 @@ from search_spaces.registry import default_depth
 
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
-VERDICTS = ("not run", "reproduced", "exceeded", "not reproduced", "undecided", "other evaluation")
-NOT_RUN, REPRODUCED, EXCEEDED, NOT_REPRODUCED, UNDECIDED, OTHER = VERDICTS
+VERDICTS = ("not run", "reproduced", "exceeded", "other evaluation", "not reproduced")
+NOT_RUN, REPRODUCED, EXCEEDED, OTHER, NOT_REPRODUCED = VERDICTS
 CONVNET = "ConvNet"
 FILE = Path(__file__).with_name("published.csv")
 UNITS = {  # of each metric: on the test set, but for time
@@ -111,9 +111,8 @@ def verdict(
         return OTHER
     if measured.low > found.value:
         return EXCEEDED
-    if measured.high < found.value:
-        return NOT_REPRODUCED
-    return REPRODUCED if (measured.high - measured.low) / 2 <= HALF_WIDTH else UNDECIDED
+    narrow = (measured.high - measured.low) / 2 <= HALF_WIDTH
+    return REPRODUCED if narrow and found.value <= measured.high else NOT_REPRODUCED
 
 
 def as_published(training: Training | None) -> bool:

@@ -9,9 +9,9 @@ networks of a memory, intervals are over memories. Leagues have tables of their 
 several images from a stored one.
 
 Verdicts, where a number is published: not run, unless there are at least 3 memories of 5 networks each under the
-paper's evaluation; other evaluation, if the published number was measured in another way; exceeded, if it is below the
-interval; not reproduced, if it is above; reproduced, if it is within and the interval at most 1 point to either side;
-undecided, if the interval is wider.
+paper's evaluation; reproduced, if the interval is at most 1 point to either side and holds the published number;
+exceeded, if the published number is below the interval; other evaluation, if it was measured in another way; else not
+reproduced.
 
 Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), cost.png and the memories.
 The same command again goes on where it stopped.
