@@ -54,15 +54,17 @@ class Published:
 
 
 def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
-    """The first accuracy of a point in the order of the file, or None: of images of their own size, `side` in pixels.
+    """The accuracy of a point in the file, or None: of images of their own size, `side` in pixels.
 
-    Networks are named as in commands. The ConvNet that condensed may have any width: how long and on how wide networks
-    a memory was condensed is the recipe's own business, and the evaluation is what makes numbers comparable.
+    Of several it is the first comparable one, if there is any, in the order of the file. Networks are named as in
+    commands. The ConvNet that condensed may have any width: how long and on how wide networks a memory was condensed is
+    the recipe's own business, and the evaluation is what makes numbers comparable.
     """
     if SIDES.get(dataset) != side:
         return None
     point = (ACCURACY, dataset, str(ipc), condenser, family(trained_on, side), short(tested_on, side))
-    return next((number_of(line) for line in lines() if point_of(line) == point), None)
+    found = [number_of(line) for line in lines() if point_of(line) == point]
+    return min(found, key=lambda one: not one.comparable, default=None)
 
 
 def published_of(condenser: str) -> list[dict[str, str]]:

@@ -93,3 +93,10 @@ def test_only_accuracies_of_memories_are_found_by_what_they_are_about():
     assert published("cifar100", 32, 20, "dm", CONVNET, CONVNET) is None  # that of a stream
     assert published("cifar10", 32, 10, "dm+icd", CONVNET, CONVNET).said == "49.90 (DDM, 6)"
     assert {line["metric"] for line in published_of("dm")} == {"accuracy"}
+
+
+def test_of_several_numbers_of_a_point_the_comparable_one_stands_beside():
+    random = published("cifar10", 32, 10, "random", CONVNET, CONVNET)
+    assert (random.comparable, random.value) == (True, pytest.approx(0.3315))
+    herding = published("cifar10", 32, 10, "herding", CONVNET, CONVNET)
+    assert not herding.comparable  # there is no other
