@@ -1,12 +1,12 @@
 """Every published number beside what was measured here, with a verdict: one CSV, made from rows in seconds.
 
     python -m harness.targets                                             the rows in results/ to results/targets.csv
-    python -m harness.targets out/table out/continual/cifar100-5steps --out out
+    python -m harness.targets out/table out/continual/cifar100-5steps     these to out/table/targets.csv
 
 A number is met by rows of its data set, images per class, condenser, networks and metric, on the test set: tables of
 harness.table, ablations (--test), last steps of streams, and surveys of harness.nas on its split of the training set.
 Of several the one under the paper's evaluation is taken, then that of the paper's protocol, of more memories, of more
-networks; never the one that is higher.
+networks, then the one that took most operations to condense; never the one that is higher.
 
 Verdicts are those of harness.table: not run, unless there are at least 3 memories of 5 networks each under the paper's
 evaluation; reproduced, if the interval is at most 1 point to either side and holds the published number; exceeded, if

@@ -17,4 +17,4 @@ class Targets(OutputFlags):
     folders: tyro.conf.Positional[tuple[Path, ...]] = flag(
         (Path("results"),), "Folders with the rows of other commands, read with all that lies below them."
     )
-    out: Path = flag(Path("results"), "Output folder.")
+    out: Path | None = flag(None, "Output folder; default: the first of the folders.")

@@ -27,14 +27,15 @@ def report(config: Targets) -> None:
     if found.problems:
         raise ValueError(found.problems[0])
     frame = compare(found)
-    atomic_write(config.out / NAME, csv_of(frame))
+    path = (config.out or config.folders[0]) / NAME
+    atomic_write(path, csv_of(frame))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in frame["verdict"].value_counts().items())
     settled = frame[frame["verdict"] != NOT_RUN]
     if len(settled):
         say(_shown(settled))
     beside = int((frame["ours"].notna() & (frame["verdict"] == NOT_RUN)).sum())
     say(f"{len(frame)} published numbers: {counts}; beside {beside} that are {NOT_RUN} stands what is nearest")
-    say(f"table: {config.out / NAME}")
+    say(f"table: {path}")
 
 
 def _shown(frame: pd.DataFrame) -> str:

@@ -8,6 +8,8 @@ import pytest
 from harness.core.protocols import PROTOCOLS
 from harness.core.records import csv_of
 from harness.evidence.published import lines
+from harness.targets.__main__ import main
+from harness.targets.flags import Targets
 
 from .measurements import NARROW, NEAR, WIDE, found, stream, table, targets
 
@@ -68,6 +70,21 @@ def test_a_line_says_what_was_measured_and_where(tmp_path):
         }
         == line
     )
+
+
+def test_without_out_the_first_folder_gets_the_file_and_no_other_is_touched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    table(tmp_path / "mine", {"dm": 0.489})
+    main(Targets(folders=(Path("mine"),)))
+    assert [str(path) for path in Path().rglob("targets.csv")] == ["mine/targets.csv"]
+
+
+def test_of_several_lengths_the_longest_stands_beside_not_the_higher(tmp_path):
+    for name, flop, mean in (("long", 4e12, 0.48), ("short", 1e12, 0.50)):
+        path = table(tmp_path / name, {"dm": mean}) / "table.csv"
+        path.write_bytes(csv_of(pd.read_csv(path, keep_default_na=False).assign(flop=flop)))
+    assert float(found(targets(tmp_path, out=tmp_path), "dm")["ours"]) == pytest.approx(48.0)
 
 
 @pytest.mark.parametrize(
