@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -73,18 +74,25 @@ class Kept:
         return str(self.metadata.get("condenser", self.path.stem))
 
     @property
-    def draw(self) -> tuple[object, ...]:
+    def size(self) -> tuple[str, ...]:
+        """Its data set, and how much of it."""
+        return self._said("dataset", "dataset_checksum", "stored_per_class")
+
+    @property
+    def draw(self) -> tuple[str, ...]:
         """What memories that started from the same images share."""
-        names = ("dataset", "dataset_checksum", "seed", "stored_per_class")
+        return (*self.size, *self._said("seed"))
+
+    def _said(self, *names: str) -> tuple[str, ...]:
         return tuple(json.dumps(self.metadata.get(name)) for name in names)
 
 
 def section(found: Found, data_root: Path) -> Section:
-    """A gallery for each draw of which a memory can be drawn."""
+    """A gallery for each data set and size of which a memory can be drawn."""
     kept, problems = _kept(found.memories)
     splits = _validation(found)
     galleries: list[Gallery] = []
-    draws = list(dict.fromkeys(one.draw for one in kept))
+    draws = _draws(kept)
     for place, draw in enumerate(draws):
         if len(galleries) == GALLERIES:
             problems.append(f"{len(draws) - place} more sets of memories are not drawn: name fewer folders")
@@ -95,10 +103,19 @@ def section(found: Found, data_root: Path) -> Section:
         galleries += [made] if made.rows else []
     intro = (
         "Memories of one draw share the real images that they start from, so each column is one image and what became "
-        "of it. Below each: the real training image of its class that is nearest in pixels, where the data set is at "
+        "of it. Of a data set and size the draw of most memories is shown. Below each: the real training image of its class that is nearest in pixels, where the data set is at "
         "hand."
     )
     return Section("images", "Condensed images", intro, extra={"galleries": galleries}, problems=problems)
+
+
+def _draws(kept: Sequence[Kept]) -> list[tuple[str, ...]]:
+    """Of each data set and size the draw of most memories: replicates look alike, and a page of all would be heavy."""
+    counts = Counter(one.draw for one in kept)
+    largest: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for one in kept:
+        largest[one.size] = max(largest.get(one.size, one.draw), one.draw, key=counts.__getitem__)
+    return list(largest.values())
 
 
 def _kept(paths: Sequence[Path]) -> tuple[list[Kept], list[str]]:

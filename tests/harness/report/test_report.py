@@ -296,3 +296,14 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
         main(Report(folders=(tmp_path / "nowhere",), out=tmp_path / "out"))
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_of_a_data_set_and_size_the_draw_of_most_memories_is_shown(made, tmp_path):
+    folder = tmp_path / "in" / "memories"
+    shutil.copytree(made / "table" / "memories", folder)
+    next(folder.glob("dm-*-replicate0-*.safetensors")).unlink()
+    _, _, text = draw(tmp_path / "out", folder.parent)
+    (gallery,) = re.findall(r'<figure class="gallery">.*?</figure>', text, re.DOTALL)
+    assert sorted(re.findall(r"(\w+)-digits-ipc2-(\w+)-", gallery)) == [
+        (name, "replicate1") for name in ("dm", "m3d", "random")
+    ]
