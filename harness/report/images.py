@@ -103,8 +103,8 @@ def section(found: Found, data_root: Path) -> Section:
         galleries += [made] if made.rows else []
     intro = (
         "Memories of one draw share the real images that they start from, so each column is one image and what became "
-        "of it. Of a data set and size the draw of most memories is shown. Below each: the real training image of its class that is nearest in pixels, where the data set is at "
-        "hand."
+        "of it. Of a data set and size the draw of most memories is shown. Below each: the real training image of its "
+        "class that is nearest in pixels, where the data set is at hand."
     )
     return Section("images", "Condensed images", intro, extra={"galleries": galleries}, problems=problems)
 

@@ -90,8 +90,10 @@ def _entry(grid: Grid, point: Point, name: str) -> Entry:
 
 def _best(entries: Sequence[Entry]) -> dict[tuple[object, ...], Entry]:
     """The most accurate one among rivals, the first of equals."""
-    ascending = sorted(reversed(entries), key=lambda entry: np.nan_to_num(entry.accuracy.mean))
-    return {entry.rivals: entry for entry in ascending}
+    best: dict[tuple[object, ...], Entry] = {}
+    for entry in sorted(entries, key=lambda entry: -np.nan_to_num(entry.accuracy.mean)):
+        best.setdefault(entry.rivals, entry)
+    return best
 
 
 def _line(entry: Entry, best: Entry) -> dict[str, object]:
