@@ -67,8 +67,12 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
-# Further numbers, which a summary may lack: a survey has no top of more architectures than there are.
-FURTHER = re.compile(r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)(_low|_high|_n)?")
+BELOW_BEST = ("below best", "below best low", "below best high")  # of table.csv: a mean with its interval
+# Further numbers, which a summary may lack: older tables, or a survey of fewer architectures than a top would have.
+FURTHER = re.compile(
+    r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)(_low|_high|_n)?"
+    rf"|iterations|published accuracy|{'|'.join(BELOW_BEST)}"
+)
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
@@ -178,7 +182,7 @@ def _header(path: Path) -> list[str]:
 
 def _summary(path: Path) -> pd.DataFrame:
     texts, wanted = SUMMARIES[path.name]
-    numbers = [*wanted, *filter(FURTHER.fullmatch, dict.fromkeys(_header(path)))]
+    numbers = list(dict.fromkeys([*wanted, *filter(FURTHER.fullmatch, _header(path))]))
     try:
         frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
         lacking = [name for name in (*texts, *wanted) if name not in frame]

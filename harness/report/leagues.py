@@ -7,7 +7,7 @@ import pandas as pd
 from condensers import registry
 from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
-from harness.evidence.sources import grouped
+from harness.evidence.sources import BELOW_BEST, grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 
@@ -53,8 +53,7 @@ def _lengths(rows: pd.DataFrame) -> dict[str, pd.Series]:
 
 def _below(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """How far each is below the best, paired by memory; nothing of an older table."""
-    ends = ("below best", "below best low", "below best high")
-    return {f"{name} (points)": 100 * rows[name] for name in ends if name in rows}
+    return {f"{name} (points)": 100 * rows[name] for name in BELOW_BEST if name in rows}
 
 
 def _table(source: Source, about: dict[str, object], league: str, decoded: int, own: pd.DataFrame) -> Figure:

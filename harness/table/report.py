@@ -17,10 +17,10 @@ from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
+from harness.evidence.sources import BELOW_BEST
 from harness.table.grid import Grid
 
 N = "memories x networks"
-BELOW = ("below best", "below best low", "below best high")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "memories": accuracy.n,
         "networks": entry.networks,
         "best": best.condenser,
-        **dict(zip(BELOW, (below.mean, below.low, below.high), strict=True)),
+        **dict(zip(BELOW_BEST, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
         "published accuracy": published_accuracy(point, entry.condenser),
         "verdict": entry.verdict,
@@ -137,7 +137,7 @@ def _shown(frame: pd.DataFrame) -> str:
     if frame.groupby(["dataset", "images per class", "condenser"])["iterations"].nunique().max() > 1:
         shown["iterations"] = frame["iterations"]
     shown["accuracy"] = _percent(frame[["accuracy", "low", "high", "memories"]])
-    shown["below the best"] = _percent(frame[[*BELOW, "memories"]]).where(frame["below best"] != 0, "-")
+    shown["below the best"] = _percent(frame[[*BELOW_BEST, "memories"]]).where(frame["below best"] != 0, "-")
     shown[N] = frame["memories"].astype(str) + "x" + frame["networks"].astype(str)
     shown["published"], shown["verdict"] = frame["published"], frame["verdict"]
     shown["time"] = [duration(seconds) for seconds in frame["seconds"]]

@@ -80,6 +80,14 @@ def test_a_damaged_table_is_a_line(tmp_path, capsys, column, value, message):
     assert "published numbers" in text
 
 
+def test_a_damaged_number_that_older_tables_lack_is_a_line_too(tmp_path, capsys):
+    put(pd.read_csv(TABLE, keep_default_na=False).assign(**{"below best": "much"}), tmp_path / "in" / "table.csv")
+    text, _ = draw(tmp_path / "out", tmp_path / "in")
+    (line,) = lines_of(capsys)
+    assert "much" in line
+    assert "muchmuch" not in text
+
+
 def test_many_problems_are_counted_on_the_terminal_and_listed_on_the_page(tmp_path, capsys):
     for number in range(50):
         put(pd.DataFrame({"a": [1]}), tmp_path / "in" / str(number) / "results.csv")
