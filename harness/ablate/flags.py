@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +16,8 @@ class SearchFlags:
         (), "Search over the weights of a recipe's terms, over the readings of them that methods declare, or both."
     )
     condenser: str = flag("ours", "Recipe to start from: its terms that can be written behind a + are searched.")
-    trials: int = flag(40, "Trials of the search; more of them go on with it.", least=1)
-    batch: int = flag(8, "Trials that are suggested together and condensed in lockstep.", least=1)
+    trials: int = flag(40, "Trials of the search; more of them go on with it.", least=1, most=MOST_REPLICATES)
+    batch: int = flag(8, "Trials that are suggested together and condensed in lockstep.", least=1, most=MOST_REPLICATES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,10 @@ class Ablate(SearchFlags, CondensingFlags, TrainingFlags, SharingFlags, Common):
     box: ClassVar[str] = "grids"
     grid: tuple[str, ...] = flag((), "Grids by name (--list); default: components.")
     ipc: int | None = flag(None, f"Stored images per class; {by_protocol('memory_per_class')}.", least=1, marks=True)
-    memories: int = flag(3, "Memories of every variant, each with draws of its own; a search has one.", least=1)
-    networks: int = flag(5, "Networks trained on every memory.", least=1)
+    memories: int = flag(
+        3, "Memories of every variant, each with draws of its own; a search has one.", least=1, most=MOST_REPLICATES
+    )
+    networks: int = flag(5, "Networks trained on every memory.", least=1, most=MOST_REPLICATES)
     validation: int | None = flag(
         None, "Held-out training images per class to score on; default: a fifth of the smallest class.", least=1
     )

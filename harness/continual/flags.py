@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import MOST_ORDERS, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
 
 Strategy = Literal["retrain", "gdumb", "replay", "naive"]
 
@@ -39,9 +39,11 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
         None,
         f"Class orders 0, 1, ..., each with a memory of its own; {by_protocol('orders')}. More narrow the intervals.",
         least=1,
-        most=MOST_ORDERS,
+        most=MOST_REPLICATES,
     )
-    networks: int | None = flag(None, f"Networks trained on every memory and step; {by_protocol('networks')}.", least=1)
+    networks: int | None = flag(
+        None, f"Networks trained on every memory and step; {by_protocol('networks')}.", least=1, most=MOST_REPLICATES
+    )
     upper_bound: bool = flag(False, "Also train on all real data of the classes seen.")
     out: Path | None = flag(None, "Output folder; default: out/continual/DATASET-STEPSsteps.")
     dry_run: bool = flag(False, "Print what is left to do: cells, images, FLOPs, memory and time on this device.")

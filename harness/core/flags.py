@@ -13,7 +13,7 @@ import tyro
 from harness.core.devices import Precision
 from harness.core.protocols import PROTOCOLS
 
-MOST_WORKERS, MOST_PIXELS, MOST_ORDERS = 1024, 1024, 10_000
+MOST_WORKERS, MOST_PIXELS, MOST_REPLICATES = 1024, 1024, 10_000
 MOST = 2**31 - 1  # of whole numbers without a bound of their own: torch counts no further everywhere
 MOST_SEEDS = 2**63 - 1
 

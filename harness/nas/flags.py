@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, flag
+from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, flag
 from harness.core.protocols import PROTOCOLS, SURVEYS
 
 
@@ -27,6 +27,7 @@ class WholeFlags:
         2,
         "Whole-set networks per architecture: the first is what proxies are compared with, the second the ceiling.",
         least=1,
+        most=MOST_REPLICATES,
     )
     whole_table: Path | None = flag(
         None, "Whole-set accuracies to use and to add to; default: OUT/whole_DATASET.csv and the published table."
@@ -42,8 +43,10 @@ class SearchFlags:
     search: tuple[Literal["tpe", "evolution", "random"], ...] = flag(
         (), "Search the whole space by these samplers instead of training every architecture, on proxies alone."
     )
-    trials: int = flag(40, "Architectures that a search tries.", least=1)
-    searches: int = flag(5, "Searches per proxy and sampler, each with networks and draws of its own.", least=1)
+    trials: int = flag(40, "Architectures that a search tries.", least=1, most=MOST_REPLICATES)
+    searches: int = flag(
+        5, "Searches per proxy and sampler, each with networks and draws of its own.", least=1, most=MOST_REPLICATES
+    )
     train_winner: bool = flag(
         False, "Train the architecture that won on each proxy on the whole set, too, and give its test accuracy."
     )
@@ -67,9 +70,12 @@ class Nas(WholeFlags, SearchFlags, CondensingFlags, TrainingFlags, SharingFlags,
         None, f"Stored images per class of the memories; {by_survey('ipc')}, or what memory files have.", marks=True
     )
     replicates: int = flag(
-        1, "Networks per architecture and memory, averaged before architectures are ranked.", least=1
+        1,
+        "Networks per architecture and memory, averaged before architectures are ranked.",
+        least=1,
+        most=MOST_REPLICATES,
     )
-    memories: int = flag(1, "Memories per condenser, each with draws of its own.", least=1)
+    memories: int = flag(1, "Memories per condenser, each with draws of its own.", least=1, most=MOST_REPLICATES)
     validation: int | None = flag(
         None,
         f"Training images per class to choose an architecture on, which no proxy sees; {by_survey('validation')}.",

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import tyro
 
-from harness.core.flags import MOST, Common, PublishedFlags, TrainingFlags, flag
+from harness.core.flags import MOST, MOST_REPLICATES, Common, PublishedFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,5 +28,5 @@ class Submit(PublishedFlags, TrainingFlags, Common):
     dataset: str | None = flag(
         None, "Data set by name (--list), or folder:PATH; default: the one that the first memory was made from."
     )
-    networks: int = flag(5, "Networks trained on every memory.", least=1)
+    networks: int = flag(5, "Networks trained on every memory.", least=1, most=MOST_REPLICATES)
     out: Path = flag(Path("results/leaderboard"), "Output folder.")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Table(CondensingFlags, TrainingFlags, SharingFlags, Common):
     test_networks: tuple[str, ...] = flag(
         (), "Networks to train on the memories; default: those of --network, or the protocol's ConvNet."
     )
-    memories: int = flag(3, "Memories of every point, each with draws of its own.", least=1)
-    networks: int = flag(5, "Networks trained on every memory.", least=1)
+    memories: int = flag(3, "Memories of every point, each with draws of its own.", least=1, most=MOST_REPLICATES)
+    networks: int = flag(5, "Networks trained on every memory.", least=1, most=MOST_REPLICATES)
     validation: int = flag(0, "Score on that many held-out training images per class instead of the test set.", least=0)
     out: Path = flag(Path("out/table"), "Output folder.")
     dry_run: bool = flag(False, "Print what is left to do: cells, images, FLOPs, memory and time on this device.")

@@ -110,6 +110,8 @@ BAD = {
     "continual --memory-per-class -1": "-1 images per class",
     "continual --memory-size 0": "0 holds no image",
     "continual --orders 100000000": "--orders is 100000000; give at most 10000",
+    "nas --memories 100000000": "--memories is 100000000; give at most 10000",
+    "table --networks 100000000": "--networks is 100000000; give at most 10000",
     "continual --orders 0": "--orders is 0; give at least 1",
     "continual --networks 0": "--networks is 0; give at least 1",
     "continual --workers 0": "--workers is 0; give at least 1",
