@@ -43,7 +43,34 @@ def _correlations(found: Found, source: Source) -> list[Figure]:
 
 
 def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
-    numbers = pd.DataFrame(
+    numbers = _correlation_numbers(rows)
+    ceiling, *band = (_ceiling(rows, name) for name in ("noise_ceiling", "noise_ceiling_low", "noise_ceiling_high"))
+    name = f"{_name(rows)}, {rows['whole_recipe'].iloc[0]}"
+    best = numbers["proxy"].iloc[0]
+    alt = f"{name}: Spearman's rank correlation of {len(rows)} proxies; the highest is that of {best}."
+    drawn = numbers[["proxy", "Spearman", "low", "high"]].set_axis(["name", "mean", "low", "high"], axis=1)
+    measured = "The dashed line is the ceiling: two runs on the whole set."
+    return Figure(
+        slug("correlation", source.path.parent, name),
+        f"{name}: does a proxy rank like the whole set?",
+        "Spearman's rank correlation with a 95 % interval over architectures. "
+        + ("No ceiling has been measured." if ceiling is None else measured),
+        alt,
+        (source,),
+        numbers.dropna(axis=1, how="all"),
+        charts.intervals(
+            drawn,
+            alt,
+            "Spearman's correlation",
+            reference=ceiling,
+            band=None if None in band else (band[0], band[1]),
+            digits=".2f",
+        ),
+    )
+
+
+def _correlation_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
         {
             "proxy": rows["proxy"],
             "Spearman": rows["spearman"],
@@ -58,30 +85,6 @@ def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
             "stored images": rows["stored_images"].astype(int),
         }
     ).sort_values("Spearman", ascending=False)
-    ceiling, *band = (_ceiling(rows, name) for name in ("noise_ceiling", "noise_ceiling_low", "noise_ceiling_high"))
-    name = f"{_name(rows)}, {rows['whole_recipe'].iloc[0]}"
-    best = numbers.iloc[0]
-    alt = f"{name}: Spearman's rank correlation of {len(rows)} proxies; the highest is that of {best['proxy']}."
-    frame = numbers[["proxy", "Spearman", "low", "high"]].set_axis(["name", "mean", "low", "high"], axis=1)
-    return Figure(
-        slug("correlation", source.path.parent, name),
-        f"{name}: does a proxy rank like the whole set?",
-        "Spearman's rank correlation with a 95 % interval over architectures. The dashed line is the ceiling: two "
-        "runs on the whole set."
-        if ceiling is not None
-        else "Spearman's rank correlation with a 95 % interval over architectures; no ceiling has been measured.",
-        alt,
-        (source,),
-        numbers.dropna(axis=1, how="all"),
-        charts.intervals(
-            frame,
-            alt,
-            "Spearman's correlation",
-            reference=ceiling,
-            band=None if None in band else (band[0], band[1]),
-            digits=".2f",
-        ),
-    )
 
 
 def _ceiling(rows: pd.DataFrame, column: str) -> float | None:
