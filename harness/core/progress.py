@@ -29,10 +29,12 @@ class Lines:
     def __init__(self, total: int, what: str, unit: str = "it", every: float = MINUTE) -> None:
         self.n, self._total, self._what, self._unit, self._every = 0, total, what, unit, every
         self._started, self._now, self._over = time.monotonic(), "", Event()
+        self._first: tuple[float, int] | None = None
 
     def update(self, n: int = 1) -> None:
         """So much more is done; prints a line if the last one is old and anything is done."""
         self.n += n
+        self._first = self._first or (time.monotonic() - self._started, self.n)
         if self.n:
             self._say_if_due()
 
@@ -52,9 +54,13 @@ class Lines:
         return [*Lines._open[: Lines._open.index(self)], self] if self in Lines._open else [self]
 
     def _line(self, elapsed: float) -> str:
-        left = tqdm.format_interval(elapsed * (self._total - self.n) / self.n) if self.n else "?"
         share = f"{self.n / max(self._total, 1):.0%} ({self.n} of {self._total} {self._unit})"
-        return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {left} left{self._now}"
+        return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {self._left(elapsed)} left{self._now}"
+
+    def _left(self, elapsed: float) -> str:
+        """Time left at the pace since the first update, which may have counted what a checkpoint already had."""
+        before, done = self._first if self._first and self.n > self._first[1] else (0.0, 0)
+        return tqdm.format_interval((elapsed - before) * (self._total - self.n) / (self.n - done)) if self.n else "?"
 
     def __enter__(self) -> Self:
         Lines._open.append(self)

@@ -37,6 +37,16 @@ def test_the_time_left_is_that_of_the_rest_at_the_same_speed():
     assert shown._line(elapsed=600.0) == "condensing: 25% (50 of 200 it), 10:00 gone, 30:00 left"
 
 
+def test_what_a_checkpoint_already_had_took_no_time(monkeypatch):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock, 20.0))
+    shown = Lines(3000, "condensing", every=1000.0)
+    shown.update(700)  # of an earlier run, after 20 seconds of reading data
+    for _ in range(100):
+        shown.update()
+    assert shown._line(elapsed=120.0) == "condensing: 27% (800 of 3000 it), 02:00 gone, 36:40 left"
+
+
 def test_a_line_a_minute_is_of_the_process_not_of_each_piece_of_work(capsys, monkeypatch):
     monkeypatch.setattr(Lines, "_said", Lines._said - MINUTE)
     for piece in range(5):
