@@ -43,10 +43,14 @@ def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) 
     return {"published": known.said if known else "", "verdict": said}
 
 
-def published_accuracy(point: Point, name: str) -> float:
-    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan."""
+def published_accuracy(point: Point, name: str, tested: bool) -> float:
+    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan.
+
+    Held-out training images (not `tested`) are another evaluation.
+    """
     known = _known(point, name)
-    return known.value if known and known.comparable and as_published(point.scoring.training) else math.nan
+    alike = tested and known is not None and known.comparable and as_published(point.scoring.training)
+    return known.value if alike else math.nan
 
 
 def _known(point: Point, name: str) -> Published | None:

@@ -116,7 +116,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "best": best.condenser,
         **dict(zip(BELOW_BEST, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
-        "published accuracy": published_accuracy(point, entry.condenser),
+        "published accuracy": published_accuracy(point, entry.condenser, entry.scored_on == "test"),
         "verdict": entry.verdict,
         "scored on": entry.scored_on,
         "protocol": point.scoring.protocol,
