@@ -41,7 +41,7 @@ class _Curve:
         return cls(name, np.array(list(points), float), mean, low, high, methods, look)
 
 
-def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
+def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     """Accuracy against classes seen: a line per condenser, with 95 % intervals over memories.
 
     Where `random` is among them, how far each is above it under the same strategy stands beside: paired by class order,
@@ -51,6 +51,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
     Args:
         frame: records of one experiment.
         path: the PNG to write.
+        how: memories were made and networks trained, in words, where it is known: rows do not say.
 
     Raises:
         ValueError: no accuracies, more than one experiment, or a path that cannot be written.
@@ -70,7 +71,8 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
     _draw(_axes(figure, LEFT), curves, "accuracy on the classes seen (%)", (0, _top(curves)))
     if above:
         _draw_differences(_axes(figure, beside), above)
-    lines = (f"{_replicates(rows)}; {_bars(curves)}", f"protocol {rows['protocol'].iloc[0]}")
+    protocol = f"protocol {rows['protocol'].iloc[0]}"
+    lines = (f"{_replicates(rows)}; {_bars(curves)}", ": ".join(filter(None, (protocol, how))))
     head(figure, LEFT / wide, _title(rows), lines)
     # The tight box makes room for long names.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)

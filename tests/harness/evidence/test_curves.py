@@ -108,6 +108,8 @@ def test_a_curve_says_what_it_shows(tmp_path, drawn):
     assert title == "digits in 5 steps, 5 stored images per class"
     assert counts == "3 class orders, 2 networks per memory; bars: 95 % interval over memories (t)"
     assert protocol == "protocol short"
+    continual_curve(frame_of(), tmp_path / "curve.png", "ConvNet-W4-D1, 3 epochs on a memory")
+    assert texts_of(drawn[1])[2] == "protocol short: ConvNet-W4-D1, 3 epochs on a memory"
 
 
 def test_unequal_replicates_are_said(tmp_path, drawn):
