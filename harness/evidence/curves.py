@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.evidence.intervals import Interval
 
-LEFT, BOTTOM, WIDTH, HEIGHT, TALL = 0.75, 0.53, 3.0, 3.1, 4.4  # inches: of axes, and of the figure
+LEFT, BOTTOM, WIDTH, HEIGHT, TALL = 0.75, 0.53, 3.0, 3.1, 4.5  # inches: of axes, and of the figure
 NAMES, BETWEEN = 0.35, 0.75  # inches: from axes to names, and from these to the next axes
 DODGE = 0.45  # of the distance of two steps: where there are intervals, those of one step stand side by side within it
 
