@@ -15,10 +15,11 @@ PANEL, MARK, SMALL = (5.2, 3.6), 0.5, 8  # inches of a panel and of the mark of 
 NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 APART = 0.04  # of a power of ten: marks of nearly the same operations stand side by side
-OPERATIONS = "operations to condense a memory, networks' training included (FLOP); equal ones stand side by side"
+OPERATIONS = "operations of networks to condense a memory, their training included (FLOP)"
 NARROWEST = 1.0  # powers of ten that an axis of operations has at least: less has no number, and blows up APART
 KEY = (
-    "dashed: picks real images without a network. Dotted: published, by the same evaluation, at a cost of its own.\n"
+    "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted. Equal ones stand side by side.\n"
+    "Dashed: picks real images without a network. Dotted: published, by the same evaluation, at a cost of its own.\n"
     "Open marks: open league. Bars and shades: 95 % interval over memories; one memory has none."
 )
 
@@ -42,7 +43,7 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     shown, names = panels[:MOST], list(table["condenser"].unique())
     columns = -(-len(names) // NAMES_BELOW_EACH_OTHER)
     width = PANEL[0] + columns * (MARK + inches(names, SMALL))
-    figure = blank(width, PANEL[1] * len(shown) + 0.6, layout="constrained")
+    figure = blank(width, PANEL[1] * len(shown) + 0.75, layout="constrained")
     for axes, (what, own) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _panel(axes, own, names)
         # In rows of fixed height, or the names of many condensers would leave no room for the axes.

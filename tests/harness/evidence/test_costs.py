@@ -101,4 +101,6 @@ def test_what_picks_real_images_has_its_interval_too(tmp_path, drawn):
 def test_a_panel_says_how_many_memories_and_networks_are_behind_it(tmp_path, drawn):
     cost_figure(ROWS, tmp_path / "cost.png")
     assert drawn[0].axes[0].get_title(loc="left").endswith("\n3 memories of 1 network, protocol quick-1")
-    assert "one memory has none" in drawn[0].get_supxlabel()
+    said = drawn[0].get_supxlabel()
+    assert "one memory has none" in said
+    assert "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted" in said
