@@ -135,6 +135,7 @@ def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, caps
     assert table[["condenser", "iterations"]].to_numpy().tolist() == [["random", 0], ["dm", 2], ["dm", 5]]
     assert table["flop"].is_monotonic_increasing
     assert re.search(r"^ *condenser +iterations +accuracy", said, re.MULTILINE)
+    assert "the best was picked by these numbers, and no interval is widened" in said
     alone, both = (pd.read_csv(out / "results.csv").query("condenser == 'dm'") for out in (done.out, tmp_path))
     assert set(alone.query("ipc_stored == 1")["cell"]) < set(both["cell"])
     assert len(both) == 2 * len(alone.query("ipc_stored == 1"))
