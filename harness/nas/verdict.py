@@ -133,8 +133,8 @@ def _notes(found: Sequence[dict[str, object]]) -> list[str]:
     return [
         f"rank correlations, and Spearman's above that of the first proxy, with 95 % intervals (bootstrap over "
         f"architectures) rest on {rests}{waits}",
-        "the luck of memories and of training is in none of these intervals, and none is widened for there being "
-        "others",
+        "the luck of memories and of training is in none of these intervals, none is widened for there being others, "
+        "and those of a top take its selection as given",
         f"noise ceiling of Spearman: {ceiling}",
         f"whole set: {row['whole_recipe']}, {row['whole_minutes']:.1f} minutes, best {100 * row['best']:.1f} %",
         "chosen on the validation split; accuracy and regret in percent: its test accuracy, trained on the whole set, "

@@ -107,6 +107,7 @@ def test_the_tables_say_what_their_intervals_leave_out(finished):
     assert "2x1" in next(line for line in said.splitlines() if line.split()[0] == "dm")
     assert "the luck of memories and of training is in none of these intervals" in said
     assert "none is widened for there being others" in said
+    assert "those of a top take its selection as given" in said
     assert "could reach its square root" in said
     assert "condensing is not counted" in said
     assert "of one network and so without an interval" in said
