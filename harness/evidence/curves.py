@@ -65,7 +65,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     names = sorted(rows["condenser"].unique())
     looks = {name: look(place) for place, name in enumerate(names)}
     curves, above = _accuracies(rows, looks), _differences(rows, looks)
-    beside = LEFT + WIDTH + NAMES + inches(names) + BETWEEN
+    beside = LEFT + WIDTH + NAMES + inches(curve.name for curve in curves) + BETWEEN
     wide = beside + WIDTH if above else LEFT + WIDTH
     figure = blank(wide, TALL)
     _draw(_axes(figure, LEFT), curves, "accuracy on the classes seen (%)", (0, _top(curves)))
@@ -88,7 +88,7 @@ def _accuracies(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
 
     of = dict(list(rows.groupby("condenser")))
     return [
-        _Curve.of(name, {seen: interval(at) for seen, at in of[name].groupby("classes_seen")}, own)
+        _Curve.of(_label(name, rows), {seen: interval(at) for seen, at in of[name].groupby("classes_seen")}, own)
         for name, own in looks.items()
     ]
 
@@ -103,8 +103,15 @@ def _differences(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
         reference = real_images(name, looks)
         if reference:
             points = {seen: paired_difference(rows, "accuracy", name, reference, step=at) for seen, at in steps.items()}
-            found.append(_Curve.of(name, points, own))
+            found.append(_Curve.of(_label(name, rows), points, own))
     return found
+
+
+def _label(name: str, rows: "pd.DataFrame") -> str:
+    """A condenser's name in the figure, which has all leagues."""
+    from harness.evidence.intervals import league_of
+
+    return f"{name}, open league" if league_of(rows[rows["condenser"] == name]) == "open" else name
 
 
 def _top(curves: list[_Curve]) -> float:

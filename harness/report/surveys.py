@@ -33,7 +33,7 @@ def section(found: Found) -> Section:
     ]
     intro = (
         "Architectures are trained on a proxy instead of the whole set. A proxy is good if it ranks them as the whole "
-        "set does; the whole set itself, trained once more, is the ceiling."
+        "set does; the whole set itself, trained once more, is the noise ceiling."
     )
     figures, problems = ([one for part in side for one in part] for side in zip(*parts, strict=True))
     return Section("search", "Architecture search", intro, figures, problems=problems)

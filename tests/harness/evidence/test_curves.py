@@ -19,7 +19,15 @@ def frame_of(condensers=("dm", "random"), orders=3, networks=2, steps=5):
         for k in range(networks)
         for step in range(1, steps + 1)
     ]
-    same = {"dataset": "digits", "dataset_checksum": "ab", "ipc_stored": 5, "steps": steps, "protocol": "short"}
+    same = {
+        "dataset": "digits",
+        "dataset_checksum": "ab",
+        "ipc_stored": 5,
+        "ipc_decoded": 5,
+        "trained_on_real": False,
+        "steps": steps,
+        "protocol": "short",
+    }
     return pd.DataFrame(rows).assign(memory_replicate=0, metric="accuracy", **same)
 
 
@@ -95,6 +103,16 @@ def test_differences_are_of_one_strategy(tmp_path, drawn):
     assert [text.get_text() for text in above.texts] == ["dm (gdumb)", "dm (replay)"]
     assert above.get_ylabel() == "above random under the same strategy (points)"
     assert above.lines[1].get_ydata() == pytest.approx([9] * 5)
+
+
+def test_what_is_of_the_open_league_says_so(tmp_path, drawn):
+    frame = frame_of(("idm", "iid", "ours", "random"))
+    frame.loc[frame["condenser"] == "idm", "ipc_decoded"] = 20
+    frame["trained_on_real"] = frame["condenser"] == "iid"
+    continual_curve(frame, tmp_path / "curve.png")
+    accuracies, above = ([text.get_text() for text in axes.texts] for axes in drawn[0].axes)
+    assert accuracies == ["idm, open league", "iid, open league", "ours", "random"]
+    assert above == ["idm, open league", "iid, open league", "ours"]
 
 
 def test_without_random_there_are_no_differences(tmp_path, drawn):
