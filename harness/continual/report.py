@@ -12,7 +12,7 @@ from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
-from harness.evidence.curves import continual_curve
+from harness.evidence.curves import continual_curve, title_of
 from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting
 
@@ -104,7 +104,8 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
         continual_curve(compared, experiment.out / "accuracy.png", how)
-        say(f"{format_table(summary(compared))}\n{how}")
+        about = f"{title_of(compared)}, protocol {compared['protocol'].iloc[0]}"
+        say(f"{about}\n{format_table(summary(compared))}\n{how}")
     if len(bound):
         final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
         say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")

@@ -73,7 +73,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
         _draw_differences(_axes(figure, beside), above)
     protocol = f"protocol {rows['protocol'].iloc[0]}"
     lines = (f"{_replicates(rows)}; {_bars(curves)}", ": ".join(filter(None, (protocol, how))))
-    head(figure, LEFT / wide, _title(rows), lines)
+    head(figure, LEFT / wide, title_of(rows), lines)
     # The tight box makes room for long names.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
 
@@ -143,7 +143,8 @@ def _draw_differences(axes: "Axes", curves: list[_Curve]) -> None:
     axes.set_title("paired by class order", fontsize=8, color=GREY, loc="left")
 
 
-def _title(rows: "pd.DataFrame") -> str:
+def title_of(rows: "pd.DataFrame") -> str:
+    """Which stream the rows of an experiment are of, and what memories may hold."""
     held = rows["ipc_stored"][rows["ipc_stored"] > 0]  # some strategies have no memory
     most, least = (held.max(), held.min()) if len(held) else (0, 0)
     share = most if most == least else f"{most} down to {least}"

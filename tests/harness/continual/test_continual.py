@@ -157,7 +157,9 @@ def test_a_report_says_how_long_was_condensed_and_trained(changes, trained, made
 
 def test_the_table_on_the_terminal_says_how_it_was_made(finished, capsys):
     main(replace(SMALL, out=finished))
-    assert settings(prepare(replace(SMALL, out=finished))) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "\ndigits in 5 steps, 3 stored images per class, protocol quick-1+\n" in said
+    assert f"\n{settings(prepare(replace(SMALL, out=finished)))}\n" in said
 
 
 def test_each_network_is_tested_once(tmp_path, monkeypatch):
