@@ -103,6 +103,7 @@ def _shown(row: dict[str, object], several: bool) -> dict[str, str]:
         "regret": f"{100 * row['regret']:z.1f}",
         "memories x networks": f"{row['memories']}x{row['networks']}",
         "minutes": f"{row['minutes']:.1f}",
+        "steps": f"{row['steps']}",
         "images": f"{row['stored_images']}",
         "kB": f"{row['stored_bytes'] / 1000:.0f}",
     }

@@ -104,7 +104,11 @@ def test_the_tables_say_what_their_intervals_leave_out(finished):
     said = format_tables([summarise(finished, frame, "random"), row])
     # With two digits the lower end would be zero, and nobody could tell whether the interval holds it.
     assert "0.017 [0.003, 0.032]" in said
-    assert "2x1" in next(line for line in said.splitlines() if line.split()[0] == "dm")
+    head, *lines = (line.split() for line in said.splitlines())
+    dm = next(line for line in lines if line[0] == "dm")
+    assert "2x1" in dm
+    assert head[-3:] == ["steps", "images", "kB"]
+    assert dm[-3:-1] == ["3", "20"]
     assert "the luck of memories and of training is in none of these intervals" in said
     assert "none is widened for there being others" in said
     assert "those of a top take its selection as given" in said
