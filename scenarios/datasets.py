@@ -193,6 +193,11 @@ def at_hand(name: str, root: Path) -> bool:
     return any(all((root / one).exists() for one in alternative) for alternative in needs)
 
 
+def usual_side(name: str) -> int:
+    """The side of a data set's images in pixels unless another is asked for. An unknown name is a folder's."""
+    return DATASETS[name if name in DATASETS else _FOLDER].resolution
+
+
 def load(name: str, root: Path, resolution: int | None = None) -> Dataset:
     """Read a data set, or download it where torchvision can (CIFAR, SVHN).
 

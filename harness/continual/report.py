@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from condensers import registry
 from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
-from harness.evidence.curves import continual_curve
+from harness.evidence.curves import continual_curve, title_of
 from harness.evidence.intervals import format_table, interval, summary
 from scenarios.strategies import forgetting
 
@@ -97,16 +98,47 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
     """
     from harness.continual.experiment import WHOLE
 
-    frame = experiment.records.read()
+    how, frame = settings(experiment), experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
     check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
-        continual_curve(compared, experiment.out / "accuracy.png")
-        say(format_table(summary(compared)))
+        continual_curve(compared, experiment.out / "accuracy.png", how)
+        about = f"{title_of(compared)}, protocol {compared['protocol'].iloc[0]}"
+        say(f"{about}\n{format_table(summary(compared))}\n{how}")
     if len(bound):
         final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
         say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")
     if experiment.files and experiment.orders > 1:
         say("memory files serve every order alike: intervals are over class orders, not over memories")
     say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}")
+
+
+def settings(experiment: "Experiment") -> str:
+    """How long networks are trained, and memories condensed: what rows say in a key alone, in one line."""
+    from harness.continual.experiment import GDUMB, RETRAIN, WHOLE
+
+    anew = {RETRAIN, GDUMB} & set(experiment.strategies)
+    epochs = {"on a memory": experiment.training.epochs} if anew else {}
+    if len(anew) < len(experiment.strategies):
+        epochs["on each step's images"] = experiment.whole.epochs
+    trained = " and ".join(f"{number} epochs {what}" for what, number in epochs.items())
+    made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
+    return "; ".join(filter(None, (f"{experiment.network}, {trained}", made)))
+
+
+def _condensed(experiment: "Experiment", names: Sequence[str]) -> str:
+    """How the condensers that make pixels were run; nothing where there are none."""
+    making = [one for one in map(registry.condenser, names) if one.makes_pixels]
+    base, sizes = experiment.schedule, {group.ipc for group in experiment.groups(0)}
+    schedules = [one.schedule(base, ipc) for one in making for ipc in sizes]
+    if not schedules:
+        return ""
+    iterations = _span([one.iterations for one in schedules])
+    images = _span([one.real_batch for one in schedules])
+    return f"condensed on {base.network}, {iterations} iterations, {images} real images per class"
+
+
+def _span(numbers: Collection[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"

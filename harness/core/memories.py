@@ -1,11 +1,12 @@
 """The memory files of an experiment: planned by config, made once, checked whenever they are read."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from condensers import registry, sharding
 from condensers.condense import Group, condense, config, iterations
@@ -139,8 +140,24 @@ class Plan:
         return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
 
     def load(self, name: str, dataset: Dataset) -> Memory:
-        """The finished memory, as stored."""
+        """The finished memory, as stored. Raises ValueError as `metadata`."""
+        self.metadata(name)
         return load_memory(self.path(name), dataset.train)
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """What the finished memory says of itself.
+
+        Raises:
+            ValueError: it is unreadable, or another one than planned: someone has copied a file over it.
+        """
+        path = self.path(name)
+        said = read_metadata(path)
+        if _key_of(said) != self.key(name):
+            raise ValueError(
+                f"{path} is not the memory that its name says, but one of {said.get('condenser')} on "
+                f"{said.get('dataset')}: put the right one there, or delete it to make it anew"
+            )
+        return said
 
     def missing(self) -> list[str]:
         """Condensers whose memory is not there yet."""
@@ -157,6 +174,15 @@ class Plan:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+
+def _key_of(metadata: Mapping[str, Any]) -> str:
+    """What `Plan.key` was when a memory was made, by its metadata; empty if that is none of a plan's memories."""
+    own = {"dataset": "dataset_checksum", "precision": "precision", "store": "store"}
+    made = metadata.get("config", {}) | {name: metadata.get(field) for name, field in own.items()}
+    with suppress(TypeError):  # such as infinity, which JSON spells 1e999
+        return config_key(made)
+    return ""
 
 
 @contextmanager

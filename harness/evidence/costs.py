@@ -15,10 +15,12 @@ PANEL, MARK, SMALL = (5.2, 3.6), 0.5, 8  # inches of a panel and of the mark of 
 NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 APART = 0.04  # of a power of ten: marks of nearly the same operations stand side by side
-OPERATIONS = "operations to condense a memory, networks' training included (FLOP); equal ones stand side by side"
+OPERATIONS = "operations of networks to condense a memory, their training included (FLOP)"
+NARROWEST = 1.0  # powers of ten that an axis of operations has at least: less has no number, and blows up APART
 KEY = (
-    "dashed: picks real images without a network. Dotted: published, by the same evaluation.\n"
-    "Open marks: open league. Bars: 95 % interval over memories."
+    "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted. Equal ones stand side by side.\n"
+    "Dashed: picks real images without a network. Dotted: published, by the same evaluation, at a cost of its own.\n"
+    "Open marks: open league. Bars and shades: 95 % interval over memories; one memory has none."
 )
 
 
@@ -30,7 +32,8 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
 
     Args:
         table: as `harness.table` writes it, with columns dataset, `images per class`, `condensed on`, trained,
-            condenser, league, accuracy, low, high, `published accuracy` (fractions, nan where there is none) and flop.
+            condenser, league, accuracy, low, high, `published accuracy` (fractions, nan where there is none), flop,
+            memories, networks and protocol.
         path: the PNG to write.
 
     Raises:
@@ -40,14 +43,14 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     shown, names = panels[:MOST], list(table["condenser"].unique())
     columns = -(-len(names) // NAMES_BELOW_EACH_OTHER)
     width = PANEL[0] + columns * (MARK + inches(names, SMALL))
-    figure = blank(width, PANEL[1] * len(shown) + 0.6, layout="constrained")
+    figure = blank(width, PANEL[1] * len(shown) + 0.75, layout="constrained")
     for axes, (what, own) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _panel(axes, own, names)
         # In rows of fixed height, or the names of many condensers would leave no room for the axes.
         axes.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns, frameon=False, fontsize=SMALL, borderaxespad=0
         )
-        axes.set_title(_title(*what), fontsize=9, loc="left")
+        axes.set_title(f"{_title(*what)}\n{_behind(own)}", fontsize=9, loc="left")
     left_out = f" First {MOST} of {len(panels)} panels." if len(panels) > MOST else ""
     figure.supxlabel(f"{OPERATIONS}\n{KEY}{left_out}", fontsize=8)
     save_figure(figure, path)
@@ -58,6 +61,13 @@ def _title(dataset: str, ipc: int, made_on: str, trained: str) -> str:
     return f"{dataset}, {ipc} per class\n{networks}"
 
 
+def _behind(rows: "pd.DataFrame") -> str:
+    """What is behind each number of a panel."""
+    memories, networks, protocol = rows[["memories", "networks", "protocol"]].iloc[0]
+    memory, network = "memory" if memories == 1 else "memories", "network" if networks == 1 else "networks"
+    return f"{memories} {memory} of {networks} {network}, protocol {protocol}"
+
+
 def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
     rows = rows.assign(flop=_side_by_side(rows["flop"].to_numpy(float))).sort_values("flop", kind="stable")
     for name in [name for name in names if name in set(rows["condenser"])]:
@@ -66,6 +76,7 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:.0e}")
         axes.xaxis.set_minor_formatter("")
+        axes.set_xlim(_wide_enough(*axes.get_xlim()))
     plain(axes).tick_params(colors=GREY, labelsize=SMALL)
     least, most = axes.get_ylim()
     least = max(least, 0)
@@ -81,6 +92,8 @@ def _condenser(axes: "Axes", own: "pd.DataFrame", name: str, place: int) -> None
         axes.axhline(known.max(), color=colour, linestyle=":", linewidth=1)
     if not own["flop"].any():
         axes.axhline(percent.iloc[0], color=colour, linestyle="--", linewidth=1, label=name)
+        if low.notna().all():
+            axes.axhspan(low.iloc[0], high.iloc[0], color=colour, alpha=0.1, linewidth=0)
         return
     # One memory has no interval.
     reach = [(percent - low).fillna(0), (high - percent).fillna(0)]
@@ -89,6 +102,12 @@ def _condenser(axes: "Axes", own: "pd.DataFrame", name: str, place: int) -> None
         own["flop"], percent, yerr=reach, color=colour, marker=marker, markersize=5, markerfacecolor=fill,
         elinewidth=1, linewidth=1, label=name,
     )  # fmt: skip
+
+
+def _wide_enough(least: float, most: float) -> tuple[float, float]:
+    """The ends of an axis of operations, moved apart where they are nearly the same."""
+    lacking = 10 ** max(0.0, (NARROWEST - np.log10(most / least)) / 2)
+    return least / lacking, most * lacking
 
 
 def _side_by_side(flop: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.evidence.intervals import Interval
 
-LEFT, BOTTOM, WIDTH, HEIGHT, TALL = 0.75, 0.53, 3.0, 3.1, 4.4  # inches: of axes, and of the figure
+LEFT, BOTTOM, WIDTH, HEIGHT, TALL = 0.75, 0.53, 3.0, 3.1, 4.5  # inches: of axes, and of the figure
 NAMES, BETWEEN = 0.35, 0.75  # inches: from axes to names, and from these to the next axes
 DODGE = 0.45  # of the distance of two steps: where there are intervals, those of one step stand side by side within it
 
@@ -41,7 +41,7 @@ class _Curve:
         return cls(name, np.array(list(points), float), mean, low, high, methods, look)
 
 
-def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
+def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     """Accuracy against classes seen: a line per condenser, with 95 % intervals over memories.
 
     Where `random` is among them, how far each is above it under the same strategy stands beside: paired by class order,
@@ -51,6 +51,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
     Args:
         frame: records of one experiment.
         path: the PNG to write.
+        how: memories were made and networks trained, in words, where it is known: rows do not say.
 
     Raises:
         ValueError: no accuracies, more than one experiment, or a path that cannot be written.
@@ -64,14 +65,15 @@ def continual_curve(frame: "pd.DataFrame", path: Path) -> None:
     names = sorted(rows["condenser"].unique())
     looks = {name: look(place) for place, name in enumerate(names)}
     curves, above = _accuracies(rows, looks), _differences(rows, looks)
-    beside = LEFT + WIDTH + NAMES + inches(names) + BETWEEN
+    beside = LEFT + WIDTH + NAMES + inches(curve.name for curve in curves) + BETWEEN
     wide = beside + WIDTH if above else LEFT + WIDTH
     figure = blank(wide, TALL)
     _draw(_axes(figure, LEFT), curves, "accuracy on the classes seen (%)", (0, _top(curves)))
     if above:
         _draw_differences(_axes(figure, beside), above)
-    lines = (f"{_replicates(rows)}; {_bars(curves)}", f"protocol {rows['protocol'].iloc[0]}")
-    head(figure, LEFT / wide, _title(rows), lines)
+    protocol = f"protocol {rows['protocol'].iloc[0]}"
+    lines = (f"{_replicates(rows)}; {_bars(curves)}", ": ".join(filter(None, (protocol, how))))
+    head(figure, LEFT / wide, title_of(rows), lines)
     # The tight box makes room for long names.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
 
@@ -86,7 +88,7 @@ def _accuracies(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
 
     of = dict(list(rows.groupby("condenser")))
     return [
-        _Curve.of(name, {seen: interval(at) for seen, at in of[name].groupby("classes_seen")}, own)
+        _Curve.of(_label(name, rows), {seen: interval(at) for seen, at in of[name].groupby("classes_seen")}, own)
         for name, own in looks.items()
     ]
 
@@ -101,8 +103,15 @@ def _differences(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
         reference = real_images(name, looks)
         if reference:
             points = {seen: paired_difference(rows, "accuracy", name, reference, step=at) for seen, at in steps.items()}
-            found.append(_Curve.of(name, points, own))
+            found.append(_Curve.of(_label(name, rows), points, own))
     return found
+
+
+def _label(name: str, rows: "pd.DataFrame") -> str:
+    """A condenser's name in the figure, which has all leagues."""
+    from harness.evidence.intervals import league_of
+
+    return f"{name}, open league" if league_of(rows[rows["condenser"] == name]) == "open" else name
 
 
 def _top(curves: list[_Curve]) -> float:
@@ -134,7 +143,8 @@ def _draw_differences(axes: "Axes", curves: list[_Curve]) -> None:
     axes.set_title("paired by class order", fontsize=8, color=GREY, loc="left")
 
 
-def _title(rows: "pd.DataFrame") -> str:
+def title_of(rows: "pd.DataFrame") -> str:
+    """Which stream the rows of an experiment are of, and what memories may hold."""
     held = rows["ipc_stored"][rows["ipc_stored"] > 0]  # some strategies have no memory
     most, least = (held.max(), held.min()) if len(held) else (0, 0)
     share = most if most == least else f"{most} down to {least}"

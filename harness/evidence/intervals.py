@@ -297,6 +297,10 @@ def format_table(table: pd.DataFrame) -> str:
     methods = sorted({score.method for score in table["accuracy"]} - {"none"})
     said = f"95 % intervals ({', '.join(methods)}) over memories" if methods else "no intervals below two memories"
     note = f"accuracies and forgetting in percent; {said}; networks are averaged within each memory"
+    if "above_random" in table:
+        note = f"above random in points, paired by class order; no interval is widened for there being others\n{note}"
+    if methods:
+        note = f"the bootstrap's intervals are far too narrow for few memories: quote the others\n{note}"
     leagues = "; ".join(
         f"{name} league: {LEAGUES[name]}" for name in sorted(set(table["league"]) & LEAGUES.keys(), reverse=True)
     )

@@ -36,6 +36,10 @@ POINT = ("metric", "dataset", "ipc", "condenser", "trained_on", "tested_on")
 ACCURACY = next(iter(UNITS))
 SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
 CHECKSUMS = {"cifar10": "44ec2972b7f45f48", "cifar100": "c9086cf2740c1200"}  # of these images; of others none is known
+SPLIT, SPLITS = (
+    500,
+    {"cifar10": "3bf1d19c4f7726a0"},
+)  # images per class that surveys hold out, and checksums of the rest
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,16 @@ class Correlation:
         """As columns of a CSV: the value by that name, its ends and the number of architectures behind it."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
 
-    def __str__(self) -> str:
-        """Such as `0.76 [0.57, 0.87] n=36`."""
+    def text(self, digits: int = 2) -> str:
+        """Such as `0.76 [0.57, 0.87] n=36`, of two digits."""
         if np.isnan(self.value):
             return f"none (n={self.n}, {f'fewer than {FEWEST}' if self.n < FEWEST else 'all tie'})"
-        return f"{self.value:z.2f} [{self.low:z.2f}, {self.high:z.2f}] n={self.n}"
+        value, low, high = (f"{number:z.{digits}f}" for number in (self.value, self.low, self.high))
+        return f"{value} [{low}, {high}] n={self.n}"
+
+    def __str__(self) -> str:
+        """As `text` says it."""
+        return self.text()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import math
 
 import pandas as pd
 
-from condensers.memory import read_metadata
 from harness.core.points import Point, key_of
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -43,10 +42,14 @@ def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) 
     return {"published": known.said if known else "", "verdict": said}
 
 
-def published_accuracy(point: Point, name: str) -> float:
-    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan."""
+def published_accuracy(point: Point, name: str, tested: bool) -> float:
+    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan.
+
+    Held-out training images (not `tested`) are another evaluation.
+    """
     known = _known(point, name)
-    return known.value if known and known.comparable and as_published(point.scoring.training) else math.nan
+    alike = tested and known is not None and known.comparable and as_published(point.scoring.training)
+    return known.value if alike else math.nan
 
 
 def _known(point: Point, name: str) -> Published | None:
@@ -59,11 +62,11 @@ def cost_of(point: Point, name: str) -> dict[str, float]:
     """Means over a condenser's memories of what is in their metadata: COSTS.
 
     Raises:
-        ValueError: a memory that was scored is not there any more, or is damaged.
+        ValueError: a memory that was scored is not there any more, is damaged, or is another one.
     """
     for path in (plan.path(name) for plan in point.plans):
         if not path.exists():
             gone = f"{name} is scored, but the memory that says what it cost is gone"
             raise ValueError(f"{gone}: put {path} back, or choose another --out")
-    found = pd.DataFrame([read_metadata(plan.path(name))["cost"] for plan in point.plans])
+    found = pd.DataFrame([plan.metadata(name)["cost"] for plan in point.plans])
     return {column: float(found[column].mean()) for column in COSTS}

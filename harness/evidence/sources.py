@@ -70,7 +70,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 BELOW_BEST = ("below best", "below best low", "below best high")  # of table.csv: a mean with its interval
 # Further numbers, which a summary may lack: older tables, or a survey of fewer architectures than a top would have.
 FURTHER = re.compile(
-    r"(top_\d+_by_(proxy|whole)|noise_ceiling|regret_after_\d+)(_low|_high|_n)?"
+    r"(top_\d+_by_(proxy|whole)|noise_ceiling|above_first|regret_after_\d+)(_low|_high|_n)?"
     rf"|iterations|published accuracy|{'|'.join(BELOW_BEST)}"
 )
 SUFFIX = ".safetensors"

@@ -16,7 +16,7 @@ from condensers.device.training import Training
 from condensers.memory import Memory, read_metadata
 from harness.core import memories
 from harness.core.protocols import EARLY, WHOLE, WholeTraining
-from scenarios.datasets import Dataset
+from scenarios.datasets import Dataset, usual_side
 
 SUFFIX = ".safetensors"
 
@@ -147,9 +147,10 @@ def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:
         raise ValueError(f"there is no memory file {path}")
     metadata = read_metadata(path) if path.suffix == SUFFIX else {}
     if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
+        size = f" --resolution {split.shape[1]}" if split.shape[1] != usual_side(split.name) else ""
         raise ValueError(
             f"{path} was not condensed from the {len(split.train)} images of {split.name} at {split.shape[1]} px that "
             f"--validation {validation} leaves, so it may have seen those to choose on: make it with "
-            f"python -m harness.condense --dataset {split.name} --validation {validation}"
+            f"python -m harness.condense --dataset {split.name}{size} --validation {validation}"
         )
     return memories.read(path, split)

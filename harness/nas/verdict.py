@@ -91,7 +91,8 @@ def format_tables(found: Sequence[dict[str, object]]) -> str:
 
 
 def _shown(row: dict[str, object], several: bool) -> dict[str, str]:
-    above = _interval(row["above_first"], row["architectures"]) if "above_first" in row else "-"
+    # One digit more: proxies differ by little, and it must be seen on which side of zero an end lies.
+    above = _interval(row["above_first"], row["architectures"], digits=3) if "above_first" in row else "-"
     return {
         "proxy": row["proxy"],
         "Spearman": _interval(row["spearman"], row["architectures"]),
@@ -100,7 +101,9 @@ def _shown(row: dict[str, object], several: bool) -> dict[str, str]:
         "chosen": choice(row),
         "accuracy": f"{100 * row['accuracy']:.1f}",
         "regret": f"{100 * row['regret']:z.1f}",
+        "memories x networks": f"{row['memories']}x{row['networks']}",
         "minutes": f"{row['minutes']:.1f}",
+        "steps": f"{row['steps']}",
         "images": f"{row['stored_images']}",
         "kB": f"{row['stored_bytes'] / 1000:.0f}",
     }
@@ -111,8 +114,8 @@ def _tops(row: dict[str, object]) -> dict[str, str]:
     return {"proxy": row["proxy"]} | {said: _interval(row[name], k) for said, (name, k) in names.items() if name in row}
 
 
-def _interval(found: Correlation, usual: int) -> str:
-    return str(found).removesuffix(f" n={usual}")
+def _interval(found: Correlation, usual: int, digits: int = 2) -> str:
+    return found.text(digits).removesuffix(f" n={usual}")
 
 
 def _notes(found: Sequence[dict[str, object]]) -> list[str]:
@@ -120,7 +123,7 @@ def _notes(found: Sequence[dict[str, object]]) -> list[str]:
     rests = f"{row['architectures']} of the {row['space_size']} architectures of {row['space']}"
     waits = "" if row["architectures"] == row["space_size"] else "; the top by whole-set rank waits for all of them"
     ceiling = (
-        f"a second whole-set run {row['noise_ceiling']}"
+        f"a second whole-set run {row['noise_ceiling']}; what had no noise of its own could reach its square root"
         if "noise_ceiling" in row
         else "none without --whole-replicates 2"
     )
@@ -131,8 +134,12 @@ def _notes(found: Sequence[dict[str, object]]) -> list[str]:
     return [
         f"rank correlations, and Spearman's above that of the first proxy, with 95 % intervals (bootstrap over "
         f"architectures) rest on {rests}{waits}",
+        "the luck of memories and of training is in none of these intervals, none is widened for there being others, "
+        "and those of a top take its selection as given",
         f"noise ceiling of Spearman: {ceiling}",
         f"whole set: {row['whole_recipe']}, {row['whole_minutes']:.1f} minutes, best {100 * row['best']:.1f} %",
-        "chosen on the validation split; accuracy and regret in percent: its test accuracy, trained on the whole set",
+        "chosen on the validation split; accuracy and regret in percent: its test accuracy, trained on the whole set, "
+        "of one network and so without an interval",
+        "minutes are those of training on the proxy, all memories and networks; condensing is not counted",
         f"diverged and at chance: {', '.join(lost)}; ties get their mean rank, diverged networks the lowest",
     ]

@@ -16,6 +16,7 @@ from harness.core.command import one_line
 from harness.evidence.sources import Found, Source
 
 DIGITS = {"%": ".1f", "points": ".1f", "s": ".3g", "min": ".1f", "FLOP": ".1e", "times": ".2f", "GB": ".2f"}
+DIGITS["correlation"] = ".3f"  # of differences: proxies differ by little
 ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")
 # Whose interval the columns low and high hold, where they name none.
 MEANS = ("accuracy (%)", "difference (points)", "regret (points)", "ratio (times)", "Spearman")

@@ -111,8 +111,9 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
     return Figure(
         slug("cost", source.path.parent, *about.values()),
         f"{source.path.parent.name}: {_where(about)}, accuracy against cost",
-        "Operations are counted, networks' training included, as if a memory were made alone. Named: what nothing "
-        "cheaper beats. Diamonds: open league. What takes no operations, as random images do, is in the numbers only.",
+        "Operations are those of networks, their training included, as if a memory were made alone; terms of "
+        "objectives, such as Gram matrices and ridge readouts, are not counted. Named: what nothing cheaper beats. "
+        "Diamonds: open league. What takes no operations, as random images do, is in the numbers only.",
         alt,
         (source,),
         numbers,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from harness.core.protocols import WHOLE
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import SAME, Interval, base_of, interval, paired_difference, summary
@@ -42,7 +43,7 @@ def studies(found: Found) -> Section:
 
 
 def _streams(source: Source) -> Iterator[Figure]:
-    rows = source.frame[source.frame["steps"] > 1]
+    rows = _bounded(source.frame[source.frame["steps"] > 1])
     for key, own in rows.groupby(SAME, sort=False):
         for size, sized in _sizes(_labelled(own)):
             for league, frame in _leagues(sized):
@@ -51,6 +52,12 @@ def _streams(source: Source) -> Iterator[Figure]:
                 yield _curve(source, name, frame, key)
                 yield from _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key)
                 yield _last_step(source, name, frame, key)
+
+
+def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, where all real images, the upper bound, are no memory whose size others would have to share."""
+    held = ["ipc_stored", "ipc_decoded"]
+    return rows.assign(**{name: rows[name].where(rows["condenser"] != WHOLE, 0) for name in held})
 
 
 def _sizes(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -15,6 +15,7 @@ from harness.report.content import Figure, Found, Section, Source, drawn, record
 
 AFTER = re.compile(r"regret_after_(\d+)")
 PREFERRED = "ours"
+ABOVE = "above_first"  # in a summary: Spearman's, less that of the first proxy, which has none itself
 WHOLE_SET = ["dataset", "space", "whole_recipe"]  # what a proxy is held against
 MAKING = ["proxy", "recipe", "epochs", "ipc_stored", "ipc_decoded", "precision"]  # whose networks may be averaged
 MOST_POINTS = 2000  # architectures of a scatter: all of a space of this project, with room
@@ -32,7 +33,7 @@ def section(found: Found) -> Section:
     ]
     intro = (
         "Architectures are trained on a proxy instead of the whole set. A proxy is good if it ranks them as the whole "
-        "set does; the whole set itself, trained once more, is the ceiling."
+        "set does; the whole set itself, trained once more, is the noise ceiling."
     )
     figures, problems = ([one for part in side for one in part] for side in zip(*parts, strict=True))
     return Section("search", "Architecture search", intro, figures, problems=problems)
@@ -49,12 +50,17 @@ def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
     best = numbers["proxy"].iloc[0]
     alt = f"{name}: Spearman's rank correlation of {len(rows)} proxies; the highest is that of {best}."
     drawn = numbers[["proxy", "Spearman", "low", "high"]].set_axis(["name", "mean", "low", "high"], axis=1)
-    measured = "The dashed line is the ceiling: two runs on the whole set."
+    measured = (
+        "The dashed line is the noise ceiling, what a proxy as noisy as another run on the whole set reaches: no bound."
+    )
+    first = rows["proxy"].iloc[0]
+    paired_too = f" Above {first}: over the same resamples, so it may be clear where intervals overlap."
     return Figure(
         slug("correlation", source.path.parent, name),
         f"{name}: does a proxy rank like the whole set?",
-        "Spearman's rank correlation with a 95 % interval over architectures. "
-        + ("No ceiling has been measured." if ceiling is None else measured),
+        "Spearman's rank correlation with a 95 % interval over architectures; the luck of memories and of training is "
+        f"in none. {'No ceiling has been measured.' if ceiling is None else measured}"
+        + (paired_too if _compared(rows) else ""),
         alt,
         (source,),
         numbers.dropna(axis=1, how="all"),
@@ -77,6 +83,9 @@ def _correlation_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "low": rows["spearman_low"],
             "high": rows["spearman_high"],
             "architectures": rows["spearman_n"].astype(int),
+            "memories": rows["memories"].astype(int),
+            "networks": rows["networks"].astype(int),
+            **_above(rows),
             "Kendall": rows["kendall"],
             "noise ceiling": rows.get("noise_ceiling"),
             "chosen": rows["chosen"].str.split().str[0],
@@ -85,6 +94,17 @@ def _correlation_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "stored images": rows["stored_images"].astype(int),
         }
     ).sort_values("Spearman", ascending=False)
+
+
+def _compared(rows: pd.DataFrame) -> bool:
+    return ABOVE in rows and bool(rows[ABOVE].notna().any())
+
+
+def _above(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """How far each is above the first, paired by architecture; nothing of an older summary, or of one proxy."""
+    named = f"above {rows['proxy'].iloc[0]}"
+    ends = {"": "", " low": "_low", " high": "_high"}
+    return {f"{named}{said} (correlation)": rows[f"{ABOVE}{end}"] for said, end in ends.items() if _compared(rows)}
 
 
 def _ceiling(rows: pd.DataFrame, column: str) -> float | None:

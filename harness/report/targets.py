@@ -55,7 +55,8 @@ def _table(source: Source, about: dict[str, str], rows: pd.DataFrame) -> Figure:
     )
     title = f"{about['source']}, {_place(about['table'])}"
     anchor = slug("targets", source.path.parent, *about.values())
-    note = "As published, and as measured here where anything was; intervals are over memories."
+    over = "architectures" if about["unit"] == UNITLESS else "memories"
+    note = f"As published, and as measured here where anything was; intervals are over {over}."
     return Figure(anchor, title, note, "", (source,), numbers, kind="table")
 
 

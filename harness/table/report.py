@@ -69,7 +69,7 @@ def report(grid: Grid) -> None:
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
     where = "the test set" if grid.tested else "held-out training images"
     say(f"percent on {where}, 95 % t-intervals over memories; networks are averaged within each memory")
-    say("what is below the best is paired by memory, and its interval is not widened for there being others")
+    say("what is below the best is paired by memory; the best was picked by these numbers, and no interval is widened")
     say("time is that of a whole lockstep run, which recipes with one schedule share; verdicts: see --help")
     cost_figure(frame, grid.out / "cost.png")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
@@ -116,7 +116,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "best": best.condenser,
         **dict(zip(BELOW_BEST, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
-        "published accuracy": published_accuracy(point, entry.condenser),
+        "published accuracy": published_accuracy(point, entry.condenser, entry.scored_on == "test"),
         "verdict": entry.verdict,
         "scored on": entry.scored_on,
         "protocol": point.scoring.protocol,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from harness.core.protocols import EARLY, WHOLE
 from harness.evidence.intervals import Interval
-from harness.evidence.published import PAPER
+from harness.evidence.published import PAPER, SPLIT, SPLITS
 from harness.evidence.sources import Found, Source
 from harness.targets.measured import Measured, require_counts, require_within
 
@@ -21,7 +21,14 @@ def searches(found: Found) -> Iterator[Measured]:
         require_within(source, 0, math.inf, "minutes", "whole_minutes")
         require_within(source, -1, 1, *(name for top in TOPS for name in (top, *_ends(top)) if name in source.frame))
         for row in source.frame.to_dict("records"):
-            yield from _of_proxy(source, row)
+            if _of_papers_images(row):
+                yield from _of_proxy(source, row)
+
+
+def _of_papers_images(row: dict[str, object]) -> bool:
+    """Whether a survey is of the paper's own images, as far as these are known: --resolution changes no name."""
+    known = SPLITS.get(str(row["dataset"])) if row.get("validation") == SPLIT else None
+    return known in (None, row.get("dataset_checksum"))
 
 
 def _of_proxy(source: Source, row: dict[str, object]) -> Iterator[Measured]:

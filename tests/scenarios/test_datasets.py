@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.evidence.published import CHECKSUMS
+from harness.evidence.published import CHECKSUMS, SPLIT, SPLITS
 from scenarios import datasets, files
 from scenarios.datasets import DATASETS, load
 
@@ -153,6 +153,8 @@ def test_real_cifar_is_the_published_one(name, checksum):
     assert data.train.labels.bincount().tolist() == [50_000 // data.classes] * data.classes
     assert data.train.mean == pytest.approx(datasets._normalisation(data.train.images)[0], abs=5e-4)
     assert data.checksum == checksum
+    if name in SPLITS:
+        assert data.hold_out(SPLIT).checksum == SPLITS[name]
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="CONDENSED_DATA_ROOT is not set")

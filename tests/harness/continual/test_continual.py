@@ -19,6 +19,7 @@ from harness.continual import online
 from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
+from harness.continual.report import settings
 from harness.continual.stream import cells, drawn_network, memory_plan, scores
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -130,6 +131,35 @@ def test_rows_that_hold_metrics_twice_are_still_read(finished, tmp_path, capsys)
     )
     with pytest.raises(ValueError, match="lacks the metric 'avalanche_accuracy_on_step_2'"):
         main(replace(SMALL, out=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "made"),
+    [
+        (
+            {},
+            "4 epochs on a memory",
+            "; condensed on ConvNet-W32-D2-IN-ReLU-Avg, 3 iterations, 64 real images per class",
+        ),
+        ({"condensers": ("random", "herding")}, "4 epochs on a memory", ""),
+        ({"condensers": ("random",), "strategy": ("replay", "naive")}, "5 epochs on each step's images", ""),
+        (
+            {"condensers": ("dm", "datadam"), "iterations": None, "strategy": ("gdumb", "replay")},
+            "4 epochs on a memory and 5 epochs on each step's images",
+            "; condensed on ConvNet-W32-D2-IN-ReLU-Avg, 80 to 200 iterations, 16 to 64 real images per class",
+        ),
+    ],
+)
+def test_a_report_says_how_long_was_condensed_and_trained(changes, trained, made, tmp_path):
+    experiment = prepare(replace(SMALL, out=tmp_path, **changes))
+    assert settings(experiment) == f"ConvNet-W32-D2-IN-ReLU-Avg, {trained}{made}"
+
+
+def test_the_table_on_the_terminal_says_how_it_was_made(finished, capsys):
+    main(replace(SMALL, out=finished))
+    said = capsys.readouterr().out
+    assert "\ndigits in 5 steps, 3 stored images per class, protocol quick-1+\n" in said
+    assert f"\n{settings(prepare(replace(SMALL, out=finished)))}\n" in said
 
 
 def test_each_network_is_tested_once(tmp_path, monkeypatch):

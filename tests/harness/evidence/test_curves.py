@@ -19,7 +19,15 @@ def frame_of(condensers=("dm", "random"), orders=3, networks=2, steps=5):
         for k in range(networks)
         for step in range(1, steps + 1)
     ]
-    same = {"dataset": "digits", "dataset_checksum": "ab", "ipc_stored": 5, "steps": steps, "protocol": "short"}
+    same = {
+        "dataset": "digits",
+        "dataset_checksum": "ab",
+        "ipc_stored": 5,
+        "ipc_decoded": 5,
+        "trained_on_real": False,
+        "steps": steps,
+        "protocol": "short",
+    }
     return pd.DataFrame(rows).assign(memory_replicate=0, metric="accuracy", **same)
 
 
@@ -97,6 +105,16 @@ def test_differences_are_of_one_strategy(tmp_path, drawn):
     assert above.lines[1].get_ydata() == pytest.approx([9] * 5)
 
 
+def test_what_is_of_the_open_league_says_so(tmp_path, drawn):
+    frame = frame_of(("idm", "iid", "ours", "random"))
+    frame.loc[frame["condenser"] == "idm", "ipc_decoded"] = 20
+    frame["trained_on_real"] = frame["condenser"] == "iid"
+    continual_curve(frame, tmp_path / "curve.png")
+    accuracies, above = ([text.get_text() for text in axes.texts] for axes in drawn[0].axes)
+    assert accuracies == ["idm, open league", "iid, open league", "ours", "random"]
+    assert above == ["idm, open league", "iid, open league", "ours"]
+
+
 def test_without_random_there_are_no_differences(tmp_path, drawn):
     continual_curve(frame_of(("dm", "ours")), tmp_path / "curve.png")
     assert len(drawn[0].axes) == 1
@@ -108,6 +126,8 @@ def test_a_curve_says_what_it_shows(tmp_path, drawn):
     assert title == "digits in 5 steps, 5 stored images per class"
     assert counts == "3 class orders, 2 networks per memory; bars: 95 % interval over memories (t)"
     assert protocol == "protocol short"
+    continual_curve(frame_of(), tmp_path / "curve.png", "ConvNet-W4-D1, 3 epochs on a memory")
+    assert texts_of(drawn[1])[2] == "protocol short: ConvNet-W4-D1, 3 epochs on a memory"
 
 
 def test_unequal_replicates_are_said(tmp_path, drawn):

@@ -254,6 +254,15 @@ def test_a_table_is_in_percent_with_one_decimal():
     assert "n=" not in lines[1]
 
 
+def test_a_table_says_how_its_intervals_are_to_be_read():
+    said = format_table(summary(frame_of()))
+    assert "above random in points, paired by class order; no interval is widened for there being others" in said
+    assert "bootstrap's intervals are far too narrow for few memories" in said
+    alone = frame_of({"dm": {0: SCORES["dm"][0]}})
+    assert "bootstrap's" not in format_table(summary(alone))
+    assert "above random" not in format_table(summary(alone))
+
+
 def test_a_cell_says_its_n_when_it_has_fewer_memories_than_its_row():
     scores = {"dm": SCORES["dm"], "random": {0: SCORES["random"][0], 1: SCORES["random"][1]}}
     assert "n=2" in format_table(summary(frame_of(scores))).splitlines()[1]

@@ -137,6 +137,23 @@ def test_a_difference_needs_architectures_that_all_have():
 
 
 @pytest.mark.usefixtures("quick")
+def test_intervals_of_differences_cover_roughly_what_they_say():
+    generator = np.random.default_rng(1)
+
+    def sides(n):
+        """Two proxies that share half of what leads them astray, and the whole set."""
+        true, shared = generator.normal(size=n), 0.5 * generator.normal(size=n)
+        noise = generator.normal(size=(3, n)) * np.array([[0.3], [0.7], [0.3]])
+        return [named(side) for side in (true + shared + noise[0], true + shared + noise[1], true + noise[2])]
+
+    better, worse, whole = sides(200_000)
+    truth = stats.spearmanr(better, whole).statistic - stats.spearmanr(worse, whole).statistic
+    found = [difference(*sides(40)) for _ in range(200)]
+    # 99 resamples cover a little less than many.
+    assert 0.87 < np.mean([one.low <= truth <= one.high for one in found]) < 0.99
+
+
+@pytest.mark.usefixtures("quick")
 def test_intervals_cover_roughly_what_they_say():
     rank, inside = 0.76, 0
     pearson = 2 * math.sin(math.pi * rank / 6)

@@ -18,6 +18,8 @@ ROW = {
     "space": "convnets-405",
     "stored_images": 100,
     "steps": 120,
+    "memories": 1,
+    "networks": 2,
     "whole_recipe": "quick-whole-1",
     "chosen": tuple(SIDES.index[[1, 3]]),
     "accuracy": 0.975,
@@ -63,7 +65,9 @@ def test_what_a_figure_says(tmp_path, drawn):
     assert title == "dm+sm:2: Spearman 0.88 [0.50, 0.95] n=45"
     assert what.endswith("100 stored images, 120 steps; whole set: quick-whole-1; noise ceiling 0.98 [0.90, 0.99] n=45")
     assert found == "chosen: W8-D1-IN-ReLU-Max (+1), 97.5 %, 2.5 points below the best"
-    assert scale == "both axes are logarithmic in the error"
+    assert (
+        scale == "both axes are logarithmic in the error; 95 % intervals over architectures, of 1 memory and 2 networks"
+    )
 
 
 def test_one_choice_is_named_alone():

@@ -19,6 +19,7 @@ from harness.core.protocols import SURVEYS
 from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.evidence import ranking
+from harness.evidence.ranking import Correlation
 from harness.evidence.surveys import paired
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, new_network, proxies, run
@@ -95,6 +96,25 @@ def test_a_summary_row_and_a_figure_per_proxy(finished):
     assert {"top_5_by_proxy", "kendall_high", "spearman_test", "minutes", "noise_ceiling_n"} <= set(table)
     for name in SMALL.proxy:
         assert (finished.out / f"scatter-{name}.png").stat().st_size > 10_000
+
+
+def test_the_tables_say_what_their_intervals_leave_out(finished):
+    frame = rows_of(finished.out)
+    row = summarise(finished, frame, "dm") | {"above_first": Correlation(0.0172, 0.0031, 0.0316, 5, "spearman")}
+    said = format_tables([summarise(finished, frame, "random"), row])
+    # With two digits the lower end would be zero, and nobody could tell whether the interval holds it.
+    assert "0.017 [0.003, 0.032]" in said
+    head, *lines = (line.split() for line in said.splitlines())
+    dm = next(line for line in lines if line[0] == "dm")
+    assert "2x1" in dm
+    assert head[-3:] == ["steps", "images", "kB"]
+    assert dm[-3:-1] == ["3", "20"]
+    assert "the luck of memories and of training is in none of these intervals" in said
+    assert "none is widened for there being others" in said
+    assert "those of a top take its selection as given" in said
+    assert "could reach its square root" in said
+    assert "condensing is not counted" in said
+    assert "of one network and so without an interval" in said
 
 
 def test_the_whole_set_as_a_proxy_is_the_noise_ceiling(finished):

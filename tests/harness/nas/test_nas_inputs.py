@@ -134,6 +134,7 @@ def test_a_memory_that_has_seen_the_validation_images_is_refused(tmp_path):
 def test_a_memory_of_another_resolution_or_data_set_is_refused(tmp_path):
     path = memory(tmp_path, validation=30, resolution=16)
     refused(replace(SMALL, proxy=(str(path),), out=tmp_path), "at 8 px")
+    refused(replace(SMALL, proxy=(str(path),), resolution=32, out=tmp_path), "--dataset digits --resolution 32 --val")
     other = memory(tmp_path / "other", validation=30)
     content = other.read_bytes().replace(b'dataset\\": \\"digits', b'dataset\\": \\"svhnss')
     content = content.replace(read_metadata(other)["dataset_checksum"].encode(), b"0" * 16)

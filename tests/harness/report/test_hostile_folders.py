@@ -137,6 +137,19 @@ def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsy
     assert "per class: accuracy as classes come" in text
 
 
+def test_all_real_images_stand_beside_memories_whatever_a_class_has(tmp_path, capsys):
+    rows = pd.read_csv(RESULTS / "continual" / "digits-strategies" / "results.csv")
+    bound = rows[rows["condenser"] == "naive"].assign(condenser="whole", config="of all")
+    bound["cell"] = "x" + bound["cell"].str[1:]
+    fewest = 131 + (bound["class_order"] + bound["step"]) % 3
+    bound = bound.assign(ipc_stored=fewest, ipc_decoded=fewest)
+    put(pd.concat([rows, bound]), tmp_path / "in" / "results.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert lines_of(capsys) == []
+    (curve,) = {name for name in numbers["figure"] if name.startswith("curve-")}
+    assert {"whole", "ours (gdumb)"} <= set(numbers[numbers["figure"] == curve]["value"])
+
+
 def test_a_further_making_is_compared_with_its_own_name_alone(tmp_path):
     rows = pd.read_csv(STUDY)
     more = rows.assign(value=rows["value"] + 0.1)

@@ -128,6 +128,8 @@ def test_correlations_of_proxies(numbers, survey):
         sides = pd.concat([mean, whole["test_accuracy"]], axis=1, join="inner", keys=["proxy", "whole"])
         same(line, ("Spearman",), (stats.spearmanr(sides["proxy"], sides["whole"]).statistic,))
         same(line, ("Kendall",), (stats.kendalltau(sides["proxy"], sides["whole"]).statistic,))
+        if line["proxy"] != "random" and survey == "nas/digits":
+            _same_above_random(line, sides, rows)
         best = sides[sides["proxy"] == sides["proxy"].max()]["whole"].mean()
         same(line, ("accuracy of the chosen (%)", "regret (points)"), (best, sides["whole"].max() - best), 100)
         drawn = scatters[f"{line['proxy']}, as proxy (%)"].astype(float)
@@ -136,6 +138,15 @@ def test_correlations_of_proxies(numbers, survey):
         assert (scatters["on the whole set (%)"].astype(float).reindex(sides.index) / 100).tolist() == pytest.approx(
             sides["whole"].tolist()
         )
+
+
+def _same_above_random(line, sides, rows):
+    other = rows[rows["proxy"] == "random"].set_index("architecture")["validation_accuracy"].reindex(sides.index)
+    mine, its = (stats.spearmanr(side, sides["whole"]).statistic for side in (sides["proxy"], other))
+    same(line, ("above random (correlation)",), (mine - its,))
+    low, high = (float(line[f"above random {end} (correlation)"]) for end in ("low", "high"))
+    assert low < mine - its < high
+    assert (line["memories"], line["networks"]) == ("1", "1")
 
 
 def is_whole(rows: pd.DataFrame) -> pd.Series:

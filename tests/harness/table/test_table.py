@@ -1,6 +1,7 @@
 """Grids: the same scores as the commands they are made of, leagues apart, and verdicts by the written rule."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import pandas as pd
@@ -134,6 +135,7 @@ def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, caps
     assert table[["condenser", "iterations"]].to_numpy().tolist() == [["random", 0], ["dm", 2], ["dm", 5]]
     assert table["flop"].is_monotonic_increasing
     assert re.search(r"^ *condenser +iterations +accuracy", said, re.MULTILINE)
+    assert "the best was picked by these numbers, and no interval is widened" in said
     alone, both = (pd.read_csv(out / "results.csv").query("condenser == 'dm'") for out in (done.out, tmp_path))
     assert set(alone.query("ipc_stored == 1")["cell"]) < set(both["cell"])
     assert len(both) == 2 * len(alone.query("ipc_stored == 1"))
@@ -198,3 +200,16 @@ def test_memories_whose_scores_are_recorded_are_not_made_again(done, tmp_path, c
     assert "memories   6 to condense" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"random is scored, but .* is gone: put .*safetensors back"):
         main(replace(kept, dry_run=False))
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_memory_under_the_name_of_another_is_neither_scored_nor_asked_what_it_cost(done, scored, tmp_path):
+    shutil.copytree(done.out, tmp_path / "out")
+    first, other = sorted((tmp_path / "out" / "memories").glob("dm-*-ipc1-*.safetensors"))
+    first.write_bytes(other.read_bytes())
+    if not scored:
+        (tmp_path / "out" / "results.csv").unlink()
+    with pytest.raises(
+        ValueError, match=rf"{first.name} is not the memory that its name says, but one of dm on digits"
+    ):
+        main(replace(done, out=tmp_path / "out"))

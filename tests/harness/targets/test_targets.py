@@ -227,6 +227,17 @@ def test_surveys_stand_beside_what_searches_are_said_to_reach(tmp_path):
     assert float(found(frame, "any", **place)["ours"]) == pytest.approx(summary["minutes"].item() / 15)
 
 
+@pytest.mark.parametrize(("checksum", "beside"), [("3bf1d19c4f7726a0", True), ("of 16 px", False)])
+def test_a_survey_of_images_of_another_size_never_stands_beside(checksum, beside, tmp_path):
+    summary = pd.read_csv(ROOT / "results" / "nas" / "cifar10" / "summary.csv").iloc[:1]
+    of = summary.assign(ipc_stored=50, dataset_checksum=checksum)
+    (tmp_path / "summary.csv").write_bytes(csv_of(of))
+    frame = targets(tmp_path, out=tmp_path / "out")
+    assert (set(frame["ours"]) == {""}) != beside
+    if beside:
+        assert found(frame, "random", "7", ipc="50", metric="accuracy_of_chosen")["ours"] != ""
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

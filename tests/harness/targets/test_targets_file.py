@@ -117,3 +117,5 @@ def test_it_is_on_the_page_of_the_report(tmp_path):
     assert sum(len(figure.numbers) for figure in (first, *others)) == len(lines())
     correlations = next(figure for figure in others if "ours" in figure.numbers)
     assert correlations.numbers["published"].min() == -0.04
+    assert correlations.note.endswith("intervals are over architectures.")
+    assert first.note.endswith("intervals are over memories.")
