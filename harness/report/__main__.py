@@ -1,7 +1,7 @@
 """Draw everything that has been measured on one page: league tables, curves, searches, speeds, images and methods.
 
     python -m harness.report                                       results/ to results/report/index.html: half a minute
-    python -m harness.report out/table out/continual/digits-5steps --out out/report
+    python -m harness.report out/table out/continual/digits-5steps       these to out/table/report/index.html
     python -m harness.report results --data-root ~/data            also draws memories that are kept as indices
 
 The page is one file that asks for nothing else: it can be mailed, or opened from a disk. `numbers.csv` beside it holds

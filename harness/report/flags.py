@@ -18,4 +18,4 @@ class Report(OutputFlags):
         (Path("results"),), "Folders with the rows and memories of other commands, read with all that lies below them."
     )
     data_root: Path = flag(Path("data"), "Folder of the data sets; what is not there is left out, never downloaded.")
-    out: Path = flag(Path("results/report"), "Output folder.")
+    out: Path | None = flag(None, "Output folder; default: report/ in the first of the folders.")

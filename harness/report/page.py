@@ -30,19 +30,19 @@ OWN_IDS = ("top", "content", "theme", "files", "files-title", "problems-title") 
 def report(config: Report) -> None:
     """Write the page and its numbers. Raises ValueError for a folder that is not there, or cannot be written."""
     check(config)
-    found = read_folders(config.folders)
+    found, out = read_folders(config.folders), config.out or config.folders[0] / "report"
     sections = with_distinct_ids([one for one in _sections(found, config.data_root) if one or one.problems])
     figures = [figure for one in sections for figure in figures_of(one)]
-    atomic_write(config.out / OWN, csv_of(numbers_of(figures)))
+    atomic_write(out / OWN, csv_of(numbers_of(figures)))
     page = render(found, sections)
-    atomic_write(config.out / PAGE, page.encode())
+    atomic_write(out / PAGE, page.encode())
     problems = problems_of(found, sections)
     for line in problems[:SAID]:
         say(f"left out: {line}")
     if len(problems) > SAID:
         say(f"left out: {len(problems) - SAID} more, listed on the page")
     drawn = f"{len(figures)} figures from {len(found.sources)} CSVs and {len(found.memories)} memories"
-    say(f"{drawn}, {len(page.encode()) / 1e6:.1f} MB: {config.out / PAGE}   numbers: {config.out / OWN}")
+    say(f"{drawn}, {len(page.encode()) / 1e6:.1f} MB: {out / PAGE}   numbers: {out / OWN}")
 
 
 def _sections(found: Found, data_root: Path) -> list[Section]:

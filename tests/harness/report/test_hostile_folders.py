@@ -45,6 +45,15 @@ def test_folders_that_differ_in_signs_have_ids_of_their_own(tmp_path):
     assert len([name for name in set(numbers["figure"]) if name.startswith("accuracy-")]) == 3
 
 
+def test_the_page_goes_into_the_first_folder_and_is_not_read_again(tmp_path):
+    put(pd.read_csv(STUDY), tmp_path / "in" / "results.csv")
+    texts = []
+    for _ in range(2):
+        main(Report(folders=(tmp_path / "in", tmp_path / "in"), data_root=tmp_path / "no data"))
+        texts.append((tmp_path / "in" / "report" / "index.html").read_text())
+    assert texts[0] == texts[1]
+
+
 def test_a_folder_that_is_named_twice_is_read_once(tmp_path, monkeypatch, capsys):
     put(pd.read_csv(STUDY), tmp_path / "in" / "results.csv")
     (tmp_path / "link").symlink_to(tmp_path / "in")
