@@ -7,6 +7,7 @@ import pandas as pd
 from condensers import registry
 from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import Condenser
+from harness.evidence.published import NOT_RUN, VERDICTS
 from harness.evidence.sources import BELOW_BEST, grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
@@ -23,15 +24,21 @@ ALIKE = 1.5  # costs that differ by less are about the same
 
 
 def section(found: Found) -> Section:
-    """A table for each point and league, and a chart of costs for each point."""
-    largest_first = replace(found, sources=sorted(found.sources, key=lambda source: -len(source.frame)))
-    figures, problems = drawn(largest_first, "table.csv", _figures)
+    """A table for each point and league, and a chart of costs for each point; what has verdicts first."""
+    ordered = replace(found, sources=sorted(found.sources, key=_verdicts_and_lines, reverse=True))
+    figures, problems = drawn(ordered, "table.csv", _figures)
     intro = (
         "Each table is of one league, so that no column mixes what may not be compared. Accuracies are means over "
         "memories, with 95 % intervals over memories; networks are averaged within each. A published number stands "
         "beside its verdict where there is one."
     )
     return Section("leagues", "League tables", intro, figures, problems=problems)
+
+
+def _verdicts_and_lines(source: Source) -> tuple[int, int]:
+    """How many lines hold a published number against a measured one, and how many there are."""
+    known = source.frame["verdict"] if "verdict" in source.frame else pd.Series(dtype=object)
+    return int(known.isin(set(VERDICTS) - {NOT_RUN}).sum()), len(source.frame)
 
 
 def _figures(found: Found, source: Source) -> list[Figure]:

@@ -229,6 +229,12 @@ def test_a_number_stands_with_its_own_interval():
     assert [cell(row, column) for column in row] == ["50.0 [49.0, 51.0]", "49.0", "51.0", "3"]
 
 
+def test_tables_that_hold_published_numbers_against_measured_ones_come_first(committed):
+    _, numbers, _ = committed
+    first, *_ = [name for name in numbers["figure"] if name.startswith("table-")]
+    assert "tables-cifar10-bench-" in first
+
+
 def test_leagues_are_never_in_one_table(fresh):
     _, numbers, _ = fresh
     tables = numbers[numbers["figure"].str.startswith("table-") & (numbers["column"] == "condenser")]
