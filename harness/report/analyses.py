@@ -121,4 +121,8 @@ def _drifts(found: Found, source: Source) -> list[Figure]:
     )
     title = f"{source.path.parent.name}: accuracy while the first feature map's style drifts to that of other memories"
     note = "DDM, Figure 1c-d. Drifting to the own memory's mean style is the control. 95 % intervals over memories."
-    return [Figure(slug("drift", source.path.parent), title, note, title, (source,), numbers, kind="table")]
+    alt = f"{title}: {numbers['style of'].nunique()} lines, with 95 % intervals over memories."
+    frame = numbers.set_axis(["line", "x", "mean", "low", "high", "n"], axis=1)
+    frame = frame.assign(name=frame["line"], style="")
+    chart = charts.curves(frame, alt, "drift", "accuracy (%), axis not from 0", list(dict.fromkeys(frame["line"])))
+    return [Figure(slug("drift", source.path.parent), title, note, alt, (source,), numbers, chart)]

@@ -129,7 +129,7 @@ def curves(frame: pd.DataFrame, alt_text: str, x: str, y: str, names: Sequence[s
     styles, seen = list(dict.fromkeys(frame["style"])), sorted(set(frame["x"]))
     tight, free = alt.Scale(zero=False, nice=False), alt.Scale(zero=False)
     base = alt.Chart(_data(frame)).encode(
-        x=_number(alt.X, "x", x, tight, values=seen, grid=False),
+        x=_number(alt.X, "x", x, tight, values=seen, grid=False, format=".2~f"),
         color=_colours("name", names),
         detail=alt.Detail(field="style", type="nominal"),
     )

@@ -22,6 +22,7 @@ ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")
 MEANS = ("accuracy (%)", "difference (points)", "regret (points)", "ratio (times)", "Spearman")
 OTHER = ".2f"  # correlations, and the like
 NOTHING = "-"
+MANY_SECONDS = 1000  # three digits of more of them would be spelt with an exponent
 MOST_ROWS = 1000  # of a table on the page
 AROUND = 56  # pixels of a chart beside its lines: an axis with its title
 
@@ -110,6 +111,8 @@ def shown(value: object, column: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or not value:
+        return f"{value:,.0f}"
+    if _unit(column) == "s" and value >= MANY_SECONDS:
         return f"{value:,.0f}"
     return f"{value:z{digits_of(column)}}".replace("e+", "e")
 
