@@ -16,6 +16,7 @@ NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
 APART = 0.04  # of a power of ten: marks of nearly the same operations stand side by side
 OPERATIONS = "operations of networks to condense a memory, their training included (FLOP)"
+FEW = 2.0  # powers of ten: fewer have numbers between them
 NARROWEST = 1.0  # powers of ten that an axis of operations has at least: less has no number, and blows up APART
 KEY = (
     "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted. Equal ones stand side by side.\n"
@@ -27,13 +28,14 @@ KEY = (
 def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     """A panel for each data set, size and networks: accuracy with its interval against floating-point operations.
 
-    Several lengths of a condenser are joined by a line. Condensers that only pick real images are drawn as lines, and
-    so are published accuracies. Only the first twelve panels are drawn; the picture says so.
+    Several lengths of a condenser are joined by a line, their iterations beside them. Condensers that only pick real
+    images are drawn as lines, and so are published accuracies. Only the first twelve panels are drawn; the picture
+    says so.
 
     Args:
         table: as `harness.table` writes it, with columns dataset, `images per class`, `condensed on`, trained,
-            condenser, league, accuracy, low, high, `published accuracy` (fractions, nan where there is none), flop,
-            memories, networks and protocol.
+            condenser, iterations, league, accuracy, low, high, `published accuracy` (fractions, nan where there is
+            none), flop, memories, networks and protocol.
         path: the PNG to write.
 
     Raises:
@@ -52,8 +54,14 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
         )
         axes.set_title(f"{_title(*what)}\n{_behind(own)}", fontsize=9, loc="left")
     left_out = f" First {MOST} of {len(panels)} panels." if len(panels) > MOST else ""
-    figure.supxlabel(f"{OPERATIONS}\n{KEY}{left_out}", fontsize=8)
+    figure.supxlabel(f"{OPERATIONS}\n{KEY}{_lengths(table)}{left_out}", fontsize=8)
     save_figure(figure, path)
+
+
+def _lengths(table: "pd.DataFrame") -> str:
+    """What the numbers beside the marks are, where there are any."""
+    several = table.duplicated(["dataset", "images per class", "condensed on", "trained", "condenser"]).any()
+    return " Beside marks: iterations." if several else ""
 
 
 def _title(dataset: str, ipc: int, made_on: str, trained: str) -> str:
@@ -76,7 +84,10 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:.0e}")
         axes.xaxis.set_minor_formatter("")
-        axes.set_xlim(_wide_enough(*axes.get_xlim()))
+        least, most = _wide_enough(*axes.get_xlim())
+        axes.set_xlim(least, most)
+        if np.log10(most / least) < FEW:
+            axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
     plain(axes).tick_params(colors=GREY, labelsize=SMALL)
     least, most = axes.get_ylim()
     least = max(least, 0)
@@ -102,6 +113,10 @@ def _condenser(axes: "Axes", own: "pd.DataFrame", name: str, place: int) -> None
         own["flop"], percent, yerr=reach, color=colour, marker=marker, markersize=5, markerfacecolor=fill,
         elinewidth=1, linewidth=1, label=name,
     )  # fmt: skip
+    if len(own) > 1:
+        for at, accuracy, iterations in zip(own["flop"], percent, own["iterations"], strict=True):
+            beside = {"xytext": (4, -10), "textcoords": "offset points", "fontsize": SMALL, "color": colour}
+            axes.annotate(f"{iterations:,.0f}", (at, accuracy), **beside)
 
 
 def _wide_enough(least: float, most: float) -> tuple[float, float]:

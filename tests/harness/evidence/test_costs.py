@@ -60,7 +60,10 @@ def test_leagues_selections_and_panels_can_be_told_apart(tmp_path, drawn):
 
 def test_lengths_of_a_condenser_are_joined_in_the_order_of_their_cost(tmp_path, drawn):
     lengths = table(("dm", "strict", 0.9, NONE, NONE, 1e12), ("dm", "strict", 0.8, 0.7, 0.9, 1e9))
+    lengths["iterations"] = [3000, 3]
     cost_figure(pd.concat([ROWS[ROWS["condenser"] == "random"], lengths]), tmp_path / "cost.png")
+    assert [note.get_text() for note in drawn[0].axes[0].texts] == ["3", "3,000"]
+    assert drawn[0].get_supxlabel().endswith(" Beside marks: iterations.")
     dm = marks(drawn[0].axes[0])["dm"]
     assert dm.get_linestyle() == "-"
     assert dm.get_xdata().tolist() == pytest.approx([1e9, 1e12])
@@ -84,6 +87,7 @@ def test_methods_of_nearly_the_same_cost_have_an_axis_with_a_number_and_stay_tog
     least, most = axes.get_xlim()
     assert any(least <= tick <= most for tick in axes.get_xticks())
     assert most / least >= 10 * 0.999
+    assert {1e14, 2e14} <= set(axes.get_xticks()), "few powers of ten have numbers between them"
     cost_figure(ROWS, tmp_path / "cost.png")
     least, most = drawn[1].axes[0].get_xlim()
     assert most / least < 3e3, "an axis that is wide enough is left as it is"
