@@ -61,7 +61,7 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
 def _lengths(table: "pd.DataFrame") -> str:
     """What the numbers beside the marks are, where there are any."""
     several = table.duplicated(["dataset", "images per class", "condensed on", "trained", "condenser"]).any()
-    return " Beside marks: iterations." if several else ""
+    return "\nBeside marks: iterations." if several else ""
 
 
 def _title(dataset: str, ipc: int, made_on: str, trained: str) -> str:

@@ -63,7 +63,7 @@ def test_lengths_of_a_condenser_are_joined_in_the_order_of_their_cost(tmp_path, 
     lengths["iterations"] = [3000, 3]
     cost_figure(pd.concat([ROWS[ROWS["condenser"] == "random"], lengths]), tmp_path / "cost.png")
     assert [note.get_text() for note in drawn[0].axes[0].texts] == ["3", "3,000"]
-    assert drawn[0].get_supxlabel().endswith(" Beside marks: iterations.")
+    assert drawn[0].get_supxlabel().endswith("\nBeside marks: iterations.")
     dm = marks(drawn[0].axes[0])["dm"]
     assert dm.get_linestyle() == "-"
     assert dm.get_xdata().tolist() == pytest.approx([1e9, 1e12])
