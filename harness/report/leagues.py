@@ -107,7 +107,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
     ).sort_values("operations (FLOP)")
     points = numbers[numbers["operations (FLOP)"] > 0]
     if "iterations" in points:
-        names = points["condenser"] + ", " + points["iterations"].astype(str) + " iterations"
+        names = points["condenser"] + ", " + points["iterations"].astype(str) + " it."
         points = points.drop(columns="iterations").assign(condenser=names)
     best = _best(points)
     alt = (

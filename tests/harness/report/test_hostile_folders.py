@@ -126,7 +126,7 @@ def test_lengths_of_a_condenser_are_told_apart_and_lead_to_its_article(tmp_path)
     own = numbers[numbers["figure"].str.startswith("table-")]
     assert sorted(own.loc[own["column"] == "iterations", "value"].astype(int)) == [0, 100, 200]
     assert sorted(own.loc[own["column"] == "condenser", "value"]) == ["dm", "dm", "random"]
-    assert "dm, 200 iterations" in text
+    assert "dm, 200 it." in text
 
 
 def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsys):
