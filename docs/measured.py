@@ -57,20 +57,22 @@ def _point(dataset: str, ipc: str, made_on: str, trained: str, rows: list[dict[s
     said = f"{dataset}, {ipc} per class, {networks}, on {split} images, protocol {protocol}:\n\n"
     columns = ["league", "method", "accuracy", "memories x networks", "operations", "hidden images"]
     by_league = sorted(rows, key=lambda row: (row["league"] != "strict", int(row["decoded per stored"])))
-    lines = [_line(row) for row in by_league]
+    several = len({row["condenser"] for row in rows}) < len(rows)  # lengths of a condenser
+    lines = [_line(row, several) for row in by_league]
     if any(row["published"] for row in rows):
         columns += ["published", "verdict"]
     return said + _table(columns, [line[: len(columns)] for line in lines])
 
 
-def _line(row: dict[str, str]) -> tuple[str, ...]:
+def _line(row: dict[str, str], several: bool) -> tuple[str, ...]:
     accuracy, low, high = (f"{100 * float(row[name]):.1f}" if row[name] else "" for name in ("accuracy", "low", "high"))
     ends = f" [{low}, {high}]" if low else ""
     decoded = f", {row['decoded per stored']} from one" if row["decoded per stored"] != "1" else ""
+    length = f", {int(float(row['iterations'])):,} iterations" if several else ""
     flop, hidden = float(row["flop"]), float(row["hidden_images"])
     return (
         row["league"] + decoded,
-        f"`{row['condenser']}`",
+        f"`{row['condenser']}`{length}",
         accuracy + ends,
         f"{row['memories']} x {row['networks']}",
         f"{flop:.1e}" if flop else "-",
