@@ -15,8 +15,16 @@ import pandas as pd
 from harness.core.command import one_line
 from harness.evidence.sources import Found, Source
 
-DIGITS = {"%": ".1f", "points": ".1f", "s": ".3g", "min": ".1f", "FLOP": ".1e", "times": ".2f", "GB": ".2f"}
-DIGITS["correlation"] = ".3f"  # of differences: proxies differ by little
+DIGITS = {
+    "%": ".1f",
+    "points": ".1f",
+    "s": ".3g",
+    "min": ".1f",
+    "FLOP": ".1e",
+    "times": ".2f",
+    "GB": ".2f",
+    "correlation": ".3f",  # of differences: proxies differ by little
+}
 ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")
 # Whose interval the columns low and high hold, where they name none.
 MEANS = ("accuracy (%)", "difference (points)", "regret (points)", "ratio (times)", "Spearman")
@@ -110,9 +118,7 @@ def shown(value: object, column: str) -> str:
         return NOTHING
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    if isinstance(value, int) or not value:
-        return f"{value:,.0f}"
-    if _unit(column) == "s" and value >= MANY_SECONDS:
+    if isinstance(value, int) or not value or (_unit(column) == "s" and value >= MANY_SECONDS):
         return f"{value:,.0f}"
     return f"{value:z{digits_of(column)}}".replace("e+", "e")
 
