@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from harness.evidence.sources import BELOW_BEST
 from harness.table.grid import Grid
 
 N = "memories x networks"
+POINT = [  # what tells lines of table.csv apart
+    *("dataset", "condenser", "images per class", "condensed on", "trained", "iterations", "scored on", "protocol"),
+]
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def report(grid: Grid) -> None:
     best = _best(entries)
     frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])
     path = grid.out / "table.csv"
+    lost = _lost(path, frame)
     atomic_write(path, csv_of(frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
@@ -72,7 +77,19 @@ def report(grid: Grid) -> None:
     say("what is below the best is paired by memory; the best was picked by these numbers, and no interval is widened")
     say("time is that of a whole lockstep run, which recipes with one schedule share; verdicts: see --help")
     cost_figure(frame, grid.out / "cost.png")
+    if lost:
+        say(f"{path.name} had {lost} lines of other points: their own command writes them again, from their rows")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
+
+
+def _lost(path: Path, frame: pd.DataFrame) -> int:
+    """How many lines of the table that lies there a new one lacks."""
+    try:
+        earlier = pd.read_csv(path, keep_default_na=False)[POINT]
+    except (OSError, ValueError, KeyError):  # there is none, or none that this command wrote
+        return 0
+    kept = set(frame[POINT].itertuples(index=False, name=None))
+    return sum(line not in kept for line in earlier.itertuples(index=False, name=None))
 
 
 def _entry(grid: Grid, point: Point, name: str) -> Entry:

@@ -213,3 +213,17 @@ def test_a_memory_under_the_name_of_another_is_neither_scored_nor_asked_what_it_
         ValueError, match=rf"{first.name} is not the memory that its name says, but one of dm on digits"
     ):
         main(replace(done, out=tmp_path / "out"))
+
+
+def test_points_of_another_grid_that_leave_the_table_are_told(done, tmp_path, capsys):
+    shutil.copytree(done.out, tmp_path / "grown")
+    whole = replace(done, out=tmp_path / "grown")
+    main(whole)
+    capsys.readouterr()
+    main(replace(whole, ipc=(1,)))
+    assert "table.csv had 3 lines of other points" in capsys.readouterr().out
+    main(replace(whole, ipc=(1,)))
+    assert "lines of other points" not in capsys.readouterr().out
+    main(whole)
+    assert "lines of other points" not in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "grown" / "table.csv")) == 6
