@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import (
+    COMPARED,
+    MOST_REPLICATES,
+    Common,
+    CondensingFlags,
+    SharingFlags,
+    TrainingFlags,
+    by_protocol,
+    flag,
+)
 
 Strategy = Literal["retrain", "gdumb", "replay", "naive"]
 
@@ -15,9 +24,7 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
 
     box: ClassVar[str] = "stream"
     steps: int = flag(5, "Steps of the stream; must divide the number of classes.")
-    condensers: tuple[str, ...] = flag(
-        ("random", "herding", "dm", "ours"), "Condensers by name; recipes take +TERM[:WEIGHT]."
-    )
+    condensers: tuple[str, ...] = flag(COMPARED, "Condensers by name; recipes take +TERM[:WEIGHT].")
     memory: tuple[Path, ...] = flag((), "Memory files to stream instead of condensing.")
     memory_per_class: int | None = flag(
         None,

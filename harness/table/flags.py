@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness.core.flags import MOST_REPLICATES, Common, CondensingFlags, SharingFlags, TrainingFlags, by_protocol, flag
+from harness.core.flags import (
+    COMPARED,
+    MOST_REPLICATES,
+    Common,
+    CondensingFlags,
+    SharingFlags,
+    TrainingFlags,
+    by_protocol,
+    flag,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +26,7 @@ class Table(CondensingFlags, TrainingFlags, SharingFlags, Common):
     )
     dataset: tuple[str, ...] = flag((), "Data sets by name (--list), or folder:PATH; default: digits.")
     condensers: tuple[str, ...] = flag(
-        (), "Condensers by name; recipes take +TERM[:WEIGHT]. Default: random herding dm ours."
+        (), f"Condensers by name; recipes take +TERM[:WEIGHT]. Default: {' '.join(COMPARED)}."
     )
     ipc: tuple[int, ...] = flag((), f"Stored images per class; {by_protocol('memory_per_class')}.")
     network: tuple[str, ...] = flag((), "Networks to match on; default: the protocol's ConvNet for that.")

@@ -9,6 +9,7 @@ import torch
 from condensers import registry
 from harness.core import queue
 from harness.core.devices import name_of
+from harness.core.flags import COMPARED
 from harness.core.points import Point, check, plan_of, scoring_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
@@ -18,7 +19,7 @@ from harness.core.settings import label_of, matched_network_of, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
 
-DEFAULT = {"dataset": ("digits",), "condensers": ("random", "herding", "dm", "ours")}
+DEFAULT = {"dataset": ("digits",), "condensers": COMPARED}
 NATURAL, SIZES = ("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)
 OTHERS = ("AlexNet", "VGG11", "ResNet18")
 DEFAULT_NETWORK = ""  # stands for the protocol's ConvNet in a preset
