@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -76,11 +75,14 @@ def make_memories(survey: Survey) -> None:
     """Condense whatever is not there yet."""
     origin = provenance(name_of(survey.device), survey.precision)
     for replicate, plan in enumerate(memory_plans(survey)):
-        with bar(plan.iterations(), "condensing") as shown:
-            progress, own = nullcontext(shown.update), origin | {"memory_replicate": replicate}
-            while not memories.ensure(plan, survey.on_device, survey.records.claim, progress, own):
-                # Another live process is at it.
-                time.sleep(PAUSE)
+        own = origin | {"memory_replicate": replicate}
+        while not _ensure(survey, plan, own):
+            time.sleep(PAUSE)  # another live process is at it
+
+
+def _ensure(survey: Survey, plan: memories.Plan, origin: dict[str, object]) -> bool:
+    progress = memories.progress(plan, "condensing")
+    return memories.ensure(plan, survey.on_device, survey.records.claim, progress, origin)
 
 
 def proxies(survey: Survey) -> list[Proxy]:
