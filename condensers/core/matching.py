@@ -134,7 +134,8 @@ class Matching(Loop):
         statistics = concatenate(self.lanes.map(known, parts))
         leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
         loss = recipe.loss(real, statistics)
-        slopes = torch.autograd.grad(loss, leaves)
+        # Zeros for blocks that no term counts (`Term.blocks`): they are read all the same.
+        slopes = torch.autograd.grad(loss, leaves, materialize_grads=True)
 
         def back(part: slice) -> None:
             leaf = pixels[part].requires_grad_()
