@@ -177,6 +177,17 @@ def test_a_moving_average_is_part_of_the_state(digits):
     assert torch.equal(whole.pixels["own"], second.pixels["own"])
 
 
+def test_a_state_without_its_moving_average_is_refused_and_changes_nothing(digits):
+    own = Recipe("own", (Term(mean_activation, squared, decay=0.9),))
+    first, second = (Matching(digits.train, CLASSES, IPC, [own], SCHEDULE, SEED) for _ in range(2))
+    first.step()
+    start = second.pixels["own"].clone()
+    with pytest.raises(KeyError, match="moving average"):
+        second.restore({name: tensor for name, tensor in first.state().items() if "averages" not in name})
+    assert torch.equal(second.pixels["own"], start)
+    assert second.iteration == 0
+
+
 def test_a_context_is_sliced_by_class():
     context = Context(torch.tensor([5, 6, 7]), torch.tensor([1]))
     assert context[1:].labels.tolist() == [6, 7]
