@@ -130,9 +130,9 @@ def _check_size(path: Path) -> None:
 
 
 def _pair(content: object, path: Path, replicate: int) -> tuple[object, object]:
-    """Images and labels as the file has them. Raises IndexError if there is no such set."""
-    if replicate not in range(_sets_of(content)):
-        raise IndexError(replicate)
+    """Images and labels as the file has them."""
+    if replicate not in range(sets := _sets_of(content)):
+        raise ValueError(f"there is no set {replicate}, for it holds {sets}, counted from 0")
     if isinstance(content, Tensor):
         return content, _load(_labels_beside(path))
     if isinstance(content, dict) and "data" not in content:
