@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,6 +129,13 @@ def test_the_last_block_can_be_left_out_or_be_the_only_one(digits, layers, block
 
     found = gradients(digits.train, term)
     assert_is(found, expected(digits.train, found[0].pixels["own"], plain))
+
+
+@pytest.mark.parametrize("given", [{"blocks": ()}, {"blocks": (1, 0)}, {"blocks": "first"}, {"layers": "average"}])
+def test_blocks_and_layers_that_do_not_exist_are_refused(given, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users: types are not checked
+    with pytest.raises(ValueError, match=r"^(blocks|layers) are .*: give "):
+        Term(mean_activation, squared, tap="act", **given)
 
 
 def test_random_frequencies_are_shared_by_both_sides_and_all_chunks(digits):
