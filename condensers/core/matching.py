@@ -100,7 +100,7 @@ class Matching(Loop):
         return self.averages
 
     def _followed(self, terms: Sequence[Term]) -> list[tuple[Reads, float]]:
-        """What moving averages are wanted of, in an order that no process decides."""
+        """What moving averages are wanted of, in the same order in every process."""
         found = {(reads, term.decay) for term in terms if term.decay for reads in term.reads}
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 

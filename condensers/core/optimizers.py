@@ -16,7 +16,7 @@ class Optimizer(Protocol):
 
     Attributes:
         fall: `cosine` lets the gradient's share of a step fall to zero over the run.
-        average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
+        average: share of the run, at its end, whose pixels are averaged into the memory; 0: only its last pixels count.
         state: names of what it keeps beside the pixels, as torch calls them.
     """
 
