@@ -1,6 +1,7 @@
 """What a term can ask for beside a mean of the embedding, each part against the same written out in float64."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import jaxtyping
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from condensers import registry
 from condensers.core.by_ipc import at_ipc
 from condensers.core.matching import Matching
-from condensers.core.recipe import SGD, Recipe, Schedule
+from condensers.core.optimizers import SGD, Adam
+from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import LOGITS, Context, Term, every_image, mean_activation, of_synthetic_images, squared
 from condensers.device import draws
 
@@ -230,6 +232,15 @@ def test_a_rate_can_fall_and_iterates_be_averaged(digits):
     torch.testing.assert_close(falling[1], constant[1])
     steps = [(b - a).norm() for a, b in pairwise(falling)]
     assert steps[-1] < 0.1 * steps[0]
+
+
+@pytest.mark.parametrize(
+    "made", [partial(SGD, fall="linear"), partial(SGD, average=1.5), partial(Adam, average=-0.5)]
+)
+def test_falls_and_shares_that_do_not_exist_are_refused(made, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users: types are not checked
+    with pytest.raises(ValueError, match=r"^(fall|average) is .*: give "):
+        made()
 
 
 def test_the_rate_belongs_to_the_images_per_class():
