@@ -218,12 +218,12 @@ def test_too_few_images_to_decode_are_said_before_any_recipe_has_run(digits):
 @pytest.mark.parametrize("name", ["random", "dm"])
 def test_a_condenser_or_a_class_that_comes_twice_is_refused(digits, name):
     own = registry.condenser(name)
-    with pytest.raises(ValueError, match=f"^the condenser '{name}' is given 2 times"):
+    with pytest.raises(ValueError, match=rf"^the condenser '{name}' is given 2 times"):
         condense([own, own], digits.train, [Group((1, 2), 2)], SCHEDULE, SEED)
-    with pytest.raises(ValueError, match="^the class 1 is given 2 times"):
+    with pytest.raises(ValueError, match=r"^the class 1 is given 2 times"):
         condense([own], digits.train, [Group((1, 2), 2), Group((1,), 2)], SCHEDULE, SEED)
 
 
 def test_a_recipe_without_terms_is_refused(digits):
-    with pytest.raises(ValueError, match="^empty has no terms"):
+    with pytest.raises(ValueError, match=r"^empty has no terms"):
         condense([Recipe("empty", ())], digits.train, [Group((1, 2), 2)], SCHEDULE, SEED)

@@ -211,7 +211,7 @@ def test_bad_names_are_one_line(name, words):
 
 
 def test_a_convnet_refuses_images_that_are_not_square():
-    with pytest.raises(ValueError, match="^a ConvNet takes square images, not 8x16$"):
+    with pytest.raises(ValueError, match=r"^a ConvNet takes square images, not 8x16$"):
         build("ConvNet-W8-D1", 10, (1, 8, 16))
 
 

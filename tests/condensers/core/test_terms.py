@@ -234,9 +234,7 @@ def test_a_rate_can_fall_and_iterates_be_averaged(digits):
     assert steps[-1] < 0.1 * steps[0]
 
 
-@pytest.mark.parametrize(
-    "made", [partial(SGD, fall="linear"), partial(SGD, average=1.5), partial(Adam, average=-0.5)]
-)
+@pytest.mark.parametrize("made", [partial(SGD, fall="linear"), partial(SGD, average=1.5), partial(Adam, average=-0.5)])
 def test_falls_and_shares_that_do_not_exist_are_refused(made, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users: types are not checked
     with pytest.raises(ValueError, match=r"^(fall|average) is .*: give "):
