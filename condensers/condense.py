@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -64,8 +65,11 @@ def condense(
         match: what condenses a group by recipes: `lockstep` unless classes are shared out (`condensers.sharding`).
 
     Raises:
-        ValueError: more images per class than a class has, or a network that does not fit.
+        ValueError: a condenser's name or a class more than once, more images per class than a class has, or a network
+            that does not fit.
     """
+    _check_once("condenser", [condenser.name for condenser in condensers])
+    _check_once("class", [label for group in groups for label in group.classes])
     for group in groups:
         _check_group(condensers, source, group)
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
@@ -86,6 +90,12 @@ def condense(
         condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
     }
+
+
+def _check_once(kind: str, given: Sequence[str | int]) -> None:
+    for value, times in Counter(given).items():
+        if times > 1:
+            raise ValueError(f"the {kind} {value!r} is given {times} times: give it once")
 
 
 def _check_group(condensers: Sequence[Condenser], source: LabelledImages, group: Group) -> None:

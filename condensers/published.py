@@ -64,10 +64,7 @@ def import_published(path: Path, replicate: int = 0) -> Memory:
 
 def sets_in(path: Path) -> int:
     """How many sets a file holds that `import_published` reads. DC, DSA and DM keep those of all runs in one."""
-    content = _load(path)
-    sets = content.get("data", ()) if isinstance(content, dict) else content
-    nested = isinstance(sets, list | tuple) and len(sets) > 0 and isinstance(sets[0], list | tuple)
-    return len(sets) if nested else 1
+    return _sets_of(_load(path))
 
 
 def renormalise(memory: Memory, mean: Sequence[float], std: Sequence[float], like: LabelledImages) -> Memory:
@@ -134,6 +131,8 @@ def _check_size(path: Path) -> None:
 
 def _pair(content: object, path: Path, replicate: int) -> tuple[object, object]:
     """Images and labels as the file has them."""
+    if replicate not in range(sets := _sets_of(content)):
+        raise ValueError(f"there is no set {replicate}, for it holds {sets}, counted from 0")
     if isinstance(content, Tensor):
         return content, _load(_labels_beside(path))
     if isinstance(content, dict) and "data" not in content:
@@ -141,6 +140,12 @@ def _pair(content: object, path: Path, replicate: int) -> tuple[object, object]:
     sets = content["data"] if isinstance(content, dict) else content
     one = sets if isinstance(sets[0], Tensor) else sets[replicate]
     return one[0], one[1]
+
+
+def _sets_of(content: object) -> int:
+    sets = content.get("data", ()) if isinstance(content, dict) else content
+    nested = isinstance(sets, list | tuple) and len(sets) > 0 and isinstance(sets[0], list | tuple)
+    return len(sets) if nested else 1
 
 
 def _labels_beside(path: Path) -> Path:

@@ -152,7 +152,7 @@ def class_share(classes: int, per_class: int | None, max_size: int | None) -> in
 
 
 def _check(memory: Memory, classes: list[int], per_class: int | None) -> None:
-    """That the memory holds exactly `classes`, and at least `per_class` images of each."""
+    """Raise ValueError unless the memory holds exactly `classes`, and at least `per_class` images of each."""
     if memory.classes != classes:
         raise ValueError(f"classes {classes} arrived, but the memory is of {memory.classes}; condense those")
     if per_class is not None and memory.per_class < per_class:

@@ -5,7 +5,7 @@ from avalanche.benchmarks import CLExperience
 
 from condensers import registry
 from condensers.condense import Group, condense
-from condensers.core.matching import Schedule
+from condensers.core.recipe import Schedule
 from condensers.memory import Memory
 from scenarios.buffers import ClassBuffer
 from scenarios.experiences import images_of

@@ -97,7 +97,7 @@ class ConvNet(nn.Module):
         pooling: a key of POOLINGS.
 
     Raises:
-        ValueError: no width or depth, or an image too small for so many poolings.
+        ValueError: no width or depth, images that are not square, or too small for so many poolings.
     """
 
     TAPS = ("conv", "norm", "act", "block")
@@ -116,7 +116,9 @@ class ConvNet(nn.Module):
         if not (1 <= width <= WIDEST and 1 <= depth <= DEEPEST):
             asked = f"a ConvNet of width {width} and depth {depth}"
             raise ValueError(f"{asked} cannot be built; give at least 1 of both, at most {WIDEST} and {DEEPEST}")
-        channels, side, _ = shape
+        channels, side, other = shape
+        if side != other:
+            raise ValueError(f"a ConvNet takes square images, not {side}x{other}")
         blocks = []
         for _ in range(depth):
             if side < 2 and pooling != "None":

@@ -37,7 +37,7 @@ def rectified_norm(
         slope: what negative values are multiplied by: 0 for ReLU, 1 for none.
         eps: added to the variance.
         activation: the rectified maps, `[n * h, w, c]`, or of no rows.
-        pooled: means of squares of four of them, `[n * h / 2, w / 2, c]`, or of no rows.
+        pooled: their means over 2 x 2 pixels, `[n * h / 2, w / 2, c]`, or of no rows.
         mean: written.
         inverse: written.
     """
@@ -160,7 +160,7 @@ def _rectify(
 
 @_compiled
 def _average(upper: np.ndarray, lower: np.ndarray, out: np.ndarray) -> None:
-    """Two rows of pixels as one of means of squares."""
+    """Two rows of pixels as one row of means over 2 x 2 pixels."""
     quarter = upper.dtype.type(0.25)
     for column in range(out.shape[0]):
         for k in range(out.shape[1]):
@@ -170,7 +170,7 @@ def _average(upper: np.ndarray, lower: np.ndarray, out: np.ndarray) -> None:
 
 @_compiled
 def _incoming(row: int, of_activation: np.ndarray, of_pooled: np.ndarray, out: np.ndarray) -> None:
-    """The gradient of a row of the rectified maps: its own, and its share of its square's."""
+    """The gradient of a row of the rectified maps: its own, and a quarter of that of the mean it went into."""
     if len(of_activation):
         for column in range(out.shape[0]):
             for k in range(out.shape[1]):

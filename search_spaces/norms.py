@@ -15,7 +15,7 @@ from torch.autograd.function import FunctionCtx
 
 from search_spaces.compiled import compiles, run
 
-Parts = tuple[Tensor | None, Tensor | None]  # rectified maps, and their averages over squares of four
+Parts = tuple[Tensor | None, Tensor | None]  # rectified maps, and their means over 2 x 2 pixels
 
 
 class InstanceNorm(nn.GroupNorm):
@@ -41,7 +41,7 @@ class InstanceNorm(nn.GroupNorm):
             ValueError: maps of an odd side are to be pooled.
         """
         if average and (x.shape[2] % 2 or x.shape[3] % 2):
-            raise ValueError(f"maps of {x.shape[2]}x{x.shape[3]} have a row or column that is in no square of four")
+            raise ValueError(f"maps of {x.shape[2]}x{x.shape[3]} have a row or column that no 2x2 pooling takes in")
         wide = torch.promote_types(x.dtype, torch.float32)
         inputs = (tensor.to(wide) for tensor in (x, self.weight, self.bias))
         parts = _Fused.apply(*inputs, slope, self.eps, keep, average)

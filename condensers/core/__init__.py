@@ -1,1 +1,1 @@
-"""What methods are made of: terms and the matching loop."""
+"""What methods are made of: terms, networks, pixels and their optimisers, and the loops that run them."""

@@ -1,4 +1,4 @@
-"""The gradient-matching loop: real and synthetic images of a class shall move a network's weights alike.
+"""The gradient-matching loop: real and synthetic images of a class are to move a network's weights alike.
 
 Per iteration and class: the gradient of the cross-entropy with respect to all weights, once by real and once by
 synthetic images, augmented alike, and a distance between the two, differentiated with respect to the pixels.

@@ -40,7 +40,7 @@ class Judged(Networks):
         )
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """Of both."""
+        """Images that train either kind."""
         return sum(kind.hidden(iterations, ipc, memory, real) for kind in (self.matched, self.judges))
 
 

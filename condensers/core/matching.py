@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from condensers.core.identity import identity
 from condensers.core.loop import Loop, Losses
 from condensers.core.reading import Found, concatenate, in_order, merge, of_classes, read
 from condensers.core.recipe import Recipe, Schedule
@@ -51,18 +52,22 @@ class Matching(Loop):
     def state(self) -> dict[str, Tensor]:
         """Everything a later run needs to go on from here."""
         tensors = super().state()
-        for number, layers in enumerate(self.averages.values()):
-            tensors |= {f"averages/{number}/{layer}": tensor for layer, tensor in enumerate(layers)}
+        for followed, layers in self.averages.items():
+            tensors |= {f"{_name(followed)}/{layer}": tensor for layer, tensor in enumerate(layers)}
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
+        averages = {(*reads, decay): _layers(tensors, _name((*reads, decay))) for reads, decay in self.followed}
+        if int(tensors["iteration"]) > 0 and not all(averages.values()):
+            raise KeyError("a moving average")
         super().restore(tensors)
-        for number, (reads, decay) in enumerate(self.followed):
-            names = [name for name in tensors if name.startswith(f"averages/{number}/")]
-            layers = [tensors[f"averages/{number}/{layer}"] for layer in range(len(names))]
-            if layers:
-                self.averages[(*reads, decay)] = [layer.to(self.device) for layer in layers]
+        # Copies, because an average is brought on in place.
+        self.averages = {
+            followed: [layer.to(self.device, copy=True) for layer in layers]
+            for followed, layers in averages.items()
+            if layers
+        }
 
     def _losses(self, chosen: Int64[Tensor, "C B"], draw: Draw, context: Context) -> Losses:
         if self.reader is not self.network:
@@ -95,7 +100,7 @@ class Matching(Loop):
         return self.averages
 
     def _followed(self, terms: Sequence[Term]) -> list[tuple[Reads, float]]:
-        """What moving averages are wanted of, in an order that no process decides."""
+        """What moving averages are wanted of, in the same order in every process."""
         found = {(reads, term.decay) for term in terms if term.decay for reads in term.reads}
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 
@@ -134,7 +139,8 @@ class Matching(Loop):
         statistics = concatenate(self.lanes.map(known, parts))
         leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
         loss = recipe.loss(real, statistics)
-        slopes = torch.autograd.grad(loss, leaves)
+        # Zeros for blocks that no term counts (`Term.blocks`): they are read all the same.
+        slopes = torch.autograd.grad(loss, leaves, materialize_grads=True)
 
         def back(part: slice) -> None:
             leaf = pixels[part].requires_grad_()
@@ -148,6 +154,17 @@ class Matching(Loop):
     def _read(self, recipe: Recipe, pixels: Tensor, draw: Draw, context: Context) -> Found:
         images = augmentation.apply(draw, recipe.pixels.decode(pixels))
         return read(self.network, images, self.reads[recipe.name], context)
+
+
+def _name(followed: tuple) -> str:
+    """What a state calls the moving average of (tap, statistic, decay): not by number, for a race drops recipes."""
+    tap, statistic, decay = followed
+    return f"averages/{tap}/{identity(statistic)}/{decay}"
+
+
+def _layers(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
+    found = {key: tensor for key, tensor in tensors.items() if key.startswith(f"{name}/")}
+    return [found[f"{name}/{layer}"] for layer in range(len(found))]
 
 
 def _in_dtype(network: nn.Module, name: str) -> nn.Module:

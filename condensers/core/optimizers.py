@@ -16,7 +16,7 @@ class Optimizer(Protocol):
 
     Attributes:
         fall: `cosine` lets the gradient's share of a step fall to zero over the run.
-        average: share of the last iterations whose pixels are averaged into the memory; 0 for the last ones alone.
+        average: share of the run, at its end, whose pixels are averaged into the memory; 0: only its last pixels count.
         state: names of what it keeps beside the pixels, as torch calls them.
     """
 
@@ -40,6 +40,9 @@ class SGD:
         momentum: of torch's SGD.
         fall: see Optimizer.
         average: see Optimizer.
+
+    Raises:
+        ValueError: a fall that does not exist, or a share that is not from 0 to 1.
     """
 
     lr: float | ByIPC[float] = 1.0
@@ -47,6 +50,11 @@ class SGD:
     fall: Literal["none", "cosine"] = "none"
     average: float = 0.0
     state = ("momentum_buffer",)
+
+    def __post_init__(self) -> None:
+        if self.fall not in ("none", "cosine"):
+            raise ValueError(f"fall is {self.fall!r}: give none or cosine")
+        _check_share(self.average)
 
     def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
         """Torch's SGD of the pixels."""
@@ -67,6 +75,9 @@ class Adam:
         lr: step size; or by images per class.
         betas: decays of the moving averages of the gradient and of its square.
         average: see Optimizer.
+
+    Raises:
+        ValueError: a share that is not from 0 to 1.
     """
 
     lr: float | ByIPC[float] = 0.01
@@ -74,6 +85,9 @@ class Adam:
     average: float = 0.0
     fall = "none"  # a smaller gradient would not make its steps smaller
     state = ("exp_avg", "exp_avg_sq", "step")
+
+    def __post_init__(self) -> None:
+        _check_share(self.average)
 
     def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
         """Torch's Adam of the pixels."""
@@ -83,3 +97,8 @@ class Adam:
     def describe(self) -> dict[str, object]:
         """The optimiser as JSON values."""
         return {"optimizer": identity(self)}
+
+
+def _check_share(average: float) -> None:
+    if not 0 <= average <= 1:
+        raise ValueError(f"average is {average}: give a share of the run, from 0 to 1")

@@ -59,12 +59,19 @@ class Factor:
     of IDM (Zhao et al., CVPR 2023) is the same map without the clamp.
 
     Attributes:
-        factor: small images along a side; it divides the side of the images, or the last ones are cropped.
+        factor: small images along a side; it must divide the side of the images.
         clamp: whether pixels are kept between black and white.
+
+    Raises:
+        ValueError: a factor that is no whole number from 1.
     """
 
     factor: int = 2
     clamp: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.factor, int) or self.factor < 1:
+            raise ValueError(f"a mosaic cannot have {self.factor!r} images along a side: give a whole number from 1")
 
     @property
     def decoded(self) -> int:
@@ -72,7 +79,7 @@ class Factor:
         return self.factor**2
 
     def start(self, real: Float[Tensor, "C n ch h w"]) -> Float[Tensor, "C M ch h w"]:
-        """Real images made small, one a tile, row by row."""
+        """Real images made small, one a tile, row by row. Raises ValueError for a side that tiles do not divide."""
         side, f = real.shape[-1], self.factor
         if side % f:
             raise ValueError(f"images of {side} px cannot be cut into {f} x {f} tiles: choose another --resolution")
@@ -101,7 +108,7 @@ def pixels_of(described: Mapping[str, object] | None) -> Pixels:
     """The pixels that a memory's metadata describes; none is raw.
 
     Raises:
-        ValueError: unknown kind, or fields that it does not have.
+        ValueError: unknown kind, or fields that it does not have or cannot take.
     """
     if described is None:
         return Raw()

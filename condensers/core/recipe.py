@@ -242,6 +242,11 @@ class Recipe(Iterative):
         networks = 1 + any(term.tap == JUDGE for term in self.terms)
         return networks * (2 + self.couples_classes)
 
+    def check(self, schedule: Schedule) -> None:
+        """Raise ValueError without a term: nothing would be matched."""
+        if not self.terms:
+            raise ValueError(f"{self.name} has no terms: give it at least one")
+
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""
         return replace(self, terms=tuple(term.at(ipc) for term in self.terms))

@@ -33,6 +33,7 @@ Distance = Callable[[Any, Any], Tensor]
 Reads = tuple[str, Statistic]  # a tap, and what its activations are reduced to
 # A tensor per layer, by (tap, statistic); moving averages by (tap, statistic, decay).
 Statistics = Mapping[tuple, Sequence[Tensor]]
+NAMED_BLOCKS = ("all", "inner", "last")  # blocks, where they are not numbered
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
@@ -76,6 +77,9 @@ class Term:
         blocks: which of them count: `all`, `inner` (all but the last), the `last`, or their numbers, from 1.
         decay: of a moving average over iterations that takes the place of the real side's statistics; 0 for none.
         version: raised when a formula of this term changes, so that no other term's memories are made anew.
+
+    Raises:
+        ValueError: blocks or a way to combine layers that do not exist.
     """
 
     statistic: Statistic | tuple[Statistic, ...]
@@ -86,6 +90,13 @@ class Term:
     blocks: Literal["all", "inner", "last"] | tuple[int, ...] = "all"
     decay: float = 0.0
     version: int = FIRST_VERSION
+
+    def __post_init__(self) -> None:
+        if self.layers not in ("sum", "mean"):
+            raise ValueError(f"layers are {self.layers!r}: give sum or mean")
+        numbered = isinstance(self.blocks, tuple)
+        if min(self.blocks, default=0) < 1 if numbered else self.blocks not in NAMED_BLOCKS:
+            raise ValueError(f"blocks are {self.blocks!r}: give {', '.join(NAMED_BLOCKS)}, or their numbers, from 1")
 
     @property
     def reads(self) -> tuple[Reads, ...]:

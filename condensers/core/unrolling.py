@@ -1,4 +1,4 @@
-"""The unrolling loop: networks that are trained on the memory for a few steps shall classify real images.
+"""The unrolling loop: networks trained on the memory for a few steps are to classify real images.
 
 Per iteration: train the iteration's network on the memory for `window` steps, each of them differentiable in the
 pixels; take the cross-entropy of real images; and follow its gradient back through the steps (truncated

@@ -4,8 +4,7 @@ Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmen
 `color_crop_cutout_flip_scale_rotate` names the operations; each draw applies exactly one of them, chosen uniformly.
 All operations are written as one affine warp, one colour map and one mask, so that every class can have its own
 operation without a branch that the host decides. `standard` is not a strategy of DSA: it crops *and* flips, as whole
-data sets are usually trained. `align_corners=True` is pinned: it was the default of the torch
-that the original ran on.
+data sets are usually trained. `align_corners=True` is pinned: it was the default of the torch that the original ran on.
 """
 
 import math

@@ -24,6 +24,7 @@ _WIDTHS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm2d: ("num_features",),
     nn.Linear: (),
 }
+_PACKAGES = ("torch", "search_spaces")  # whose modules do nothing with channels beyond their layers
 
 
 class Linears(nn.Module):
@@ -41,8 +42,13 @@ class Linears(nn.Module):
 
 
 def joinable(network: nn.Module) -> bool:
-    """Whether all its layers with weights are known here. A LayerNorm is not: it mixes the channels of a network."""
-    return all(type(layer) in _WIDTHS for layer in _layers(network).values())
+    """Whether all its layers are known to keep the channels of networks apart.
+
+    A LayerNorm is not: it mixes the channels of a network. Nor is a network of a user's own: how it concatenates,
+    shuffles or normalises channels cannot be seen from outside.
+    """
+    ours = all(type(part).__module__.partition(".")[0] in _PACKAGES for part in network.modules())
+    return ours and all(type(layer) in _WIDTHS for layer in _layers(network).values())
 
 
 def join(networks: Sequence[nn.Module]) -> nn.Module:

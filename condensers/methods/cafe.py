@@ -10,8 +10,9 @@ each class. Networks are trained on the memory. 2,000 iterations, pixel rate 0.1
 All numbers are those of the public code (which matches the embedding twice, each time with weight 1). Departures: its
 loop is dynamic, it goes on with a network until its accuracy on real images no longer changes, and trains it until it
 changes again. Here is a pool of ten networks, one of which is trained for an epoch in every iteration, and each of
-which is renewed after ten. So no network and no schedule depends on real labels beyond the objective. Memories start
-from real images, not from noise; the pixel rate does not fall. The second term couples classes, as does the training.
+which is renewed after ten. So no network and no schedule depends on real labels beyond the objective. Networks are
+trained with the evaluation's momentum and weight decay, where the code has neither. Memories start from real images,
+not from noise; the pixel rate does not fall. The second term couples classes, as does the training.
 Cost: as DM with its feature maps, and an epoch on the memory in every iteration, recorded as hidden training.
 """
 

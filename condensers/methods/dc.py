@@ -5,8 +5,9 @@
 
 L the cross-entropy of a network f that is trained on S between two steps of the pixels, and drawn anew after some of
 them: at 1, 10, 20 and 50 images per class 1, 10, 20 and 50 steps a network, with 1, 50, 25 and 10 epochs in between (2
-to 9 images as 10); a thousand networks in all. The gradients of an output are those of all weights that lead to it;
-biases and norms are left out, as in the authors' code. A is one Siamese augmentation per class and step in `dsa`,
+to 9 images as 10); a thousand networks in all. The gradients of an output are those of all weights that lead to it.
+Parameters with one number a channel, biases and most norms, are left out, as in the authors' code; a layer norm's maps
+count, a channel as an output. A is one Siamese augmentation per class and step in `dsa`,
 nothing in `dc`, for the training of f too. Pixels follow SGD with lr 0.1, momentum 0.5.
 
 No network sees a real label, but each is trained on all classes of the memory, so that it cannot be sliced by step.

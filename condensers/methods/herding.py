@@ -3,7 +3,8 @@
 Greedy: the next image is the one that brings the mean of the selected features closest to the mean of the class, so
 every prefix of the result is itself the herding set of that size. The features are those of a named network: randomly
 initialised, as every condenser here sees them (`herding`), or trained on the real images at hand for 20 epochs
-(`herding-trained`, the authors' reruns do so; it looks at the classes together, so it cannot be sliced by step).
+(`herding-trained`, as in the reruns of DM's authors; it looks at the classes together, so it cannot be sliced by step).
+Departure: features keep their length, which iCaRL brings to 1.
 """
 
 import torch

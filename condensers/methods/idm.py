@@ -4,8 +4,9 @@
 
 f and p of a network from a queue: it holds up to 100 networks in the middle of their training on real images, two of
 which make ten steps in every iteration, and every 30 iterations a fresh one joins and the oldest leaves. Each stored
-image is cut into four that are enlarged (partition and expand). w is 0.5, from 50 images per class on 0.1; 20,000
-iterations, pixel rate 0.2, 256 real images, at one image per class 5,000.
+image is cut into four that are enlarged (partition and expand). w is 0.5, from 50 images per class on 0.1 (CIFAR-10;
+the public code also has 0.1 for CIFAR-100 at 10, and 50 steps there); 20,000 iterations, pixel rate 0.2, 256 real
+images, at one image per class 5,000.
 
 The public code multiplies w by the network's training accuracy in percent, which the paper does not say: its
 cross-entropy weighs up to 50. Here w is the paper's. Further departures: networks are trained with the base schedule's

@@ -2,7 +2,8 @@
 
     A = argmin || s A - y ||^2 + r ||A||^2  over synthetic features s,      L = || t A - y ||^2  on real features t
 
-beside DM on fresh random networks, after KIP, FRePo and RFAD, which use trained networks and learned labels. It is
+beside DM on fresh random networks, after KIP, FRePo and RFAD, which use trained networks and learned labels. y are
+one-hot labels less 1/C; r is a share of the mean eigenvalue of s s^T, and L is averaged over a class's images. It is
 fitted to the synthetic images and judged on the real ones (`forward`), or the other way round (`reverse`); RFAD reports
 that cross-entropy on scaled predictions transfers better to trained networks. Features are the embedding, or the output
 of every block, pooled. A readout couples the classes that are condensed together.

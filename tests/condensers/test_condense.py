@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from condensers import condense as module
 from condensers import registry
 from condensers.condense import Group, condense
+from condensers.core.recipe import Recipe
 from condensers.memory import check, load_memory, save_memory
 
 from .long_run import CONDENSERS, GROUPS, SCHEDULE, SEED
@@ -212,3 +213,17 @@ def test_too_few_images_to_decode_are_said_before_any_recipe_has_run(digits):
     with pytest.raises(ValueError, match=r"^160 images per class asked for"):
         condense(both, digits.train, [Group((0, 1), 40)], SCHEDULE, SEED, progress=done.append)
     assert not done
+
+
+@pytest.mark.parametrize("name", ["random", "dm"])
+def test_a_condenser_or_a_class_that_comes_twice_is_refused(digits, name):
+    own = registry.condenser(name)
+    with pytest.raises(ValueError, match=rf"^the condenser '{name}' is given 2 times"):
+        condense([own, own], digits.train, [Group((1, 2), 2)], SCHEDULE, SEED)
+    with pytest.raises(ValueError, match=r"^the class 1 is given 2 times"):
+        condense([own], digits.train, [Group((1, 2), 2), Group((1,), 2)], SCHEDULE, SEED)
+
+
+def test_a_recipe_without_terms_is_refused(digits):
+    with pytest.raises(ValueError, match=r"^empty has no terms"):
+        condense([Recipe("empty", ())], digits.train, [Group((1, 2), 2)], SCHEDULE, SEED)

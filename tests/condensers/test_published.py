@@ -62,6 +62,14 @@ def test_one_of_several_sets(images, tmp_path):
     torch.save({"data": [[images, LABELS], [images + 1, LABELS]]}, path)
     assert torch.equal(import_published(path, 1).images, images + 1)
     assert "set.pt" in complaint(path, 2)
+    assert "no set -1" in complaint(path, -1)
+
+
+def test_a_file_of_one_set_has_no_second(images, tmp_path):
+    path = tmp_path / "set.pt"
+    for content in ((images, LABELS), {"images": images, "labels": LABELS}, images):
+        torch.save(content, path)
+        assert "no set 1" in complaint(path, 1)
 
 
 def test_a_pickle_never_runs(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from condensers.condense import Group, condense, race
-from condensers.core.recipe import Schedule
+from condensers.core.recipe import Recipe, Schedule
+from condensers.core.terms import Term, mean_activation, squared
 from condensers.registry import condenser
 
 SCHEDULE = Schedule(8, 16, "ConvNet-W8-D2", "crop_scale", chunk=50, given=frozenset({"iterations", "real_batch"}))
@@ -62,6 +63,14 @@ def test_trained_networks_and_moving_averages_go_on_as_well(digits, name):
     raced = made(digits.train, [own, slower], match=match)
     assert torch.equal(raced[slower.name].images, made(digits.train, [slower])[slower.name].images)
     assert raced[slower.name].metadata["cost"]["hidden_images"] >= 0
+
+
+@pytest.mark.parametrize("stays", ["slow", "fast"])
+def test_a_recipe_keeps_its_own_moving_average(digits, stays):
+    recipes = [Recipe(name, (Term(mean_activation, squared, decay=d),)) for name, d in (("slow", 0.99), ("fast", 0.5))]
+    match, _ = running([3], {3: (stays,)})
+    raced, whole = made(digits.train, recipes, match=match), made(digits.train, recipes)
+    assert torch.equal(raced[stays].images, whole[stays].images)
 
 
 def test_decoded_images_are_what_a_mosaic_stands_for_at_every_rung(digits):

@@ -210,6 +210,11 @@ def test_bad_names_are_one_line(name, words):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_convnet_refuses_images_that_are_not_square():
+    with pytest.raises(ValueError, match=r"^a ConvNet takes square images, not 8x16$"):
+        build("ConvNet-W8-D1", 10, (1, 8, 16))
+
+
 def test_the_deepest_networks_that_fit():
     assert build("ConvNet-W4-D3", 10, (1, 8, 8)).embedding_size == 4
     assert build("ConvNet-W4-D4-NN-ReLU-None", 10, (1, 8, 8)).embedding_size == 4 * 64

@@ -287,6 +287,12 @@ def test_coupled_classes_are_not_slices(digits, name, network):
     assert (whole[:5] - half).abs().max() > 0.1 * (half - start).abs().max()
 
 
+@pytest.mark.parametrize("name", ["datadam+ridge", "datadam+blocks", "iid+whiten"])
+def test_a_recipe_that_couples_classes_may_leave_blocks_out(digits, name):
+    found = [core_of(digits.train, CLASSES, 4, [recipe_of(name)], schedule(chunk), SEED)[1] for chunk in (5, 10_000)]
+    assert_same(found[0][name], (found[1][name][0].double(), found[1][name][1]), name)
+
+
 def test_steps_are_sgd_with_momentum(digits):
     matching = run(digits.train, CLASSES, ["dm", "dm+sm"], schedule(), iterations=0)
     expected = {name: pixels.clone() for name, pixels in matching.pixels.items()}

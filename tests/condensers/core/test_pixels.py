@@ -78,6 +78,14 @@ def test_unknown_pixels_are_refused(described, words):
         pixels_of(described)
 
 
+@pytest.mark.parametrize("factor", [0, -2])
+def test_a_file_with_an_impossible_mosaic_is_refused(factor, tmp_path):
+    path, decoding = tmp_path / "odd.safetensors", {"name": "Factor", "factor": factor}
+    save_memory(Memory(noise(2, 1, 8, 8), torch.tensor([0, 1]), {"decoding": decoding}), path)
+    with pytest.raises(ValueError, match=f"cannot have {factor} images along a side"):
+        load_memory(path)
+
+
 @pytest.fixture(scope="module")
 def mosaic(digits):
     schedule = Schedule(4, 16, "ConvNet-W8-D2", "crop_scale", chunk=50)

@@ -1,8 +1,10 @@
 """What a term can ask for beside a mean of the embedding, each part against the same written out in float64."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,8 @@ import torch.nn.functional as F
 from condensers import registry
 from condensers.core.by_ipc import at_ipc
 from condensers.core.matching import Matching
-from condensers.core.recipe import SGD, Recipe, Schedule
+from condensers.core.optimizers import SGD, Adam
+from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import LOGITS, Context, Term, every_image, mean_activation, of_synthetic_images, squared
 from condensers.device import draws
 
@@ -130,6 +133,13 @@ def test_the_last_block_can_be_left_out_or_be_the_only_one(digits, layers, block
     assert_is(found, expected(digits.train, found[0].pixels["own"], plain))
 
 
+@pytest.mark.parametrize("given", [{"blocks": ()}, {"blocks": (1, 0)}, {"blocks": "first"}, {"layers": "average"}])
+def test_blocks_and_layers_that_do_not_exist_are_refused(given, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users: types are not checked
+    with pytest.raises(ValueError, match=r"^(blocks|layers) are .*: give "):
+        Term(mean_activation, squared, tap="act", **given)
+
+
 def test_random_frequencies_are_shared_by_both_sides_and_all_chunks(digits):
     term = Term(Frequencies(), squared)
     key = draws.fold(draws.fold(draws.key_of(SEED, "iterations"), 3), 3)
@@ -177,6 +187,17 @@ def test_a_moving_average_is_part_of_the_state(digits):
     assert torch.equal(whole.pixels["own"], second.pixels["own"])
 
 
+def test_a_state_without_its_moving_average_is_refused_and_changes_nothing(digits):
+    own = Recipe("own", (Term(mean_activation, squared, decay=0.9),))
+    first, second = (Matching(digits.train, CLASSES, IPC, [own], SCHEDULE, SEED) for _ in range(2))
+    first.step()
+    start = second.pixels["own"].clone()
+    with pytest.raises(KeyError, match="moving average"):
+        second.restore({name: tensor for name, tensor in first.state().items() if "averages" not in name})
+    assert torch.equal(second.pixels["own"], start)
+    assert second.iteration == 0
+
+
 def test_a_context_is_sliced_by_class():
     context = Context(torch.tensor([5, 6, 7]), torch.tensor([1]))
     assert context[1:].labels.tolist() == [6, 7]
@@ -211,6 +232,13 @@ def test_a_rate_can_fall_and_iterates_be_averaged(digits):
     torch.testing.assert_close(falling[1], constant[1])
     steps = [(b - a).norm() for a, b in pairwise(falling)]
     assert steps[-1] < 0.1 * steps[0]
+
+
+@pytest.mark.parametrize("made", [partial(SGD, fall="linear"), partial(SGD, average=1.5), partial(Adam, average=-0.5)])
+def test_falls_and_shares_that_do_not_exist_are_refused(made, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users: types are not checked
+    with pytest.raises(ValueError, match=r"^(fall|average) is .*: give "):
+        made()
 
 
 def test_the_rate_belongs_to_the_images_per_class():

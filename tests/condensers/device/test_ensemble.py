@@ -9,6 +9,7 @@ from torch import nn
 
 from condensers.device import draws
 from condensers.device.ensemble import join, joinable, separate
+from condensers.device.training import Training, train, train_all
 from search_spaces.classic import BasicBlock
 from search_spaces.registry import build
 
@@ -107,6 +108,31 @@ def test_joining_leaves_the_global_generator_alone():
     alone, state = networks("ConvNet-W4-D2", 2), torch.get_rng_state()
     join(alone)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Dense(nn.Module):
+    """A user's own network: joined with others, its concatenation would hand channels of one to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(7, 4, 3, padding=1)
+        self.classifier = nn.Linear(4 * 8 * 8, 5)
+
+    def forward(self, x):
+        x = torch.cat((x, self.first(x)), dim=1)
+        return self.classifier(self.second(x).relu().flatten(1))
+
+
+def test_networks_of_a_user_learn_alone():
+    images, labels = torch.randn(4, 3, 8, 8), torch.arange(4)
+    training = Training(epochs=2, batch=4, augmentation="", chunk=16)
+    together, alone = ([Dense(), Dense()] for _ in range(2))
+    for network, seed in zip(together + alone, (1, 2, 1, 2), strict=True):
+        draws.draw_network(network, seed)
+    train_all(together, images, labels, training, [1, 2])
+    for network, same, seed in zip(together, alone, (1, 2), strict=True):
+        train(same, images, labels, training, seed)
+        assert all(map(torch.equal, network.parameters(), same.parameters()))
 
 
 def test_what_cannot_be_joined_is_refused():
