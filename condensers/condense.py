@@ -101,8 +101,7 @@ def _check_once(kind: str, given: Sequence[str | int]) -> None:
 def _check_group(condensers: Sequence[Condenser], source: LabelledImages, group: Group) -> None:
     """Raise ValueError before any work if a condenser wants more images than a class has."""
     sizes = [int((source.labels == label).sum()) for label in group.classes]
-    check_enough(sizes, group.ipc)
-    check_enough(sizes, group.ipc * max((condenser.decoded for condenser in condensers), default=1))
+    check_enough(sizes, group.ipc, max((condenser.decoded for condenser in condensers), default=1))
 
 
 def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:

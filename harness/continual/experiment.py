@@ -9,6 +9,7 @@ import torch
 from condensers import registry
 from condensers.condense import Group
 from condensers.core.recipe import Schedule
+from condensers.core.sampling import check_enough
 from condensers.device.training import Training
 from harness.continual.flags import Continual
 from harness.core import memories, queue
@@ -172,10 +173,8 @@ def _check(experiment: Experiment) -> None:
             registry.condenser(name).check(experiment.schedule)
     build(experiment.network, experiment.dataset.classes, experiment.dataset.shape)
     decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
-    most = decoded * max(group.ipc for group in experiment.groups(0))
-    smallest = int(experiment.dataset.train.labels.bincount().min())
-    if not 1 <= most <= smallest:
-        raise ValueError(f"{most} images per class asked for, but the smallest class has {smallest}")
+    most = max(group.ipc for group in experiment.groups(0))
+    check_enough(experiment.dataset.train.labels.bincount().tolist(), most, decoded)
     for order in range(experiment.orders):
         for file in experiment.files:
             memories.check_steps(file, experiment.step_classes(order))

@@ -68,8 +68,12 @@ def _check_values(config_type: type, arguments: Sequence[str], prog: str) -> Non
 
 
 def _unknown(config_type: type, argument: str) -> ValueError:
+    given, hints = argument.partition("=")[0], get_type_hints(config_type, include_extras=True)
+    nameless = [spelling(one) for one in fields(config_type) if tyro.conf.Positional in get_args(hints[one.name])]
+    if given in nameless:
+        return ValueError(f"{given} is no flag: give its values alone, before all flags")
     if argument.startswith("-"):
-        return unknown("flag", argument.partition("=")[0], map(spelling, fields(config_type)))
+        return unknown("flag", given, [name for name in map(spelling, fields(config_type)) if name not in nameless])
     return ValueError(
         f"{argument!r} belongs to no flag: leave it out, or see --help for flags that take several values"
     )

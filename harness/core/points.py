@@ -12,6 +12,7 @@ import torch
 
 from condensers import registry
 from condensers.condense import Group
+from condensers.core.sampling import check_enough
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells, unfinished
 from harness.core.devices import name_of
@@ -106,12 +107,7 @@ def check(points: Sequence[Point], names: Sequence[str]) -> None:
             registry.condenser(name).check(point.plans[0].schedule)
         for network in {point.trained_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
-        smallest, most = int(point.dataset.train.labels.bincount().min()), point.ipc * decoded
-        asked = f"{most} images per class asked for"
-        if most < 1:
-            raise ValueError(f"{asked}: give at least 1")
-        if most > smallest:
-            raise ValueError(f"{asked}, but the smallest class of {point.dataset.name} has {smallest}")
+        check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded)
 
 
 def key_of(point: Point, replicate: int, name: str) -> str:

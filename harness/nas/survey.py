@@ -8,6 +8,7 @@ import torch
 
 from condensers import registry
 from condensers.core.recipe import Schedule
+from condensers.core.sampling import check_enough
 from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
@@ -240,9 +241,8 @@ def _check_side(side: int, surveyed: Space) -> None:
 
 
 def _check_ipc(survey: Survey) -> None:
-    smallest = int(survey.dataset.train.labels.bincount().min())
-    if (survey.condensers or EARLY in survey.proxies) and not 1 <= survey.ipc <= smallest:
-        raise ValueError(f"{survey.ipc} images per class asked for, but the smallest class has {smallest}")
+    if survey.condensers or EARLY in survey.proxies:
+        check_enough(survey.dataset.train.labels.bincount().tolist(), survey.ipc)
 
 
 def _announce(config: Nas, survey: Survey) -> None:

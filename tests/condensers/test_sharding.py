@@ -113,7 +113,8 @@ def test_elsewhere_than_on_a_cpu_every_class_may_be_a_share(digits):
 def test_a_class_without_images_is_refused_only_if_asked_for(digits):
     few = digits.train.of_classes(list(ALL[:9]))
     assert [len(share) for share in cut(few, Group(ALL[:9], 3), SCHEDULE, 2, [condenser("dm")])] == [4, 5]
-    for classes, ipc, smallest in ((ALL[:9], 10_000, "1[0-9][0-9]"), (ALL[:9], 0, "1[0-9][0-9]"), (ALL, 3, "0")):
+    allowed = r"1\d\d: give 1 to 1\d\d"
+    for classes, ipc, smallest in ((ALL[:9], 10_000, allowed), (ALL[:9], 0, allowed), (ALL, 3, "0")):
         words = f"^{ipc} images per class asked for, but the smallest class has {smallest}$"
         with pytest.raises(ValueError, match=words):
             cut(few, Group(classes, ipc), SCHEDULE, 2, [condenser("dm")])

@@ -164,8 +164,8 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
         ({"dataset": ("digit",)}, "unknown data set 'digit'. Did you mean 'digits'?"),
         ({"network": ("ConvNet-W4-D9",)}, "pools a 8 px image away"),
         ({"test_networks": ("VGG12",)}, "unknown network 'VGG12'"),
-        ({"ipc": (0,)}, "0 images per class asked for: give at least 1"),
-        ({"ipc": (40,)}, "160 images per class asked for, but the smallest class of digits has 1"),
+        ({"ipc": (0,)}, "0 images per class asked for, each from 4 real ones, but"),
+        ({"ipc": (40,)}, "40 images per class asked for, each from 4 real ones, but the smallest class has 1"),
         ({"table": 3}, "give --dataset folder:PATH --resolution 128"),
         (
             {"condensers": ("random", "dc"), "network": ("ConvNet-W4-D1", "ConvNet-W4-D1-BN")},
