@@ -307,6 +307,32 @@ def test_memory_files_are_streamed(finished, tmp_path):
     assert streamed == condensed
 
 
+def test_memory_files_of_one_name_are_refused(finished, tmp_path):
+    """Rows have nothing but the name to tell them apart: the second would never be trained on."""
+    paths = []
+    for folder, condenser in (("one", "dm"), ("other", "random")):
+        paths.append(tmp_path / folder / "made.safetensors")
+        paths[-1].parent.mkdir()
+        paths[-1].write_bytes(next((finished / "memories").glob(f"{condenser}-order0*")).read_bytes())
+    with pytest.raises(ValueError, match=r"^2 memory files are called made, and so would the rows of each be: rename"):
+        prepare(replace(SMALL, memory=tuple(paths), out=tmp_path))
+    assert len(prepare(replace(SMALL, memory=(paths[0], paths[0]), out=tmp_path)).files) == 1
+
+
+def test_what_memory_files_lack_is_said_before_any_work(finished, tmp_path):
+    path = next((finished / "memories").glob("dm-order0*.safetensors"))
+    with pytest.raises(ValueError, match=r"^--memory-per-class is 4; give at most 3, which dm-order0-\w+ holds$"):
+        prepare(replace(SMALL, memory=(path,), memory_per_class=4, out=tmp_path))
+    main(replace(SMALL, condensers=("random",), memory_per_class=None, memory_size=20, orders=1, out=tmp_path))
+    shrinking = next((tmp_path / "memories").glob("random-order0*.safetensors"))
+    budget = replace(SMALL, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path)
+    assert prepare(replace(budget, orders=1)).orders == 1
+    with pytest.raises(
+        ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"
+    ):
+        prepare(replace(budget, orders=2))
+
+
 def test_memory_that_couples_classes_across_steps_is_refused(tmp_path):
     main(replace(SMALL, condensers=("dm+ridge",), orders=1, steps=2, out=tmp_path))
     path = next((tmp_path / "memories").glob("*.safetensors"))
