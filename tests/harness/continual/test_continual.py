@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +161,31 @@ def test_the_table_on_the_terminal_says_how_it_was_made(finished, capsys):
     said = capsys.readouterr().out
     assert "\ndigits in 5 steps, 3 stored images per class, protocol quick-1+\n" in said
     assert f"\n{settings(prepare(replace(SMALL, out=finished)))}\n" in said
+
+
+def test_the_table_is_there_where_the_figure_cannot_be(finished, tmp_path, capsys):
+    shutil.copy(finished / "results.csv", tmp_path)
+    (tmp_path / "accuracy.png").mkdir()
+    with pytest.raises(ValueError, match="cannot write"):
+        main(replace(SMALL, out=tmp_path))
+    assert "digits in 5 steps" in capsys.readouterr().out
+
+
+def test_a_damaged_memory_of_a_stream_says_how_to_go_on(finished, tmp_path):
+    shutil.copytree(finished / "memories", tmp_path / "memories")
+    memory = next((tmp_path / "memories").glob("dm-order0*.safetensors"))
+    os.truncate(memory, 1000)
+    with pytest.raises(ValueError, match=r"cannot read the memory .*; delete it to make it anew$"):
+        main(replace(SMALL, out=tmp_path))
+    memory.unlink()
+    main(replace(SMALL, out=tmp_path))
+    same_values(rows(finished), rows(tmp_path))
+
+
+def test_a_file_in_the_place_of_the_memories_is_one_line(tmp_path):
+    (tmp_path / "memories").touch()
+    with pytest.raises(ValueError, match=r"cannot write .*memories.*choose another --out"):
+        main(replace(SMALL, out=tmp_path))
 
 
 def test_each_network_is_tested_once(tmp_path, monkeypatch):
@@ -327,9 +353,7 @@ def test_what_memory_files_lack_is_said_before_any_work(finished, tmp_path):
     shrinking = next((tmp_path / "memories").glob("random-order0*.safetensors"))
     budget = replace(SMALL, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path)
     assert prepare(replace(budget, orders=1)).orders == 1
-    with pytest.raises(
-        ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"
-    ):
+    with pytest.raises(ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"):
         prepare(replace(budget, orders=2))
 
 
