@@ -16,7 +16,7 @@ from harness.continual.flags import Continual, Strategy
 from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import Protocol
+from harness.core.protocols import NAIVE, Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
@@ -27,7 +27,7 @@ from scenarios.streams import step_classes
 from search_spaces.registry import build
 
 WHOLE = "whole"
-RETRAIN, GDUMB, NAIVE = "retrain", "gdumb", "naive"  # strategies that something depends on
+RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that something depends on
 
 
 @dataclass(frozen=True)
