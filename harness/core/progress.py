@@ -99,7 +99,7 @@ class Bar(tqdm):
 
 
 def _has_rows() -> bool:
-    """Whether stderr is a terminal with room for bars: in one of no rows, as tools without a window open, tqdm is mute."""
+    """Whether stderr is a terminal with room for bars: without rows, as without a window, tqdm draws nothing."""
     if not sys.stderr.isatty():
         return False
     try:
