@@ -21,7 +21,7 @@ from condensers.core.matching import Matching
 from condensers.core.recipe import Condenser, Iterative, Schedule, Selection, in_lockstep, league_of
 from condensers.core.sampling import check_enough
 from condensers.core.unrolling import Unrolling
-from condensers.device.files import atomic_write
+from condensers.device.files import atomic_write, one_line_errors
 from condensers.device.images import LabelledImages
 from condensers.memory import Memory, join
 
@@ -288,5 +288,6 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file, and what a kill in the middle of writing it left: the run is over."""
         if self.path is not None:
-            for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
-                file.unlink(missing_ok=True)
+            with one_line_errors("write", self.path):
+                for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
+                    file.unlink(missing_ok=True)

@@ -224,6 +224,8 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
     """Header, metadata and tensors of a file, before anything is made of them."""
     try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder, not a memory file")
         if not path.is_file():  # opening a pipe would wait for whoever writes to it
             raise FileNotFoundError("there is no such file")
         with safe_open(path, framework="pt") as file:

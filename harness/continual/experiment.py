@@ -1,8 +1,10 @@
 """A continual experiment: its flags resolved into numbers, checked before hours are spent on them."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -11,11 +13,11 @@ from condensers.condense import Group
 from condensers.core.recipe import Schedule
 from condensers.core.sampling import check_enough
 from condensers.device.training import Training
-from harness.continual.flags import Continual
+from harness.continual.flags import Continual, Strategy
 from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import Protocol
+from harness.core.protocols import NAIVE, Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
@@ -26,7 +28,7 @@ from scenarios.streams import step_classes
 from search_spaces.registry import build
 
 WHOLE = "whole"
-RETRAIN, GDUMB, NAIVE = "retrain", "gdumb", "naive"  # strategies that something depends on
+RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that something depends on
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     # By the condensers' own names, so that none is compared with its alias; checked before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     dataset = load(config.dataset, config.data_root, config.resolution)
-    files = tuple(memories.read(path, dataset) for path in config.memory)
+    files = tuple(memories.read(path, dataset) for path in dict.fromkeys(config.memory))
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
     training = training_of(settled, protocol, dataset, device)
@@ -166,16 +168,57 @@ def _check(experiment: Experiment) -> None:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     if WHOLE in experiment.names and RETRAIN not in experiment.strategies:
         raise ValueError("--upper-bound is trained anew at every step: add retrain to --strategy")
-    if NAIVE in experiment.strategies and any(file.name == NAIVE for file in experiment.files):
-        raise ValueError("a memory file is called naive, as a strategy is: rename it")
+    _check_names([file.name for file in experiment.files])
     for name in experiment.names:
         if name != WHOLE:
             registry.condenser(name).check(experiment.schedule)
     build(experiment.network, experiment.dataset.classes, experiment.dataset.shape)
+    _check_budget(experiment)
     decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
     most = max(group.ipc for group in experiment.groups(0))
     check_enough(experiment.dataset.train.labels.bincount().tolist(), most, decoded)
     for order in range(experiment.orders):
         for file in experiment.files:
             memories.check_steps(file, experiment.step_classes(order))
+    _check_held(experiment)
     experiment.records.finished()
+
+
+def _check_names(names: list[str]) -> None:
+    """Raise ValueError for memory files whose rows would pass for those of something else."""
+    for name, files in Counter(names).items():
+        if files > 1:
+            raise ValueError(f"{files} memory files are called {name}, and so would the rows of each be: rename them")
+        if name in (WHOLE, NAIVE):
+            what = "all real data are" if name == WHOLE else "a strategy is"
+            raise ValueError(f"a memory file is called {name}, as {what}: rename it")
+        if any(name.endswith(f" ({strategy})") for strategy in get_args(Strategy)):
+            raise ValueError(f"a memory file is called {name}, as a memory under a strategy is: rename it")
+
+
+def _check_budget(experiment: Experiment) -> None:
+    """Raise ValueError unless a total budget has an image for each class in the end."""
+    size, classes = experiment.max_size, experiment.dataset.classes
+    if size is not None and size < classes:
+        raise ValueError(f"--memory-size is {size}; give at least {classes}, an image for each class")
+
+
+def _check_held(experiment: Experiment) -> None:
+    """Raise ValueError unless memory files hold what a class may have, the same in every file and class order."""
+    counts = {file.name: file.memory.labels.bincount().tolist() for file in experiment.files}
+    for name, held in counts.items():
+        if experiment.per_class is not None and min(held) < experiment.per_class:
+            raise ValueError(
+                f"--memory-per-class is {experiment.per_class}; give at most {min(held)}, which {name} holds"
+            )
+    if experiment.max_size is None or not counts:
+        return
+    arriving = [[label for step in experiment.step_classes(own) for label in step] for own in range(experiment.orders)]
+    for step, group in enumerate(experiment.groups(0), 1):
+        seen = [own[: step * len(group.classes)] for own in arriving]
+        shares = {min(group.ipc, *(held[label] for label in own)) for own in seen for held in counts.values()}
+        if len(shares) > 1:
+            raise ValueError(
+                f"after step {step} there would be {min(shares)} to {max(shares)} images of a class, by memory file "
+                "and class order: give --memory-per-class instead of --memory-size, or files of one size"
+            )

@@ -29,11 +29,13 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
     memory_per_class: int | None = flag(
         None,
         f"Stored images per class; {by_protocol('memory_per_class')}, or what --memory files have.",
+        least=1,
         marks=True,
     )
     memory_size: int | None = flag(
         None,
         "Instead: stored images in all. Every class keeps its first floor(size / classes seen) images.",
+        least=1,
         marks=True,
     )
     strategy: tuple[Strategy, ...] = flag(

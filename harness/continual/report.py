@@ -103,9 +103,9 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
     check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):
-        continual_curve(compared, experiment.out / "accuracy.png", how)
         about = f"{title_of(compared)}, protocol {compared['protocol'].iloc[0]}"
         say(f"{about}\n{format_table(summary(compared))}\n{how}")
+        continual_curve(compared, experiment.out / "accuracy.png", how)
     if len(bound):
         final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
         say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")

@@ -17,13 +17,14 @@ from condensers import registry
 from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.memory import Memory
-from harness.continual.experiment import GDUMB, NAIVE, RETRAIN, WHOLE, Experiment
+from harness.continual.experiment import GDUMB, RETRAIN, WHOLE, Experiment
 from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
 from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
+from harness.core.protocols import NAIVE
 from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key

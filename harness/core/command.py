@@ -30,8 +30,8 @@ OUT_OF_MEMORY = (
     "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks or --workers; "
     "what is finished is kept"
 )
-# A URL with a user in it, or a password, wherever on the command line it was put by mistake.
-PRIVATE = re.compile(r"([\w+.-]*)://\S*(?:@|password)\S*")
+# A URL with a user in it, or a password, wherever on the command line it was put by mistake; not the example in advice.
+PRIVATE = re.compile(r"([\w+.-]*)://(?!USER@HOST/NAME(?:[\s;,)]|$))\S*(?:@|password)\S*")
 HIDDEN = r"\1://... (the rest is not shown, for it may hold a password)"
 LONGEST = 2000  # characters of an error: a list of all names fits, a file's worth of bytes does not
 

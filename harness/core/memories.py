@@ -142,7 +142,8 @@ class Plan:
     def load(self, name: str, dataset: Dataset) -> Memory:
         """The finished memory, as stored. Raises ValueError as `metadata`."""
         self.metadata(name)
-        return load_memory(self.path(name), dataset.train)
+        with _advised():
+            return load_memory(self.path(name), dataset.train)
 
     def metadata(self, name: str) -> dict[str, Any]:
         """What the finished memory says of itself.
@@ -151,7 +152,8 @@ class Plan:
             ValueError: it is unreadable, or another one than planned: someone has copied a file over it.
         """
         path = self.path(name)
-        said = read_metadata(path)
+        with _advised():
+            said = read_metadata(path)
         if _key_of(said) != self.key(name):
             raise ValueError(
                 f"{path} is not the memory that its name says, but one of {said.get('condenser')} on "
@@ -174,6 +176,15 @@ class Plan:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+
+@contextmanager
+def _advised() -> Iterator[None]:
+    """What is wrong with a memory of a plan, and what to do: unlike a user's own file it can be made again."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it to make it anew") from error
 
 
 def _key_of(metadata: Mapping[str, Any]) -> str:

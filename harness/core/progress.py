@@ -1,5 +1,6 @@
 """Progress with time left: a bar on a terminal, a line a minute elsewhere."""
 
+import os
 import sys
 import time
 from threading import Event, Lock, Thread
@@ -97,9 +98,19 @@ class Bar(tqdm):
             self.refresh()
 
 
-def bar(total: int, what: str, unit: str = "it") -> Bar | Lines:
-    """A bar on stderr that disappears when done; lines if that is no terminal."""
+def _has_rows() -> bool:
+    """Whether stderr is a terminal with room for bars: without rows, as without a window, tqdm draws nothing."""
     if not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).lines > 1
+    except OSError:
+        return True
+
+
+def bar(total: int, what: str, unit: str = "it") -> Bar | Lines:
+    """A bar on stderr that disappears when done; lines if that is no terminal, or one that does not say its size."""
+    if not _has_rows():
         return Lines(total, what, unit)
     return Bar(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True)
 

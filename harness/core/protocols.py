@@ -116,6 +116,8 @@ BASELINES = {
     EARLY: "the whole set, stopped after as many steps as a memory takes, each of a whole-set batch",
 }
 
+NAIVE = "naive"  # what networks of a stream that learn without a memory are called
+
 
 def protocol_for(name: str | None, device: str) -> Protocol:
     """The named protocol; without a name paper on CUDA, quick on a CPU."""

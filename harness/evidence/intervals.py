@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from condensers.core.leagues import LEAGUES
+from harness.core.protocols import NAIVE
 from harness.core.seeds import seed_of
 
 Method = Literal["t", "bootstrap"]
@@ -268,11 +269,12 @@ def real_images(condenser: str, names: Collection[str]) -> str | None:
         names: all that are in the rows.
 
     Returns:
-        One of the names; None for real images themselves, and where there are none.
+        One of the names; None for real images themselves, where there are none, and for naive training, which has no
+        memory that real images could stand for.
     """
     base, strategy = base_of(condenser)
     reference = RANDOM + strategy
-    return reference if base != RANDOM and reference in names else None
+    return reference if base not in (RANDOM, NAIVE) and reference in names else None
 
 
 def base_of(name: str) -> tuple[str, str]:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.core.protocols import WHOLE
+from harness.core.checks import check_cells
+from harness.core.protocols import NAIVE, WHOLE
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
-from harness.evidence.intervals import SAME, Interval, base_of, interval, paired_difference, summary
+from harness.evidence.intervals import MEMORY, SAME, Interval, base_of, interval, paired_difference, summary
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
@@ -19,7 +20,7 @@ FURTHER = " #"  # between a name and the number of its making
 
 def streams(found: Found) -> Section:
     """Class-incremental streams: a curve, the last step and differences, for each experiment and league."""
-    figures, problems = drawn(found, ScoreRow.__name__, lambda found, source: list(_streams(source)))
+    figures, problems = drawn(found, ScoreRow.__name__, lambda found, source: list(_streams(_checked(source))))
     intro = (
         "Classes come in steps, and networks are trained on what is remembered. Bands and brackets are 95 % intervals "
         "over memories; differences are paired by class order."
@@ -32,7 +33,7 @@ def studies(found: Found) -> Section:
     tables = {source.path.parent for kind in ("table.csv", SubmissionRow.__name__) for source in found.of(kind)}
 
     def draw(found: Found, source: Source) -> list[Figure]:
-        return [] if source.path.parent in tables else list(_studies(source))
+        return [] if source.path.parent in tables else list(_studies(_checked(source)))
 
     figures, problems = drawn(found, ScoreRow.__name__, draw)
     intro = (
@@ -42,11 +43,21 @@ def studies(found: Found) -> Section:
     return Section("studies", "Studies", intro, figures, problems=problems)
 
 
+def _checked(source: Source) -> Source:
+    """The source, if the cells of each making have as many networks, and hold what scores can be.
+
+    Raises ValueError in one line.
+    """
+    for _, own in source.frame.groupby("config", sort=False):
+        check_cells(own, own["network_replicate"].nunique(), (), source.path)
+    return source
+
+
 def _streams(source: Source) -> Iterator[Figure]:
     rows = _bounded(source.frame[source.frame["steps"] > 1])
     for key, own in rows.groupby(SAME, sort=False):
-        for size, sized in _sizes(_labelled(own)):
-            for league, frame in _leagues(sized):
+        for size, sized in _sizes(own):
+            for league, frame in _leagues(_labelled(sized)):
                 about = f"{own['dataset'].iloc[0]} in {key[SAME.index('steps')]} steps{size}"
                 name = _title(source, league, about)
                 yield _curve(source, name, frame, key)
@@ -61,20 +72,47 @@ def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sizes(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each size of memory, in words where there are several; what has no memory is beside each."""
-    most = rows.groupby("config")["ipc_stored"].transform("max")  # under a total budget shares shrink
-    sizes = [size for size in dict.fromkeys(most) if size] or [0]
-    return [(f", {size} per class" if len(sizes) > 1 else "", rows[most.isin([size, 0])]) for size in sizes]
+    """The rows of each size of memory, in words where there are several; what has no memory is beside each.
+
+    Under a total budget shares shrink from step to step, and memories are of one size if they do so alike.
+    """
+    held = rows[rows["ipc_stored"] > 0].groupby("config", sort=False)
+    shares = {config: dict(zip(own["step"], own["ipc_stored"], strict=True)) for config, own in held}
+    sizes: dict[str, list[str]] = {}
+    # Those with most steps first: a stream that is not finished is of the size that it has so far.
+    for config, own in sorted(shares.items(), key=lambda item: -len(item[1])):
+        same = next((first for first in sizes if own.items() <= shares[first].items()), config)
+        sizes.setdefault(same, []).append(config)
+    if len(sizes) < 2:
+        return [("", rows)]
+    beside = ~rows["config"].isin(shares)
+    called = {first: f", {_span(shares[first])} per class" for first in sizes}
+    return [(called[first], rows[beside | rows["config"].isin(own)]) for first, own in sizes.items()]
+
+
+def _span(shares: dict[int, int]) -> str:
+    most, least = max(shares.values()), min(shares.values())
+    return f"{most}" if most == least else f"{most} down to {least}"
 
 
 def _studies(source: Source) -> Iterator[Figure]:
-    rows = source.frame[source.frame["steps"] == 1]
+    rows = _apart(source.frame[source.frame["steps"] == 1])
     for key, own in rows.groupby([*SAME, "ipc_stored", "metric"], sort=False):
         for league, frame in _leagues(_labelled(own)):
             first = own.iloc[0]
             name = _title(source, league, f"{first['dataset']}, {first['ipc_stored']} per class")
             yield _accuracies(source, name, frame, key)
             yield from _differences(source, name, frame, first["metric"], 1, key)
+
+
+def _apart(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, where several memories of one making and number have numbers of their own.
+
+    Such are those of other seeds or class orders. Rows do not say which of them belong together, so none is paired.
+    """
+    memories = rows.groupby(["config", *MEMORY])["memory_checksum"].transform("nunique")
+    own = rows["memory_replicate"].max() + 1 + pd.factorize(rows["cell"])[0]
+    return rows.assign(memory_replicate=rows["memory_replicate"].where(memories < 2, own))
 
 
 def _title(source: Source, league: str, about: str) -> str:
@@ -119,7 +157,8 @@ def _curve(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Figure:
     return Figure(
         slug("curve", source.path.parent, name, *key),
         f"{name}: accuracy as classes come",
-        f"{_about(source)}Protocol {rows['protocol'].iloc[0]}. A line without a band rests on one memory.",
+        f"{_about(source)}Protocol {rows['protocol'].iloc[0]}. A line without a band rests on one memory."
+        + _overridden(key),
         alt,
         (source,),
         numbers,
@@ -139,13 +178,15 @@ def _last_step(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Fig
     for row in summary(rows).to_dict("records"):
         line: dict[str, object] = {"condenser": row["condenser"]}
         for column, title in columns.items():
-            if isinstance(row.get(column), Interval):
+            alone = column == "above_random" and FURTHER in row["condenser"]  # as in `_references`
+            if isinstance(row.get(column), Interval) and not alone:
                 line |= _ends(row[column], title, counted=False, prefix=title.partition(" (")[0] + " ")
         lines.append(line | {"memories": row["memories"], "networks": row["networks"]})
     return Figure(
         slug("last", source.path.parent, name, *key),
         f"{name}: after the last step",
-        "Averages are over all steps; forgetting is what was known of earlier steps and is not any more.",
+        "Averages are over all steps; forgetting is what was known of earlier steps and is not any more."
+        + _overridden(key),
         "",
         (source,),
         pd.DataFrame(lines),
@@ -163,7 +204,7 @@ def _accuracies(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Fi
         slug("accuracy", source.path.parent, name, *key),
         name,
         f"{_about(source)}Scored by {rows['metric'].iloc[0].removeprefix('accuracy of ')}, protocol "
-        f"{rows['protocol'].iloc[0]}. A dot without a line rests on one memory.",
+        f"{rows['protocol'].iloc[0]}. A dot without a line rests on one memory." + _overridden(key),
         alt,
         (source,),
         numbers,
@@ -190,7 +231,7 @@ def _difference(source: Source, name: str, reference: str, numbers: pd.DataFrame
         slug("difference", source.path.parent, name, reference, *key),
         title,
         "Paired: memories of one draw are compared with each other, so the luck of the draw is in both. An interval "
-        "that holds zero does not tell the two apart.",
+        "that holds zero does not tell the two apart." + _overridden(key),
         alt,
         (source,),
         numbers,
@@ -207,7 +248,8 @@ def _references(known: list[str]) -> list[tuple[str, list[str]]]:
     for suffix in dict.fromkeys(base_of(name)[1] for name in first):
         wanted = REFERENCES if not suffix else REFERENCES[::-1]
         for reference in [name + suffix for name in wanted if name + suffix in first][:1]:
-            found.append((reference, [who for who in first if who != reference and base_of(who)[1] == suffix]))
+            others = [who for who in first if who not in (reference, NAIVE) and base_of(who)[1] == suffix]
+            found.append((reference, others))
     further = {name: [who for who in known if who.partition(FURTHER)[0] == name and who != name] for name in first}
     return [*found, *((name, others) for name, others in further.items() if others)]
 
@@ -228,6 +270,13 @@ def _ranking(what: str, numbers: pd.DataFrame) -> str:
     ranked = numbers.sort_values(column, ascending=False)
     ends = [f"{row['condenser']} {row[column]:z.1f}" for _, row in ranked.iloc[[0, -1]].iterrows()]
     return f"{what}, from {ends[0]} to {ends[1]}."
+
+
+def _overridden(key: tuple) -> str:
+    """What a `+` behind the protocol of a figure's rows leaves open."""
+    if not key[SAME.index("protocol")].endswith("+"):
+        return ""
+    return " The + says that flags overrode the protocol, not which: lines of several commands may differ in them, too."
 
 
 def _about(source: Source) -> str:

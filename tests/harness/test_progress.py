@@ -82,10 +82,18 @@ def test_the_clock_of_a_bar_goes_on_before_anything_is_done():
     assert "00:02<?" in on_a_terminal(waiting)[1]
 
 
-def on_a_terminal(code: str) -> tuple[str, str]:
+def test_a_terminal_of_no_size_gets_lines():
+    """As tools without a window open it: a bar would draw nothing there, for hours."""
+    due = "from harness.core import progress\nprogress.Lines._said = -1e9\n"
+    said, drawn = on_a_terminal(due + WORK, rows=0)
+    assert said == "Lines\n"
+    assert drawn.startswith("work: 25% (1 of 4 it)")
+
+
+def on_a_terminal(code: str, rows: int = 24) -> tuple[str, str]:
     """What a program prints on stdout, and what it draws on a terminal."""
     terminal, end = pty.openpty()
-    termios.tcsetwinsize(end, (24, 80))
+    termios.tcsetwinsize(end, (rows, 80))
     shown = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=end, text=True, check=True)
     drawn = os.read(terminal, 10_000).decode()
     os.close(end)

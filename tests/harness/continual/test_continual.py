@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +163,31 @@ def test_the_table_on_the_terminal_says_how_it_was_made(finished, capsys):
     assert f"\n{settings(prepare(replace(SMALL, out=finished)))}\n" in said
 
 
+def test_the_table_is_there_where_the_figure_cannot_be(finished, tmp_path, capsys):
+    shutil.copy(finished / "results.csv", tmp_path)
+    (tmp_path / "accuracy.png").mkdir()
+    with pytest.raises(ValueError, match="cannot write"):
+        main(replace(SMALL, out=tmp_path))
+    assert "digits in 5 steps" in capsys.readouterr().out
+
+
+def test_a_damaged_memory_of_a_stream_says_how_to_go_on(finished, tmp_path):
+    shutil.copytree(finished / "memories", tmp_path / "memories")
+    memory = next((tmp_path / "memories").glob("dm-order0*.safetensors"))
+    os.truncate(memory, 1000)
+    with pytest.raises(ValueError, match=r"cannot read the memory .*; delete it to make it anew$"):
+        main(replace(SMALL, out=tmp_path))
+    memory.unlink()
+    main(replace(SMALL, out=tmp_path))
+    same_values(rows(finished), rows(tmp_path))
+
+
+def test_a_file_in_the_place_of_the_memories_is_one_line(tmp_path):
+    (tmp_path / "memories").touch()
+    with pytest.raises(ValueError, match=r"cannot write .*memories.*choose another --out"):
+        main(replace(SMALL, out=tmp_path))
+
+
 def test_each_network_is_tested_once(tmp_path, monkeypatch):
     tested = []
     monkeypatch.setattr(online, "predict", lambda *arguments: tested.append(arguments) or predict(*arguments))
@@ -305,6 +331,30 @@ def test_memory_files_are_streamed(finished, tmp_path):
         rows(finished).query("metric == 'accuracy' and condenser == 'dm' and class_order == 0")["value"].tolist()
     )
     assert streamed == condensed
+
+
+def test_memory_files_of_one_name_are_refused(finished, tmp_path):
+    """Rows have nothing but the name to tell them apart: the second would never be trained on."""
+    paths = []
+    for folder, condenser in (("one", "dm"), ("other", "random")):
+        paths.append(tmp_path / folder / "made.safetensors")
+        paths[-1].parent.mkdir()
+        paths[-1].write_bytes(next((finished / "memories").glob(f"{condenser}-order0*")).read_bytes())
+    with pytest.raises(ValueError, match=r"^2 memory files are called made, and so would the rows of each be: rename"):
+        prepare(replace(SMALL, memory=tuple(paths), out=tmp_path))
+    assert len(prepare(replace(SMALL, memory=(paths[0], paths[0]), out=tmp_path)).files) == 1
+
+
+def test_what_memory_files_lack_is_said_before_any_work(finished, tmp_path):
+    path = next((finished / "memories").glob("dm-order0*.safetensors"))
+    with pytest.raises(ValueError, match=r"^--memory-per-class is 4; give at most 3, which dm-order0-\w+ holds$"):
+        prepare(replace(SMALL, memory=(path,), memory_per_class=4, out=tmp_path))
+    main(replace(SMALL, condensers=("random",), memory_per_class=None, memory_size=20, orders=1, out=tmp_path))
+    shrinking = next((tmp_path / "memories").glob("random-order0*.safetensors"))
+    budget = replace(SMALL, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path)
+    assert prepare(replace(budget, orders=1)).orders == 1
+    with pytest.raises(ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"):
+        prepare(replace(budget, orders=2))
 
 
 def test_memory_that_couples_classes_across_steps_is_refused(tmp_path):

@@ -110,12 +110,20 @@ def test_what_cannot_be_done_is_said_before_any_work(changed, words, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_named_like_a_strategy_is_refused(done, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("naive", "naive, as a strategy is"),
+        ("whole", "whole, as all real data are"),
+        ("dm (gdumb)", "dm \\(gdumb\\), as a memory under a strategy is"),
+    ],
+)
+def test_a_file_named_like_something_else_is_refused(done, tmp_path, name, what):
     memory = next(done.out.glob("memories/dm-*.safetensors"))
-    named = tmp_path / "naive.safetensors"
+    named = tmp_path / f"{name}.safetensors"
     named.write_bytes(memory.read_bytes())
-    with pytest.raises(ValueError, match="a memory file is called naive, as a strategy is: rename it"):
-        main(replace(SMALL, memory=(named,), out=tmp_path / "out"))
+    with pytest.raises(ValueError, match=f"^a memory file is called {what}: rename it$"):
+        main(replace(SMALL, strategy=("retrain", "naive"), memory=(named,), out=tmp_path / "out"))
 
 
 def test_a_dry_run_counts_them(done, capsys, tmp_path):

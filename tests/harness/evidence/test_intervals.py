@@ -223,6 +223,11 @@ def test_a_summary_has_every_condenser_best_first():
     assert table.iloc[1]["above_random"] is None
 
 
+def test_naive_training_has_no_memory_that_real_images_could_stand_for():
+    naive = frame_of({"random": SCORES["random"], "naive": SCORES["dm"]})
+    assert summary(naive)["above_random"].tolist() == [None, None]
+
+
 def test_leagues_are_told_apart():
     assert summary(frame_of(trained_on_real=True))["league"].tolist() == ["open", "open"]
     decoded = frame_of()

@@ -16,6 +16,7 @@ from harness.report.content import MOST_ROWS
 from harness.report.flags import Report
 
 RESULTS = ROOT / "results"
+STREAM = RESULTS / "continual" / "digits-strategies" / "results.csv"
 STUDY = RESULTS / "study" / "cifar10-test" / "results.csv"
 TABLE = RESULTS / "tables" / "digits-quick" / "table.csv"
 
@@ -130,7 +131,7 @@ def test_lengths_of_a_condenser_are_told_apart_and_lead_to_its_article(tmp_path)
 
 
 def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsys):
-    rows = pd.read_csv(RESULTS / "continual" / "digits-strategies" / "results.csv")
+    rows = pd.read_csv(STREAM)
     more = rows[rows["ipc_stored"] > 0].copy()
     for column in ("cell", "config"):
         more[column] = "x" + more[column].str[1:]
@@ -146,8 +147,75 @@ def test_sizes_of_memories_in_one_file_have_figures_of_their_own(tmp_path, capsy
     assert "per class: accuracy as classes come" in text
 
 
+def further(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as those of another making."""
+    return rows.assign(**{column: "x" + rows[column].str[1:] for column in ("cell", "config")})
+
+
+def numbers_of(numbers: pd.DataFrame, figure: str, column: str) -> dict[str, float]:
+    """A column of the only figure whose id begins so, by condenser; without what is not there."""
+    own = numbers[numbers["figure"].str.startswith(figure)]
+    assert own["figure"].nunique() == 1
+    wide = own.pivot(index="line", columns="column", values="value").set_index("condenser")
+    return pd.to_numeric(wide[column]).dropna().to_dict()
+
+
+def test_a_total_budget_has_figures_of_its_own(tmp_path, capsys):
+    """Also while one of its streams is not finished."""
+    rows = pd.read_csv(STREAM)
+    more = further(rows[rows["condenser"].isin(["random (gdumb)", "dm (gdumb)"])])
+    more[["ipc_stored", "ipc_decoded"]] = more[["step", "step"]].rsub(11).to_numpy()
+    more = more[(more["condenser"] == "random (gdumb)") | (more["step"] <= 2)]
+    put(pd.concat([rows, more]), tmp_path / "in" / "results.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert lines_of(capsys) == []
+    assert "10 down to 6 per class: accuracy as classes come" in text
+    (budget,) = {name for name in numbers["figure"] if name.startswith("curve-") and "10-down-to-6" in name}
+    own = numbers[(numbers["figure"] == budget) & (numbers["column"] == "condenser")]
+    assert set(own["value"]) == {"random (gdumb)", "dm (gdumb)", "naive"}
+
+
+def test_a_stream_that_lacks_a_network_is_not_drawn(tmp_path, capsys):
+    rows = pd.read_csv(STREAM)
+    lost = rows[(rows["metric"] == "accuracy") & (rows["network_replicate"] == 1)].index[0]
+    put(rows.drop(index=lost), tmp_path / "in" / "results.csv")
+    draw(tmp_path / "out", tmp_path / "in")
+    (line,) = lines_of(capsys)
+    assert f"is damaged: cell {rows['cell'][lost]} has accuracy of networks 0, 2, not of 0 to 2 once each" in line
+
+
+def test_above_random_is_said_of_the_first_makings_alone(tmp_path):
+    rows = pd.read_csv(STREAM)
+    rows = rows[rows["condenser"].isin(["random (gdumb)", "dm (gdumb)", "naive"])]
+    rows["condenser"] = rows["condenser"].str.removesuffix(" (gdumb)")
+    put(pd.concat([rows, further(rows)]), tmp_path / "in" / "results.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert {"dm #2", "naive #2"} <= set(numbers_of(numbers, "last-", "final accuracy (%)"))
+    assert set(numbers_of(numbers, "last-", "above random (points)")) == {"dm"}  # naive has no memory
+
+
+@pytest.mark.parametrize("protocol", ["quick-1", "quick-1+"])
+def test_a_page_says_what_an_overridden_protocol_leaves_open(tmp_path, protocol):
+    put(pd.read_csv(STREAM).assign(protocol=protocol), tmp_path / "in" / "results.csv")
+    text, _ = draw(tmp_path / "out", tmp_path / "in")
+    assert ("The + says that flags overrode the protocol, not which" in text) == (protocol == "quick-1+")
+
+
+def test_memories_of_other_seeds_are_several_and_not_paired(tmp_path, capsys):
+    """Such as those of the class orders of a stream, scored by `harness.evaluate`."""
+    rows = pd.read_csv(STUDY)
+    rows = rows[rows["condenser"].isin(["random", "dm"])]
+    first = rows[rows["cell"].isin(rows.drop_duplicates("condenser")["cell"])]
+    other = first.assign(cell="x" + first["cell"].str[1:], memory_checksum="x" + first["memory_checksum"].str[1:])
+    put(pd.concat([first, other.assign(value=other["value"] + 0.1)]), tmp_path / "in" / "results.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert lines_of(capsys) == []
+    assert set(numbers_of(numbers, "accuracy-", "memories").values()) == {2}
+    assert not numbers["figure"].str.startswith("difference-").any()
+
+
 def test_all_real_images_stand_beside_memories_whatever_a_class_has(tmp_path, capsys):
-    rows = pd.read_csv(RESULTS / "continual" / "digits-strategies" / "results.csv")
+    rows = pd.read_csv(STREAM)
     bound = rows[rows["condenser"] == "naive"].assign(condenser="whole", config="of all")
     bound["cell"] = "x" + bound["cell"].str[1:]
     fewest = 131 + (bound["class_order"] + bound["step"]) % 3
