@@ -9,6 +9,7 @@ import numpy as np
 from condensers import registry
 from harness.core.checks import check_cells
 from harness.core.progress import say
+from harness.core.protocols import marked
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
@@ -100,6 +101,8 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
     how, frame = settings(experiment), experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
+    # How networks were trained is in `how`, and the same in all, for their config says so; older rows do not.
+    frame = frame.assign(protocol=marked(experiment.protocol))
     check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
     if len(compared):

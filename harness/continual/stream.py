@@ -24,7 +24,7 @@ from harness.core import memories
 from harness.core.cells import Cell, Work, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
-from harness.core.protocols import NAIVE
+from harness.core.protocols import NAIVE, marked
 from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
@@ -100,7 +100,7 @@ def _scores_of(experiment: Experiment, source: Source, order: int) -> list[Score
         "training": _training(experiment, source),
         "seed": experiment.seed,
         "precision": experiment.precision,
-        "protocol": experiment.protocol,
+        "protocol": marked(experiment.protocol),
     }
     keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
     # The class order is left out, so that a condenser has one config over all orders.

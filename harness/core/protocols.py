@@ -116,7 +116,14 @@ BASELINES = {
     EARLY: "the whole set, stopped after as many steps as a memory takes, each of a whole-set batch",
 }
 
+MARK = "+"  # behind the name of a protocol that a flag overrode
 NAIVE = "naive"  # what networks of a stream that learn without a memory are called
+
+
+def marked(label: str) -> str:
+    """A recorded protocol without what stands behind its mark: keys know that by the values themselves."""
+    name, mark, _ = label.partition(MARK)
+    return name + mark
 
 
 def protocol_for(name: str | None, device: str) -> Protocol:

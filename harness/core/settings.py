@@ -11,7 +11,7 @@ from condensers.device.chunks import chunk_of
 from condensers.device.training import Training
 from harness.core.devices import resolve_device, set_precision
 from harness.core.flags import Common, CondensingFlags, TrainingFlags, check
-from harness.core.protocols import Protocol, WholeTraining, protocol_for
+from harness.core.protocols import MARK, Protocol, WholeTraining, protocol_for
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth
 
@@ -19,6 +19,7 @@ Flags = TypeVar("Flags", bound=Common)
 
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
+TRAINED = ("network", "epochs")  # flags that say how networks are trained on a memory
 
 
 def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
@@ -40,11 +41,16 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
 def label_of(flags: Common, protocol: Protocol) -> str:
     """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell.
 
+    Behind the `+` stands how networks are trained, for accuracies of other trainings are not to be compared: such as
+    `quick-1+epochs=5`. How memories are condensed is their own business, and only marked.
+
     Args:
         flags: as they were given, not settled.
     """
-    overridden = any(one.metadata["marks"] and getattr(flags, one.name) is not None for one in fields(flags))
-    return protocol.name + ("+" if overridden else "")
+    marking = {one.name: getattr(flags, one.name) for one in fields(flags) if one.metadata["marks"]}
+    given = {name: value for name, value in marking.items() if value is not None}
+    said = ",".join(f"{name}={given[name]}" for name in TRAINED if name in given)
+    return f"{protocol.name}{MARK}{said}" if given else protocol.name
 
 
 def place_of(flags: Common) -> tuple[torch.device, Protocol]:

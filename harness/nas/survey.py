@@ -15,7 +15,7 @@ from condensers.device.training import Training
 from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.progress import say
-from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining
+from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
 from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.core.seeds import seed_of
@@ -171,7 +171,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         whole=whole_training_of(config, whole, split, device, largest),
         whole_name=whole.name,
         seed=config.seed,
-        protocol=label_of(config, protocol),
+        protocol=marked(label_of(config, protocol)),  # rows have epochs of their own
         precision=config.precision,
         store=config.store,
         device=device,

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from condensers.device.training import Training
-from harness.core.protocols import PAPER, PROTOCOLS, Protocol
+from harness.core.protocols import MARK, PAPER, PROTOCOLS, Protocol
 from harness.evidence.intervals import Interval
 from harness.evidence.published import NOT_RUN, SIDES, as_published, family, number_of, short, verdict
 from harness.evidence.sources import Source
-
-MARK = "+"  # behind the name of a protocol that a flag overrode
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Measured:
 
     def rank(self, line: Mapping[str, str]) -> tuple[object, ...]:
         """How well it fits a line that it meets, beside others that do; what it says is no part of it."""
-        own = self.protocol.removesuffix(MARK) == PAPER.name
+        own = self.protocol.partition(MARK)[0] == PAPER.name
         evaluated = as_published(self.training) and self.exact(line)
         longest = 0.0 if math.isnan(self.flop) else self.flop
         return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks, longest
@@ -80,13 +78,14 @@ def protocol_of(label: str, command: str, flags: str) -> Protocol | None:
     """The protocol that a recorded label names, if it is known that it holds for what some flags override.
 
     Args:
-        label: as recorded; with a `+` some flag overrode something.
+        label: as recorded; with a `+` some flag overrode something, and behind it may stand how networks are trained.
         command: that made the rows, as far as anyone wrote it down: then it tells which.
         flags: the flags that matter, as a regular expression.
     """
-    named = next((one for one in PROTOCOLS.values() if one.name == label.removesuffix(MARK)), None)
-    told = command and not re.search(rf"--({flags})(?![\w-])", command)
-    return named if told or not label.endswith(MARK) else None
+    name, overridden, said = label.partition(MARK)
+    named = next((one for one in PROTOCOLS.values() if one.name == name), None)
+    told = command and not re.search(rf"--({flags})(?![\w-])", command) and not re.search(rf"\b({flags})=", said)
+    return named if told or not overridden else None
 
 
 def training_of(protocol: Protocol | None) -> Training | None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from condensers.device.training import Training
 from harness.core.checks import check_cells
-from harness.core.protocols import WHOLE, Protocol
+from harness.core.protocols import WHOLE, Protocol, marked
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import Interval, interval, league_of
 from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
@@ -110,7 +110,7 @@ def _own(line: dict[str, object], rows: pd.DataFrame) -> Iterator[tuple[object, 
         & (rows["condenser"] == line["condenser"])
         & (rows["ipc_stored"] == line["images per class"])
         & (rows["metric"] == _metric(line))
-        & (rows["protocol"] == line["protocol"])
+        & (rows["protocol"].map(marked) == marked(line["protocol"]))
         & (rows["memory_replicate"] < line["memories"])
     ].groupby("config", sort=False)
 

@@ -130,7 +130,19 @@ def test_a_default_that_is_spelled_out_settles_to_the_same_and_is_marked():
     ],
 )
 def test_what_a_protocol_says_of_a_cell_is_marked_and_nothing_else(marked, flags: Common):
-    assert label_of(flags, QUICK) == QUICK.name + "+" * marked
+    assert label_of(flags, QUICK).partition("+")[:2] == (QUICK.name, "+" * marked)
+
+
+@pytest.mark.parametrize(
+    ("said", "flags"),
+    [
+        ("epochs=3", Continual(epochs=3, iterations=5, memory_per_class=2)),
+        ("network=ResNet18,epochs=3", Evaluate(epochs=3, network="ResNet18")),
+        ("", Continual(iterations=5)),
+    ],
+)
+def test_how_networks_are_trained_stands_behind_the_mark(said, flags: Common):
+    assert label_of(flags, QUICK) == f"{QUICK.name}+{said}"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

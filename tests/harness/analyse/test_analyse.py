@@ -142,9 +142,16 @@ def test_losses_of_several_sizes_are_not_one_correlation(done, tmp_path):
         main(replace(done, memories=(*done.memories, other), drift_from=None, out=tmp_path / "out"))
 
 
-def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores, tmp_path):
-    evaluate(Evaluate(memories=memories, network=NETWORK, epochs=2, networks=2, out=tmp_path))
-    with pytest.raises(ValueError, match="more than one score of the memory"):
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"epochs": 2, "networks": 2}, "accuracies of several networks or protocols"),
+        ({"epochs": 4, "networks": 1}, "more than one score of the memory"),
+    ],
+)
+def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores, training, message, tmp_path):
+    evaluate(Evaluate(memories=memories, network=NETWORK, out=tmp_path, **training))
+    with pytest.raises(ValueError, match=message):
         main(replace(done, scores=(scores, tmp_path / "results.csv"), out=tmp_path / "out"))
 
 

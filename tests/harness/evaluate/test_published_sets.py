@@ -77,7 +77,7 @@ def test_several_sets_in_a_file_are_told_and_each_can_be_asked_for(own, memory, 
     rows = Records(tmp_path / "results.csv", ScoreRow).read().groupby("memory_replicate")
     assert rows["memory_checksum"].nunique().to_dict() == {0: 1, 1: 1}
     assert rows["memory_checksum"].first().nunique() == 2
-    with pytest.raises(ValueError, match=r"five\.pt has no set 2"):
+    with pytest.raises(ValueError, match=r"five\.pt is not read: there is no set 2, for it holds 2, counted from 0"):
         evaluate.main(replace(config, set=2))
     with pytest.raises(ValueError, match="--set is for published"):
         evaluate.main(replace(config, memories=own, set=1))

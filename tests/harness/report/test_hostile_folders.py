@@ -194,11 +194,22 @@ def test_above_random_is_said_of_the_first_makings_alone(tmp_path):
     assert set(numbers_of(numbers, "last-", "above random (points)")) == {"dm"}  # naive has no memory
 
 
-@pytest.mark.parametrize("protocol", ["quick-1", "quick-1+"])
+@pytest.mark.parametrize("protocol", ["quick-1", "quick-1+", "quick-1+epochs=3"])
 def test_a_page_says_what_an_overridden_protocol_leaves_open(tmp_path, protocol):
     put(pd.read_csv(STREAM).assign(protocol=protocol), tmp_path / "in" / "results.csv")
     text, _ = draw(tmp_path / "out", tmp_path / "in")
     assert ("The + says that flags overrode the protocol, not which" in text) == (protocol == "quick-1+")
+
+
+def test_networks_of_another_training_are_not_compared(tmp_path):
+    rows, compared = pd.read_csv(STREAM), "above random (points)"
+    real, made = (rows[rows["condenser"] == name] for name in ("random (gdumb)", "dm (gdumb)"))
+    put(pd.concat([real, made]), tmp_path / "alike" / "results.csv")
+    put(pd.concat([real, made.assign(protocol="quick-1+epochs=99")]), tmp_path / "apart" / "results.csv")
+    assert compared in set(draw(tmp_path / "first", tmp_path / "alike")[1]["column"])
+    text, numbers = draw(tmp_path / "second", tmp_path / "apart")
+    assert "Protocol quick-1+epochs=99" in text
+    assert compared not in set(numbers["column"])
 
 
 def test_memories_of_other_seeds_are_several_and_not_paired(tmp_path, capsys):
