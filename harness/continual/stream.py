@@ -214,7 +214,7 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
     if score.source.condenser not in plan.names:
         return True
     progress = memories.progress(plan, f"order {score.order}: condensing")
-    origin = provenance(name_of(experiment.device), experiment.precision)
+    origin = provenance(name_of(experiment.device), experiment.precision) | {"class_order": score.order}
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
 
 

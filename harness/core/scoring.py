@@ -123,7 +123,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         ipc_decoded=metadata.get("decoded_per_class", per_class),
         trained_on_real=bool(metadata.get("trained_on_real")),
         steps=1,
-        class_order=0,
+        class_order=metadata.get("class_order", 0),
         memory_replicate=metadata.get("memory_replicate", 0),
         step=1,
         classes_seen=scoring.dataset.classes,

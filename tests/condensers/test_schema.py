@@ -122,6 +122,7 @@ BAD = {
     "seed": [-1, 1.0, "3", True, None, [], 2**63],
     "condenser": [3, None, {}, "a\nb", "\x1b[31m", "x" * 5000],
     "decoded_per_class": [0, -1, "2", 1.5, False],
+    "class_order": ["0", 0.5, -1, None],
     "memory_replicate": ["0", 0.5, -1, {}],
     "separable": [0, "yes", None],
     "trained_on_real": [1, "no"],

@@ -16,6 +16,7 @@ import pytest
 from safetensors import safe_open
 
 from condensers.device.training import predict
+from condensers.memory import load_memory, read_metadata
 from harness.continual import online
 from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
@@ -25,6 +26,8 @@ from harness.continual.stream import cells, drawn_network, memory_plan, scores
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.studies import HEARTBEAT
+from harness.evaluate.__main__ import main as evaluate
+from harness.evaluate.flags import Evaluate
 from harness.evidence.intervals import paired_difference
 from scenarios.buffers import CondensedBuffer
 from scenarios.strategies import RetrainFromMemory
@@ -306,8 +309,6 @@ def test_a_coupled_recipe_is_condensed_step_by_step(tmp_path):
         with safe_open(path, "pt") as file:
             memory = file.metadata()["memory"]
         groups[path.name.split("-")[0]] = memory.count('"groups"'), memory
-    from condensers.memory import load_memory
-
     by_name = {
         path.name.split("-order")[0]: load_memory(path) for path in (tmp_path / "memories").glob("*.safetensors")
     }
@@ -391,3 +392,13 @@ def test_under_bench_the_stream_trains_wider_networks_than_are_matched_on(tmp_pa
     experiment = prepare(Continual(protocol="bench", condensers=("dm",), out=tmp_path))
     assert experiment.schedule.network == "ConvNet-W64-D2-IN-ReLU-Avg"
     assert experiment.network == "ConvNet-W128-D2-IN-ReLU-Avg"
+
+
+def test_memories_of_a_stream_are_scored_under_their_class_orders(finished, tmp_path):
+    files = tuple(sorted((finished / "memories").glob("dm-*.safetensors")))
+    assert len(files) == 2
+    evaluate(Evaluate(memories=files, network="ConvNet-W4-D1", epochs=1, networks=1, out=tmp_path))
+    scored = Records(tmp_path / "results.csv", ScoreRow).read()
+    orders = {load_memory(file).checksum: read_metadata(file)["class_order"] for file in files}
+    assert dict(zip(scored["memory_checksum"], scored["class_order"], strict=True)) == orders
+    assert sorted(orders.values()) == [0, 1]
