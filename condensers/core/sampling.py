@@ -33,16 +33,18 @@ def initial_images(
     return source.normalise(source.images[chosen])
 
 
-def check_enough(sizes: Sequence[int], ipc: int, decoded: int = 1) -> None:
+def check_enough(sizes: Sequence[int], ipc: int, decoded: int = 1, dataset: str = "") -> None:
     """Raise ValueError unless every class has the real images that a memory starts from.
 
     Args:
         sizes: images of each class.
         ipc: stored images per class.
         decoded: images that each of them is decoded to.
+        dataset: its name, for the message.
     """
     smallest, most = min(sizes), min(sizes) // decoded
     if not 1 <= ipc <= most:
         each = f", each from {decoded} real ones" if decoded > 1 else ""
         advice = f": give 1 to {most}" if most else ""
-        raise ValueError(f"{ipc} images per class asked for{each}, but the smallest class has {smallest}{advice}")
+        whose = f"the smallest class of {dataset}" if dataset else "the smallest class"
+        raise ValueError(f"{ipc} images per class asked for{each}, but {whose} has {smallest}{advice}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.core.checks import check_cells
+from harness.core.protocols import MARK, marked
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 
@@ -30,12 +31,18 @@ def accuracies(paths: Sequence[Path], dataset_checksum: str, memories: Collectio
     named = ", ".join(map(str, paths))
     if rows.empty:
         raise ValueError(f"{named} has no accuracy of these memories: score the files with python -m harness.evaluate")
-    if rows["metric"].nunique() > 1 or rows["protocol"].nunique() > 1:
+    if rows["metric"].nunique() > 1 or _several(rows["protocol"]):
         raise ValueError(f"{named} has accuracies of several networks or protocols: give rows of one")
     several = rows.groupby("memory_checksum")["cell"].nunique()
     if several.max() > 1:
         raise ValueError(f"{named} has more than one score of the memory {several.idxmax()}: give rows of one")
     return rows.groupby("memory_checksum")["value"].mean()
+
+
+def _several(labels: pd.Series) -> bool:
+    """Whether protocols differ, or trainings under one, as far as labels say: older ones end in a bare mark."""
+    told = [label for label in labels.unique() if not label.endswith(MARK)]
+    return labels.map(marked).nunique() > 1 or len(told) > 1
 
 
 def _scores(path: Path, dataset_checksum: str, memories: Collection[str]) -> pd.DataFrame:

@@ -56,9 +56,7 @@ def _make(config: Condense, ranks: Ranks) -> None:
         done = f"{_iterations(plan)} iterations, {plan.groups[0].ipc} images per class"
         say(f"protocol {label_of(config, protocol)} on {where}: {done}")
     origin = provenance(name_of(device), config.precision)
-    origin |= {"memory_replicate": config.replicate, "ranks": ranks.count}
-    origin |= {"class_order": config.order} if config.steps > 1 else {}
-    _run(plan, on_device, origin, ranks)
+    _run(plan, on_device, origin | {"memory_replicate": config.replicate, "ranks": ranks.count}, ranks)
     for name in names if ranks.leads else ():
         _show(plan, name, dataset)
 

@@ -173,10 +173,7 @@ def _check(experiment: Experiment) -> None:
         if name != WHOLE:
             registry.condenser(name).check(experiment.schedule)
     build(experiment.network, experiment.dataset.classes, experiment.dataset.shape)
-    _check_budget(experiment)
-    decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
-    most = max(group.ipc for group in experiment.groups(0))
-    check_enough(experiment.dataset.train.labels.bincount().tolist(), most, decoded)
+    _check_size(experiment)
     for order in range(experiment.orders):
         for file in experiment.files:
             memories.check_steps(file, experiment.step_classes(order))
@@ -196,11 +193,23 @@ def _check_names(names: list[str]) -> None:
             raise ValueError(f"a memory file is called {name}, as a memory under a strategy is: rename it")
 
 
-def _check_budget(experiment: Experiment) -> None:
-    """Raise ValueError unless a total budget has an image for each class in the end."""
-    size, classes = experiment.max_size, experiment.dataset.classes
-    if size is not None and size < classes:
-        raise ValueError(f"--memory-size is {size}; give at least {classes}, an image for each class")
+def _check_size(experiment: Experiment) -> None:
+    """Raise ValueError unless each class has as many images as it may keep, and a total budget one for each class."""
+    decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
+    sizes, size = experiment.dataset.train.labels.bincount().tolist(), experiment.max_size
+    if size is None:
+        return check_enough(sizes, experiment.per_class, decoded)
+    if size < experiment.dataset.classes:
+        raise ValueError(
+            f"--memory-size is {size}; give at least {experiment.dataset.classes}, an image for each class"
+        )
+    first, each = len(experiment.step_classes(0)[0]), min(sizes) // decoded
+    if size // first > each:  # the first step's classes may keep most
+        most = first * (each + 1) - 1
+        raise ValueError(
+            f"--memory-size is {size}; give at most {most}, {each} images for each class of the first step"
+        )
+    return None
 
 
 def _check_held(experiment: Experiment) -> None:

@@ -101,7 +101,7 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
     how, frame = settings(experiment), experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
-    # How networks were trained is in `how`, and the same in all, for their config says so; older rows do not.
+    # Their config says that all were trained alike, and `how` says how: older rows have a bare mark.
     frame = frame.assign(protocol=marked(experiment.protocol))
     check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]

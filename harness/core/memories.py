@@ -140,10 +140,12 @@ class Plan:
         return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
 
     def load(self, name: str, dataset: Dataset) -> Memory:
-        """The finished memory, as stored. Raises ValueError as `metadata`."""
-        self.metadata(name)
-        with _advised():
+        """The finished memory, as stored. Raises ValueError as `metadata`, with what to do."""
+        try:
+            self.metadata(name)
             return load_memory(self.path(name), dataset.train)
+        except ValueError as error:  # unlike a user's own file it can be made again
+            raise ValueError(f"{error}; delete it to make it anew") from error
 
     def metadata(self, name: str) -> dict[str, Any]:
         """What the finished memory says of itself.
@@ -152,13 +154,10 @@ class Plan:
             ValueError: it is unreadable, or another one than planned: someone has copied a file over it.
         """
         path = self.path(name)
-        with _advised():
-            said = read_metadata(path)
+        said = read_metadata(path)
         if _key_of(said) != self.key(name):
-            raise ValueError(
-                f"{path} is not the memory that its name says, but one of {said.get('condenser')} on "
-                f"{said.get('dataset')}: put the right one there, or delete it to make it anew"
-            )
+            found = f"one of {said.get('condenser')} on {said.get('dataset')}"
+            raise ValueError(f"{path} is not the memory that its name says, but {found}")
         return said
 
     def missing(self) -> list[str]:
@@ -176,15 +175,6 @@ class Plan:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
-
-
-@contextmanager
-def _advised() -> Iterator[None]:
-    """What is wrong with a memory of a plan, and what to do: unlike a user's own file it can be made again."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{error}; delete it to make it anew") from error
 
 
 def _key_of(metadata: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def check(points: Sequence[Point], names: Sequence[str]) -> None:
             registry.condenser(name).check(point.plans[0].schedule)
         for network in {point.trained_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
-        check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded)
+        check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded, point.dataset.name)
 
 
 def key_of(point: Point, replicate: int, name: str) -> str:

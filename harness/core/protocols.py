@@ -1,6 +1,7 @@
 """Protocols: named, versioned sets of defaults. A number that changes gets a new version, for rows quote the name.
 
-Explicit flags override single values; the rows' `config` column then differs, and `protocol` ends in `+`.
+Explicit flags override single values; the rows' `config` column then differs, and `protocol` has a `+`, behind
+it the network and the epochs if they were given.
 """
 
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ NAIVE = "naive"  # what networks of a stream that learn without a memory are cal
 
 
 def marked(label: str) -> str:
-    """A recorded protocol without what stands behind its mark: keys know that by the values themselves."""
+    """A recorded protocol without what stands behind its mark: for keys, which hold these values themselves."""
     name, mark, _ = label.partition(MARK)
     return name + mark
 

@@ -49,7 +49,7 @@ def label_of(flags: Common, protocol: Protocol) -> str:
     """
     marking = {one.name: getattr(flags, one.name) for one in fields(flags) if one.metadata["marks"]}
     given = {name: value for name, value in marking.items() if value is not None}
-    said = ",".join(f"{name}={given[name]}" for name in TRAINED if name in given)
+    said = MARK.join(f"{name}={given[name]}" for name in TRAINED if name in given)
     return f"{protocol.name}{MARK}{said}" if given else protocol.name
 
 

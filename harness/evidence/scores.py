@@ -68,5 +68,8 @@ def cost_of(point: Point, name: str) -> dict[str, float]:
         if not path.exists():
             gone = f"{name} is scored, but the memory that says what it cost is gone"
             raise ValueError(f"{gone}: put {path} back, or choose another --out")
-    found = pd.DataFrame([plan.metadata(name)["cost"] for plan in point.plans])
+    try:
+        found = pd.DataFrame([plan.metadata(name)["cost"] for plan in point.plans])
+    except ValueError as error:
+        raise ValueError(f"{error}; {name} is scored: put its memory back, or choose another --out") from error
     return {column: float(found[column].mean()) for column in COSTS}

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from condensers.device.files import one_line_errors, require_file
+from harness.core.protocols import marked
 from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
@@ -167,10 +168,19 @@ def read(path: Path) -> tuple[str, pd.DataFrame]:
     header = _header(path)
     for row_type in ROWS:
         if header == [column.name for column in columns(row_type)]:
-            return row_type.__name__, Records(path, row_type).read()
+            rows = Records(path, row_type).read()
+            return row_type.__name__, _one_label(rows) if row_type is ScoreRow else rows
     if path.name in SUMMARIES:
         return path.name, _summary(path)
     raise ValueError(f"{path} has columns that no command writes")
+
+
+def _one_label(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, where those of one config name their protocol alike: older ones say less behind the mark."""
+    if rows.empty:
+        return rows
+    alike = rows.groupby(["config", rows["protocol"].map(marked)])["protocol"]
+    return rows.assign(protocol=alike.transform(lambda labels: max(labels, key=len)))
 
 
 def _header(path: Path) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.core.checks import check_cells
-from harness.core.protocols import NAIVE, WHOLE
+from harness.core.protocols import MARK, NAIVE, WHOLE
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import MEMORY, SAME, Interval, base_of, interval, paired_difference, summary
@@ -108,7 +108,8 @@ def _studies(source: Source) -> Iterator[Figure]:
 def _apart(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows, where several memories of one making and number have numbers of their own.
 
-    Such are those of other seeds or class orders. Rows do not say which of them belong together, so none is paired.
+    Such are those of other seeds, or of class orders that older memories do not say. Rows do not say which of them
+    belong together, so none is paired.
     """
     memories = rows.groupby(["config", *MEMORY])["memory_checksum"].transform("nunique")
     own = rows["memory_replicate"].max() + 1 + pd.factorize(rows["cell"])[0]
@@ -274,9 +275,12 @@ def _ranking(what: str, numbers: pd.DataFrame) -> str:
 
 def _overridden(key: tuple) -> str:
     """What a `+` behind the protocol of a figure's rows leaves open."""
-    if not key[SAME.index("protocol")].endswith("+"):
+    if MARK not in key[SAME.index("protocol")]:
         return ""
-    return " The + says that flags overrode the protocol, not which: lines of several commands may differ in them, too."
+    return (
+        " The + says that flags overrode the protocol. Which, beside those named, rows do not say: lines of several "
+        "commands may differ in them, too."
+    )
 
 
 def _about(source: Source) -> str:

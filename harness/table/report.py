@@ -14,6 +14,7 @@ from condensers.device.files import atomic_write
 from harness.core.estimates import duration
 from harness.core.points import Point, key_of
 from harness.core.progress import say
+from harness.core.protocols import marked
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
 from harness.evidence.intervals import Interval, above, interval
@@ -85,11 +86,16 @@ def report(grid: Grid) -> None:
 def _lost(path: Path, frame: pd.DataFrame) -> int:
     """How many lines of the table that lies there a new one lacks."""
     try:
-        earlier = pd.read_csv(path, keep_default_na=False)[POINT]
+        earlier = _points(pd.read_csv(path, keep_default_na=False))
     except (OSError, ValueError, KeyError):  # there is none, or none that this command wrote
         return 0
-    kept = set(frame[POINT].itertuples(index=False, name=None))
-    return sum(line not in kept for line in earlier.itertuples(index=False, name=None))
+    return len(earlier - _points(frame))
+
+
+def _points(frame: pd.DataFrame) -> set[tuple]:
+    """What the lines of a table are of. Raises KeyError for another table."""
+    about = frame[POINT].assign(protocol=frame["protocol"].map(marked))
+    return set(about.itertuples(index=False, name=None))
 
 
 def _entry(grid: Grid, point: Point, name: str) -> Entry:

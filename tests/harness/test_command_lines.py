@@ -111,6 +111,7 @@ BAD = {
     "continual --memory-per-class -1": "--memory-per-class is -1; give at least 1",
     "continual --memory-size 0": "--memory-size is 0; give at least 1",
     "continual --memory-size 9": "--memory-size is 9; give at least 10, an image for each class",
+    "continual --memory-size 264": "--memory-size is 264; give at most 263, 131 images for each class",
     "continual --orders 100000000": "--orders is 100000000; give at most 10000",
     "nas --memories 100000000": "--memories is 100000000; give at most 10000",
     "table --networks 100000000": "--networks is 100000000; give at most 10000",

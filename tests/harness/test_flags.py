@@ -137,7 +137,7 @@ def test_what_a_protocol_says_of_a_cell_is_marked_and_nothing_else(marked, flags
     ("said", "flags"),
     [
         ("epochs=3", Continual(epochs=3, iterations=5, memory_per_class=2)),
-        ("network=ResNet18,epochs=3", Evaluate(epochs=3, network="ResNet18")),
+        ("network=ResNet18+epochs=3", Evaluate(epochs=3, network="ResNet18")),
         ("", Continual(iterations=5)),
     ],
 )

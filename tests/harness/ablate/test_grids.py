@@ -136,7 +136,7 @@ def test_a_users_own_grid_is_run(tmp_path, monkeypatch):
         ({"validation": 500}, "cannot hold out 500 images per class of digits"),
         ({"dataset": "digit"}, "unknown data set 'digit'. Did you mean 'digits'?"),
         ({"ipc": 0}, "--ipc is 0; give at least 1"),
-        ({"ipc": 500}, "500 images per class asked for, but the smallest class has"),
+        ({"ipc": 500}, "500 images per class asked for, but the smallest class of digits has"),
         ({"memories": 0}, "--memories is 0; give at least 1"),
         ({"storage": "nonsense"}, "give sqlite:///PATH on one machine"),
     ],

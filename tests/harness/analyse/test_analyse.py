@@ -155,6 +155,16 @@ def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores
         main(replace(done, scores=(scores, tmp_path / "results.csv"), out=tmp_path / "out"))
 
 
+def test_accuracies_of_which_older_rows_say_less_are_of_one_training(done, scores, tmp_path):
+    header, *rows = scores.read_text().splitlines(keepends=True)
+    said = f"+network={NETWORK}+epochs=4"
+    assert said in rows[-1]
+    path, older = tmp_path / "results.csv", [row.replace(said, "+") for row in rows[:2]]
+    path.write_text("".join([header, *older, *rows[2:]]))
+    main(replace(done, scores=(path,), out=tmp_path / "out"))
+    assert (tmp_path / "out" / "correlations.csv").read_bytes() == (done.out / "correlations.csv").read_bytes()
+
+
 def test_a_condenser_looks_the_same_in_every_figure():
     marked = figures.marks(["real", "b", "a", "b", "real"], "real")
     assert list(marked) == ["real", "b", "a"]

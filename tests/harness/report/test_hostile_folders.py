@@ -198,7 +198,7 @@ def test_above_random_is_said_of_the_first_makings_alone(tmp_path):
 def test_a_page_says_what_an_overridden_protocol_leaves_open(tmp_path, protocol):
     put(pd.read_csv(STREAM).assign(protocol=protocol), tmp_path / "in" / "results.csv")
     text, _ = draw(tmp_path / "out", tmp_path / "in")
-    assert ("The + says that flags overrode the protocol, not which" in text) == (protocol == "quick-1+")
+    assert ("The + says that flags overrode the protocol. Which, beside those named" in text) == ("+" in protocol)
 
 
 def test_networks_of_another_training_are_not_compared(tmp_path):
@@ -212,8 +212,20 @@ def test_networks_of_another_training_are_not_compared(tmp_path):
     assert compared not in set(numbers["column"])
 
 
+def test_older_rows_of_one_making_say_less_of_their_training_and_are_drawn_together(tmp_path):
+    rows = pd.read_csv(STREAM)
+    late = rows["class_order"] > 2
+    put(rows.assign(protocol="quick-1+epochs=60"), tmp_path / "alike" / "results.csv")
+    put(
+        rows.assign(protocol=late.map({True: "quick-1+epochs=60", False: "quick-1+"})),
+        tmp_path / "grown" / "results.csv",
+    )
+    alike, grown = (draw(tmp_path / f"{name} out", tmp_path / name)[1] for name in ("alike", "grown"))
+    assert alike["value"].tolist() == grown["value"].tolist()
+
+
 def test_memories_of_other_seeds_are_several_and_not_paired(tmp_path, capsys):
-    """Such as those of the class orders of a stream, scored by `harness.evaluate`."""
+    """Such as older memories of the class orders of a stream, scored by `harness.evaluate`."""
     rows = pd.read_csv(STUDY)
     rows = rows[rows["condenser"].isin(["random", "dm"])]
     first = rows[rows["cell"].isin(rows.drop_duplicates("condenser")["cell"])]
