@@ -11,7 +11,7 @@ from harness.core.rows import NetworkRow
 from harness.evidence.scatter import NORMS
 from harness.evidence.surveys import is_first, paired
 from harness.report import charts
-from harness.report.content import Figure, Found, Section, Source, drawn, records, slug
+from harness.report.content import Figure, Found, Section, Source, drawn, records, shown, slug
 
 AFTER = re.compile(r"regret_after_(\d+)")
 PREFERRED = "ours"
@@ -57,7 +57,7 @@ def _correlation(source: Source, rows: pd.DataFrame) -> Figure:
     paired_too = f" Above {first}: over the same resamples, so it may be clear where intervals overlap."
     return Figure(
         slug("correlation", source.path.parent, name),
-        f"{name}: does a proxy rank like the whole set?",
+        f"{name}, {_number_of(numbers)} architectures: does a proxy rank like the whole set?",
         "Spearman's rank correlation with a 95 % interval over architectures; the luck of memories and of training is "
         f"in none. {'No ceiling has been measured.' if ceiling is None else measured}"
         + (paired_too if _compared(rows) else ""),
@@ -94,6 +94,12 @@ def _correlation_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "stored images": rows["stored_images"].astype(int),
         }
     ).sort_values("Spearman", ascending=False)
+
+
+def _number_of(numbers: pd.DataFrame) -> str:
+    """How many architectures were ranked: by some proxies fewer, in a survey that is not finished."""
+    ends = dict.fromkeys((numbers["architectures"].min(), numbers["architectures"].max()))
+    return " to ".join(shown(end, "architectures") for end in ends)
 
 
 def _compared(rows: pd.DataFrame) -> bool:
