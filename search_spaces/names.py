@@ -7,7 +7,8 @@ from difflib import get_close_matches
 def unknown(kind: str, name: str, choices: Iterable[str]) -> ValueError:
     """The error for an unknown `name`: the nearest choice if there is one, then all of them."""
     known = sorted(choices)
-    folded = {choice.lower(): choice for choice in known}
-    close = get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    # The dashes of flags would make all of them alike.
+    folded = {choice.lower().lstrip("-"): choice for choice in known}
+    close = get_close_matches(name.lower().lstrip("-"), folded, n=1, cutoff=0.5)
     hint = f" Did you mean {folded[close[0]]!r}?" if close else ""
     return ValueError(f"unknown {kind} {name!r}.{hint} Choices: {', '.join(known)}")

@@ -49,6 +49,7 @@ BAD = {
     "condense --oot x": "unknown flag '--oot'. Did you mean '--out'?",
     "condense --iteration=3": "unknown flag '--iteration'. Did you mean '--iterations'?",
     "condense -x": "unknown flag '-x'. Choices: --chunk",
+    "condense --foo 3": "unknown flag '--foo'. Choices: --chunk",
     "condense stray": "'stray' belongs to no flag",
     "continual --nettworks 3": "Did you mean '--networks'?",
     "continual --orders 1 2": "'2' belongs to no flag",
