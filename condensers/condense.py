@@ -68,10 +68,7 @@ def condense(
         ValueError: a condenser's name or a class more than once, more images per class than a class has, or a network
             that does not fit.
     """
-    _check_once("condenser", [condenser.name for condenser in condensers])
-    _check_once("class", [label for group in groups for label in group.classes])
-    for group in groups:
-        _check_group(condensers, source, group)
+    _check(condensers, source, groups)
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
     states: list[Checkpoint] = []
     for group in groups:
@@ -90,6 +87,14 @@ def condense(
         condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
     }
+
+
+def _check(condensers: Sequence[Condenser], source: LabelledImages, groups: Sequence[Group]) -> None:
+    """Raise ValueError before any work for what is given twice, or is more than a class has."""
+    _check_once("condenser", [condenser.name for condenser in condensers])
+    _check_once("class", [label for group in groups for label in group.classes])
+    for group in groups:
+        _check_group(condensers, source, group)
 
 
 def _check_once(kind: str, given: Sequence[str | int]) -> None:
