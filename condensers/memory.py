@@ -124,9 +124,10 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """Write a memory atomically.
 
     Raises:
-        ValueError: unknown `store`, `indices` for a memory that is not made of real images, metadata that
-            `condensers.schema` refuses, or an unwritable folder.
+        ValueError: a memory that `check` or `condensers.schema` refuses, unknown `store`, `indices` for a memory
+            that is not made of real images, or an unwritable folder.
     """
+    check(memory)  # Before a smaller store turns NaN into some colour.
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     # Of the pixels as they will be read, which a smaller store rounds. Indices keep no pixels: then of these here.

@@ -242,8 +242,12 @@ def _make(
     made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match)
     if not ranks.leads:
         return
-    for name, condenser in zip(names, condensers, strict=True):
-        save(plan, name, made[condenser.name], dataset, origin)
+    every = {name: made[condenser.name] for name, condenser in zip(names, condensers, strict=True)}
+    finite = [name for name, memory in every.items() if memory.images.isfinite().all()]
+    for name in finite:
+        save(plan, name, every[name], dataset, origin)
+    if diverged := ", ".join(sorted(every.keys() - set(finite))):
+        raise ValueError(f"{diverged} diverged to NaN or infinite pixels: leave it out, or lower its step size")
 
 
 def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:
