@@ -141,7 +141,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         network=network_of(config, protocol, dataset),
         schedule=schedule_of(config, protocol, dataset, device),
         training=training,
-        whole=replace(training, epochs=protocol.whole_epochs),
+        whole=replace(training, epochs=settled.whole_epochs),
         seed=config.seed,
         protocol=label_of(config, protocol),
         precision=config.precision,

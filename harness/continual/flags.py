@@ -54,5 +54,11 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
         None, f"Networks trained on every memory and step; {by_protocol('networks')}.", least=1, most=MOST_REPLICATES
     )
     upper_bound: bool = flag(False, "Also train on all real data of the classes seen.")
+    whole_epochs: int | None = flag(
+        None,
+        f"Epochs of training on real images: of --upper-bound, replay and naive; {by_protocol('whole_epochs')}.",
+        least=1,
+        marks=True,
+    )
     out: Path | None = flag(None, "Output folder; default: out/continual/DATASET-STEPSsteps.")
     dry_run: bool = flag(False, "Print what is left to do: cells, images, FLOPs, memory and time on this device.")

@@ -23,7 +23,7 @@ class Protocol:
         networks: trained on every memory and step.
         epochs: of training on a memory; the rate falls to a tenth after half of them.
         batch: images per step of that training.
-        whole_epochs: of training on all real data, the upper bound.
+        whole_epochs: of training on real data: the upper bound, and strategies that see a step's real images.
     """
 
     name: str

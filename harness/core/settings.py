@@ -19,7 +19,7 @@ Flags = TypeVar("Flags", bound=Common)
 
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
-TRAINED = ("network", "epochs")  # flags that say how networks are trained on a memory
+TRAINED = ("network", "epochs", "whole_epochs")  # flags that say how networks are trained
 
 
 def settle(flags: Flags, *defaults: object, **own: object) -> Flags:

@@ -62,6 +62,18 @@ def test_naive_has_no_memory_and_forgets(rows):
     assert first_step.max() < 0.5
 
 
+def test_epochs_on_real_images_are_those_asked_for(done, rows, tmp_path):
+    """They are no memory's: one that trains on a memory alone is found again."""
+    config = replace(SMALL, strategy=("gdumb", "naive"), whole_epochs=1, condensers=("random",), out=tmp_path)
+    (tmp_path / "results.csv").write_bytes((done.out / "results.csv").read_bytes())
+    main(config)
+    made = pd.read_csv(tmp_path / "results.csv", keep_default_na=False).iloc[len(rows) :]
+    assert set(made["condenser"]) == {"naive"}
+    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1+epochs=4+whole_epochs=1"}
+    usual = rows[(rows["condenser"] == "naive") & (rows["metric"] == "accuracy")]
+    assert made[made["metric"] == "accuracy"]["value"].tolist() != usual["value"].tolist()
+
+
 def test_gdumb_learns_from_the_memory_alone(rows):
     # Trained from the same network on the same images, it differs between memories, and is no naive run.
     final = rows[(rows["step"] == 5) & (rows["metric"] == "accuracy")].groupby("condenser")["value"].mean()
