@@ -146,6 +146,3 @@ def test_memories_know_the_names_of_their_classes(digits, tmp_path):
     memory = load_memory(next(tmp_path.glob("*.safetensors")), digits.train)
     assert memory.metadata["class_names"] == list("0123456789")
     assert set(memory.metadata) <= {name for name, *_ in table("Metadata")}
-    save_memory(Memory(memory.images, memory.labels, {"class_names": ["a", "b", "c"]}), tmp_path / "y.safetensors")
-    with pytest.raises(ValueError, match="holds class 9, but names 3 classes"):
-        load_memory(tmp_path / "y.safetensors")

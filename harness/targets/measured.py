@@ -88,6 +88,13 @@ def protocol_of(label: str, command: str, flags: str) -> Protocol | None:
     return named if told or not overridden else None
 
 
+def given(flag: str, label: str, command: str) -> str | None:
+    """What a flag was given as, behind the mark of a recorded label or in the command; None if neither says."""
+    behind = re.search(rf"\{MARK}{flag}=([^{MARK}]+)", label)
+    told = re.findall(rf"--{flag}[ =]+([^\s'\"]+)", command)
+    return behind[1] if behind else told[-1] if told else None  # the last counts
+
+
 def training_of(protocol: Protocol | None) -> Training | None:
     """How networks are trained on a memory under a protocol; None if it is not known which one."""
     return protocol and Training(epochs=protocol.epochs, batch=protocol.batch)

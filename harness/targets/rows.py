@@ -13,18 +13,18 @@ import pandas as pd
 
 from condensers.device.training import Training
 from harness.core.checks import check_cells
-from harness.core.protocols import WHOLE, Protocol, marked
+from harness.core.protocols import WHOLE, marked
 from harness.core.schema import ScoreRow
 from harness.evidence.intervals import Interval, interval, league_of
 from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
 from harness.evidence.sources import Found, Source, grouped
-from harness.targets.measured import Measured, protocol_of, require_counts, training_of
+from harness.targets.measured import Measured, given, protocol_of, require_counts, training_of
 
 TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
 SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
 STREAM = ["dataset", "condenser", "config", "protocol", "steps", "ipc_stored"]
 # Flags that change more than a protocol's name tells: how networks are trained, and which.
-OTHER_TRAINING, OTHER_STREAM, OTHER_NETWORK = "epochs", "epochs|memory[-_]size", "network"
+OTHER_TRAINING, OTHER_STREAM, NETWORK = "epochs", "epochs|memory[-_]size", "network"
 SAME = 1e-9  # between a table's number and that of its rows
 
 Wanted = Collection[tuple[str, str, str]]
@@ -134,21 +134,32 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
         ended = source.frame[source.frame["step"] == source.frame["steps"]]
         for about, own in grouped(ended[ended["metric"] == SCORE], STREAM):
             ipc = ALL if about["condenser"] == WHOLE else str(about["ipc_stored"])
-            protocol = protocol_of(about["protocol"], source.making.command, OTHER_NETWORK)
-            if protocol and (about["dataset"], ipc, about["condenser"]) in wanted and _of_papers_images(own):
+            known = (about["dataset"], ipc, about["condenser"]) in wanted and _of_papers_images(own)
+            if known and (networks := _networks(source, about)):
                 check_cells(own, own["network_replicate"].nunique(), [SCORE], source.path)
-                yield _of_stream(source, about, ipc, protocol, own)
+                yield _of_stream(source, about, ipc, networks, own)
 
 
-def _of_stream(source: Source, about: dict[str, object], ipc: str, protocol: Protocol, own: pd.DataFrame) -> Measured:
-    side, whole = SIDES[about["dataset"]], ipc == ALL
+def _networks(source: Source, about: dict[str, object]) -> tuple[str, str] | None:
+    """What memories of a stream were condensed on, and what was trained on them; None if it is not known."""
+    label, command = about["protocol"], source.making.command
+    if asked := given(NETWORK, label, command):
+        return asked, asked
+    protocol, side = protocol_of(label, command, NETWORK), SIDES[about["dataset"]]
+    return protocol and (convnet(protocol.matching_width, side), convnet(protocol.width, side))
+
+
+def _of_stream(
+    source: Source, about: dict[str, object], ipc: str, networks: tuple[str, str], own: pd.DataFrame
+) -> Measured:
+    (condensed_on, trained), whole = networks, ipc == ALL
     return Measured(
         metric=ACCURACY if whole else f"accuracy_after_{about['steps']}_steps",
         dataset=about["dataset"],
         ipc=ipc,
         condenser=about["condenser"],
-        condensed_on="" if whole else convnet(protocol.matching_width, side),
-        trained=convnet(protocol.width, side),
+        condensed_on="" if whole else condensed_on,
+        trained=trained,
         value=interval(own),
         networks=own["network_replicate"].nunique(),
         training=training_of(protocol_of(about["protocol"], source.making.command, OTHER_STREAM)),

@@ -183,6 +183,25 @@ def test_bad_tensors_are_named(made, tmp_path, change, words):
     assert words in complaint(path)
 
 
+def test_names_of_too_few_classes_are_named(made, tmp_path):
+    path, few = tmp_path / "memory.safetensors", {"class_names": ["a", "b", "c"]}
+    with pytest.raises(ValueError, match="holds class 5, but names 3 classes"):
+        save_memory(replace(made, metadata=few), path)
+    assert not path.exists()
+    save_memory(made, path)
+    rewrite(path, header=lambda header: header | {"memory": json.dumps(json.loads(header["memory"]) | few)})
+    assert "holds class 5, but names 3 classes" in complaint(path)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_what_could_not_be_read_is_not_written(made, tmp_path, store):
+    """A small store would turn NaN into some colour, and the file would look whole."""
+    path = tmp_path / "memory.safetensors"
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        save_memory(replace(made, images=made.images * float("nan")), path, store)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"config": 1}', '{"config": {"groups": [3]}}', "{}"])
 def test_bad_metadata_is_one_line(made, tmp_path, text):
     path = tmp_path / "memory.safetensors"

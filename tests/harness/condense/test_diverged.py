@@ -24,7 +24,7 @@ def test_a_memory_that_diverges_is_named_and_not_written(tmp_path, monkeypatch, 
         store=store,
         out=tmp_path,
     )
-    with pytest.raises(ValueError, match="^wild diverged to NaN or infinite pixels"):
+    with pytest.raises(ValueError, match=r"^wild diverged to NaN or infinite pixels"):
         condense.main(flags)
     (written,) = tmp_path.glob("*.safetensors")
     assert written.name.startswith("dm-")

@@ -79,7 +79,9 @@ def test_studies(numbers, study):
         same(line, ("difference (points)", "low (points)", "high (points)"), expected, 100)
 
 
-@pytest.mark.parametrize("stream", ["cifar100-5steps-quick", "cifar100-5steps-quick-3orders", "digits-strategies"])
+@pytest.mark.parametrize(
+    "stream", ["cifar100-5steps-bench", "cifar100-5steps-quick", "cifar100-5steps-quick-3orders", "digits-strategies"]
+)
 def test_streams(numbers, stream):
     file = f"continual/{stream}/results.csv"
     rows = rows_of(file)

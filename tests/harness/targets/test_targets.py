@@ -188,6 +188,23 @@ def test_streams_and_whole_sets_are_met_after_the_last_step(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("label", "command"),
+    [
+        ("bench-1+", f"run='python -m harness.continual --network={NARROW}'"),
+        (f"bench-1+network={NARROW}+epochs=3", ""),
+        (f"bench-1+network={NARROW}", "python -m harness.continual --network VGG11 --epochs 3"),  # rows know best
+    ],
+)
+def test_a_stream_of_another_width_stands_beside(label, command, tmp_path):
+    stream(tmp_path, "dm", 0.344, protocol=label)
+    if command:
+        (tmp_path / "command.sh").write_text(command)
+    line = found(targets(tmp_path, out=tmp_path / "out"), "dm", "Figure 3b", "cifar100", "20")
+    assert (line["verdict"], line["ours"][:4]) == ("not run", "34.4")
+    assert (line["our trained"], line["our condensed on"]) == (NARROW, NARROW)
+
+
+@pytest.mark.parametrize(
     ("command", "expected"),
     [
         ("", ("not run", "")),  # not even the network is known
