@@ -124,10 +124,10 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
     """Write a memory atomically.
 
     Raises:
-        ValueError: a memory that `check` or `condensers.schema` refuses, unknown `store`, `indices` for a memory
-            that is not made of real images, or an unwritable folder.
+        ValueError: pixels that are not finite, unknown `store`, `indices` for a memory that is not made of real
+            images, metadata that `condensers.schema` refuses, or an unwritable folder.
     """
-    check(memory)  # Before a smaller store turns NaN into some colour.
+    _check_finite(memory.images)  # Here, for a smaller store turns NaN into some colour.
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     # Of the pixels as they will be read, which a smaller store rounds. Indices keep no pixels: then of these here.
@@ -173,8 +173,7 @@ def check(memory: Memory) -> None:
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
     if memory.images.shape[-1] % (memory.pixels.decoded or 1) ** 0.5:
         raise ValueError(f"images of {memory.images.shape[-1]} px do not hold {memory.pixels.decoded} tiles each")
-    if not memory.images.isfinite().all():
-        raise ValueError("the memory holds pixels that are NaN or infinite")
+    _check_finite(memory.images)
     if memory.labels.min() < 0:
         raise ValueError(f"the memory holds a negative label, {int(memory.labels.min())}")
     names = memory.metadata.get("class_names")
@@ -188,6 +187,11 @@ def check(memory: Memory) -> None:
     # A slice of a memory keeps the config of the full one, so its groups may name classes that are not here.
     if len(set(counts)) > 1 and any(wanted.get(label) != n for label, n in zip(labels, counts, strict=True)):
         raise ValueError(f"the memory is not class-balanced: {min(counts)} to {max(counts)} images per class")
+
+
+def _check_finite(images: Tensor) -> None:
+    if not images.isfinite().all():
+        raise ValueError("the memory holds pixels that are NaN or infinite")
 
 
 def _check_soft(soft: Tensor, labels: Tensor) -> None:
