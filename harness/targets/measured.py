@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from condensers.device.training import Training
@@ -10,6 +10,8 @@ from harness.core.protocols import MARK, PAPER, PROTOCOLS, Protocol
 from harness.evidence.intervals import Interval
 from harness.evidence.published import NOT_RUN, SIDES, as_published, family, number_of, short, verdict
 from harness.evidence.sources import Source
+
+FLAG = re.compile(r"--([a-z][\w-]*)(?:[ =]+([^\s'\"-][^\s'\"]*))?")  # in a shell command, with its first value
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,28 @@ class Measured:
         return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks, longest
 
 
-def protocol_of(label: str, command: str, flags: str) -> Protocol | None:
+def protocol_of(label: str, command: str, flags: Collection[str]) -> Protocol | None:
     """The protocol that a recorded label names, if it is known that it holds for what some flags override.
 
     Args:
         label: as recorded; with a `+` some flag overrode something, and behind it may stand how networks are trained.
         command: that made the rows, as far as anyone wrote it down: then it tells which.
-        flags: the flags that matter, as a regular expression.
+        flags: the flags that matter, with underscores.
     """
-    name, overridden, said = label.partition(MARK)
+    name, overridden, _ = label.partition(MARK)
     named = next((one for one in PROTOCOLS.values() if one.name == name), None)
-    told = command and not re.search(rf"--({flags})(?![\w-])", command) and not re.search(rf"\b({flags})=", said)
-    return named if told or not overridden else None
+    kept = command and given(label, command).keys().isdisjoint(flags)
+    return named if kept or not overridden else None
 
 
-def given(flag: str, label: str, command: str) -> str | None:
-    """What a flag was given as, behind the mark of a recorded label or in the command; None if neither says."""
-    behind = re.search(rf"\{MARK}{flag}=([^{MARK}]+)", label)
-    told = re.findall(rf"--{flag}[ =]+([^\s'\"]+)", command)
-    return behind[1] if behind else told[-1] if told else None  # the last counts
+def given(label: str, command: str) -> dict[str, str]:
+    """Flags, named with underscores, and their values: those in the command, of which the last counts, and those behind a label's mark.
+
+    What is behind the mark comes from the run itself, and goes before what somebody wrote down.
+    """
+    told = {name.replace("-", "_"): value for name, value in FLAG.findall(command)}
+    behind = [part.partition("=") for part in label.split(MARK)[1:]]
+    return told | {name: value for name, equals, value in behind if equals}
 
 
 def training_of(protocol: Protocol | None) -> Training | None:

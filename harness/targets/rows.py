@@ -24,7 +24,7 @@ TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their int
 SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
 STREAM = ["dataset", "condenser", "config", "protocol", "steps", "ipc_stored"]
 # Flags that change more than a protocol's name tells: how networks are trained, and which.
-OTHER_TRAINING, OTHER_STREAM, NETWORK = "epochs", "epochs|memory[-_]size", "network"
+OTHER_TRAINING, OTHER_STREAM, NETWORK = ("epochs",), ("epochs", "memory_size"), "network"
 SAME = 1e-9  # between a table's number and that of its rows
 
 Wanted = Collection[tuple[str, str, str]]
@@ -143,9 +143,9 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
 def _networks(source: Source, about: dict[str, object]) -> tuple[str, str] | None:
     """What memories of a stream were condensed on, and what was trained on them; None if it is not known."""
     label, command = about["protocol"], source.making.command
-    if asked := given(NETWORK, label, command):
+    if asked := given(label, command).get(NETWORK):
         return asked, asked
-    protocol, side = protocol_of(label, command, NETWORK), SIDES[about["dataset"]]
+    protocol, side = protocol_of(label, command, (NETWORK,)), SIDES[about["dataset"]]
     return protocol and (convnet(protocol.matching_width, side), convnet(protocol.width, side))
 
 
