@@ -42,7 +42,7 @@ def run(search: Search) -> None:
 def _run(search: Search) -> None:
     url = storages.url_of(search.storage, search.out)
     dataset = search.point.dataset.to(search.point.scoring.device)
-    with storages.one_line_errors(url), bar(search.trials, "search", "trial") as shown:
+    with storages.one_line_errors(url), bar(search.trials, "search", "trials") as shown:
         name = f"ablate-{search.point.dataset.identity}-{search.key}"
         study = open_trials(name, url, search.space.distributions, list(search.finished().values()))
         while (done := len(ended(study))) < search.trials:

@@ -46,7 +46,7 @@ class Online:
         if key not in self.done:
             started, networks = time.perf_counter(), range(self.experiment.networks)
             units = len(networks) * self.experiment.steps
-            with bar(units, f"{strategy}, order {order}", "step") as shown:
+            with bar(units, f"{strategy}, order {order}", "steps") as shown:
                 by_network = [self._network(strategy, order, memory, replicate, shown.update) for replicate in networks]
             values = [list(step) for step in zip(*by_network, strict=True)]
             self.done[key] = Streamed(values, (time.perf_counter() - started) / units)

@@ -89,7 +89,7 @@ def run_cells(
     """
     by_key = {cell.key: cell for cell in cells}
     left = by_key.keys() - records.finished()
-    with bar(len(left), study, "cell") as shown:
+    with bar(len(left), study, "cells") as shown:
 
         def execute(job: Job) -> float:
             for key in job.cells:

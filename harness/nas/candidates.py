@@ -232,7 +232,7 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
     seed, source = _seed(survey, one), one.proxy
     network, (images, labels) = new_network(survey, one.architecture, seed), source.data
     started = time.perf_counter()
-    with bar(source.training.epochs, f"{one.architecture.name} on {source.name}", "epoch") as shown:
+    with bar(source.training.epochs, f"{one.architecture.name} on {source.name}", "epochs") as shown:
         train(network, images, labels, source.training, seed, shown.update)
     converged = has_converged(network)
     seconds = time.perf_counter() - started

@@ -199,7 +199,7 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
     shows = [] if storage is None else [_show_in(storage, survey, search)]
-    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trial") as shown:
+    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trials") as shown:
         trials.warm_up()
         study.optimize(trials, n_trials=search.trials, callbacks=[*shows, lambda study, trial: shown.update()])
     return trials.rows

@@ -80,7 +80,7 @@ def _cell(config: Speed, contest: Contest) -> Cell:
 
 
 def _make(config: Speed, contest: Contest, key: str) -> list[TurnRow]:
-    with bar(len(contest.competitors) * (config.repeats + 1), str(contest), "turn") as shown:
+    with bar(len(contest.competitors) * (config.repeats + 1), str(contest), "turns") as shown:
         repeats = alternate(contest.competitors, config.repeats, config.seconds, shown.update)
     say(f"measured {contest}")
     return contest.rows(key, repeats)

@@ -91,9 +91,10 @@ def protocol_of(label: str, command: str, flags: Collection[str]) -> Protocol | 
 
 
 def given(label: str, command: str) -> dict[str, str]:
-    """Flags, named with underscores, and their values: those in the command, of which the last counts, and those behind a label's mark.
+    """Flags, named with underscores, and their values: those in the command, and those behind a label's mark.
 
-    What is behind the mark comes from the run itself, and goes before what somebody wrote down.
+    Of a flag given twice the last counts. What is behind the mark is from the run itself, and goes before what somebody
+    wrote down.
     """
     told = {name.replace("-", "_"): value for name, value in FLAG.findall(command)}
     behind = [part.partition("=") for part in label.split(MARK)[1:]]

@@ -58,11 +58,11 @@ def test_a_line_a_minute_is_of_the_process_not_of_each_piece_of_work(capsys, mon
 def test_a_piece_of_work_that_does_not_move_says_a_line_too(capsys, monkeypatch):
     monkeypatch.setattr(progress, "LOOKS", 0.02)
     monkeypatch.setattr(Lines, "_said", Lines._said - MINUTE)
-    with bar(3, "nas", "cell") as cells, bar(10, "a network", "epoch"):
+    with bar(3, "nas", "cells") as cells, bar(10, "a network", "epochs"):
         cells.n = 1
         time.sleep(0.3)  # a network whose first epoch is long
     assert capsys.readouterr().err == (
-        "nas: 33% (1 of 3 cell), 00:00 gone, 00:00 left; a network: 0% (0 of 10 epoch), 00:00 gone, ? left\n"
+        "nas: 33% (1 of 3 cells), 00:00 gone, 00:00 left; a network: 0% (0 of 10 epochs), 00:00 gone, ? left\n"
     )
     assert not Lines._open
     time.sleep(0.1)
