@@ -11,6 +11,7 @@ from condensers.core.pixels import pixels_of
 from condensers.core.recipe import Condenser, Schedule
 from condensers.core.terms import Term
 from condensers.methods import (
+    blockwise,
     bptt,
     cafe,
     cf,
@@ -36,8 +37,9 @@ from condensers.methods import (
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, readouts, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe, selftrained, dc, bptt)
-METHODS = SELECTIONS + MAKERS
+MAKERS = (dm, readouts, blockwise, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe)
+TRAINERS = (selftrained, dc, bptt)
+METHODS = SELECTIONS + MAKERS + TRAINERS
 PARTS = (ddm_grids, whitening)  # what is added to methods, and compared with them
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}

@@ -60,6 +60,8 @@ class Loop(ABC):
             recipe.check(schedule)
         self.device = source.images.device
         self.classes = torch.tensor(list(classes), device=self.device)
+        # Classes of the same number are augmented alike.
+        self.alike = torch.zeros_like(self.classes) if schedule.shared_augmentation else self.classes
         self.pools = Pools(source, classes)
         check_enough(self.pools.sizes, ipc)
         # Bounded by the smallest class of the whole data set, so that draws do not depend on which classes are here.
@@ -165,7 +167,7 @@ class Loop(ABC):
         key = draws.keys(draws.key_of(self.seed, "iterations"), self._at)
         _, of_images, of_augmentation, of_terms = draws.keys(key, self._draws).split(1)
         self.networks.load(self._at)
-        numbers = draws.uniform(draws.keys(of_augmentation, self.classes), augmentation.NUMBERS)
+        numbers = draws.uniform(draws.keys(of_augmentation, self.alike), augmentation.NUMBERS)
         draw = augmentation.draw(self.schedule.augmentation, numbers, self.pools.source.shape[-1])
         chosen = self.pools.draw(draws.keys(of_images, self.classes), self.batch)
         for side in self.sides.values():

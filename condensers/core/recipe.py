@@ -26,6 +26,7 @@ class Schedule:
         real_batch: real images per class and step (fewer if the data set's smallest class is smaller).
         network: name of the networks that are matched on.
         augmentation: DSA strategy; empty for none.
+        shared_augmentation: whether an iteration draws one augmentation for all classes; else one for each, as DM does.
         chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
         real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
         given: fields that a paper's own schedule must leave: a user has set them, or it has been applied already.
@@ -35,13 +36,16 @@ class Schedule:
     real_batch: int = 256
     network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    shared_augmentation: bool = False
     chunk: int = 16
     real_dtype: str = "float32"
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def describe(self) -> dict[str, object]:
         """The schedule as JSON values: part of a memory's config. Without the chunk, which differs between devices."""
-        own = {name: value for name, value in asdict(self).items() if name not in ("chunk", "given")}
+        # What is shared is left out at its default, so that memories made before the field existed keep their keys.
+        absent = ("chunk", "given", *(() if self.shared_augmentation else ("shared_augmentation",)))
+        own = {name: value for name, value in asdict(self).items() if name not in absent}
         return own | {"network": identity_of(self.network)}
 
 
@@ -149,6 +153,8 @@ class Iterative:
             this in proportion.
         real_batch: in its paper (or by images per class), where DM's has 256; scaled likewise.
         augments: whether images are augmented while it works.
+        shares_augmentation: whether all classes of an iteration are augmented alike. Where classes are told from each
+            other, an augmentation of its own would give a class away.
         description: one line for lists.
         paper: authors, title, where and when.
         loop: what runs it, a key of `condensers.condense.LOOPS`.
@@ -164,6 +170,7 @@ class Iterative:
     iterations: int | ByIPC[int] = field(default=Schedule.iterations, kw_only=True)
     real_batch: int | ByIPC[int] = field(default=Schedule.real_batch, kw_only=True)
     augments: bool = field(default=True, kw_only=True)
+    shares_augmentation: bool = field(default=False, kw_only=True)
     description: str = field(default="", kw_only=True)
     paper: str = field(default="", kw_only=True)
     makes_pixels = True
@@ -198,7 +205,9 @@ class Iterative:
             if name not in base.given and getattr(base, name)
         }
         augmentation = base.augmentation if self.augments else ""
-        return replace(base, **sizes, augmentation=augmentation, given=frozenset(("iterations", "real_batch")))
+        settled = frozenset(("iterations", "real_batch"))
+        shared = self.shares_augmentation
+        return replace(base, **sizes, augmentation=augmentation, shared_augmentation=shared, given=settled)
 
     def objective(self) -> dict[str, object]:
         """What it minimises, as JSON values."""

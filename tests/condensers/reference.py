@@ -32,8 +32,8 @@ class Iteration:
     key: int
 
 
-def drawn(source, classes, schedule, seed, number, every=1):
-    """An iteration's draws; networks stay for `every` iterations."""
+def drawn(source, classes, schedule, seed, number, every=1, alike=False):
+    """An iteration's draws; networks stay for `every` iterations; classes are augmented `alike`, or each on its own."""
     key, key_of_network = (draws.fold(draws.key_of(seed, "iterations"), at) for at in (number, number // every))
     network = build(schedule.network, int(source.labels.max()) + 1, source.shape)
     draws.draw_network(network, draws.fold(key_of_network, 0))
@@ -45,7 +45,7 @@ def drawn(source, classes, schedule, seed, number, every=1):
         order = uniform(draws.fold(draws.fold(key, 1), label), len(members))
         chosen = [member for _, member in sorted(zip(order, members, strict=True), key=lambda pair: pair[0])][:batch]
         real.append(torch.stack([normalised(source, position) for position in chosen]))
-        numbers.append(uniform(draws.fold(draws.fold(key, 2), label), 4))
+        numbers.append(uniform(draws.fold(draws.fold(key, 2), 0 if alike else label), 4))
     together = "-BN" in schedule.network
     own = draws.fold(key, 3)
     return Iteration(network.double(), list(classes), real, numbers, schedule.augmentation, together, own)
@@ -109,11 +109,15 @@ def activations_of_classes(iteration, sets):
 
 @dataclass(frozen=True)
 class Preset:
-    """Terms over all classes with their weights; mosaics of factor x factor images; iterations that a network stays."""
+    """Terms over all classes with their weights, and how they are matched.
+
+    Mosaics are of factor x factor images, a network stays for `every` iterations, and classes may be augmented `alike`.
+    """
 
     terms: Mapping[Callable[[list, list], Tensor], float]
     factor: int = 1
     every: int = 1
+    alike: bool = False
 
 
 def _sum(weights, **how):
@@ -145,6 +149,7 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "dm+ridge": _sum({"ridge": 45, "mean match": 1}),
     "dm+blocks": _sum({"blocks": 76, "mean match": 1}),
     "readout": _sum({"blocks": 76, "mean match": 1}),
+    "blockwise": _sum({"blocks": 76, "means of blocks": 8}, alike=True),
     "dm+blocks-entropy": _sum({"blocks-entropy": 18, "mean match": 1}),
     "dm+whiten": _sum({"whitened": 0.25, "mean match": 1}),
     "m3d": _sum({"mmd": 1}, factor=2, every=5),

@@ -248,6 +248,13 @@ def blocks(error):
     return term
 
 
+def means_of_blocks(real, synthetic):
+    """The squared distance of mean cells, averaged over blocks."""
+    depth = len(real[0].block)
+    pairs = [(r.block[at], s.block[at]) for r, s in zip(real, synthetic, strict=True) for at in range(depth)]
+    return sum(((_cells(r).mean(0) - _cells(s).mean(0)) ** 2).sum() for r, s in pairs) / depth
+
+
 def _cells(maps):
     cells = min(4, maps.shape[-1])
     return maps.unflatten(3, (cells, -1)).unflatten(2, (cells, -1)).mean((3, 5)).flatten(1)
@@ -322,5 +329,6 @@ TERMS = {
     "ridge": ridge,
     "blocks": blocks(squared_error),
     "blocks-entropy": blocks(entropy_error),
+    "means of blocks": means_of_blocks,
     "whitened": whitened,
 }

@@ -251,6 +251,7 @@ GOLDEN = {
     "datadam-p2": "24cfbf0ebf2cb977",
     "datadam-p8": "4820ddd5fc8440f7",
     "readout": "1ef55ac60775bae6",
+    "blockwise": "7930b702b94eba63",
 }
 
 
@@ -261,4 +262,6 @@ def test_golden_keys(name):
 
 
 def test_fields_of_a_schedule_are_all_in_the_key_but_those_that_only_round():
-    assert set(inspect.signature(Schedule).parameters) - set(SCHEDULE.describe()) == {"chunk", "given"}
+    shared = replace(SCHEDULE, shared_augmentation=True)
+    assert set(inspect.signature(Schedule).parameters) - set(shared.describe()) == {"chunk", "given"}
+    assert "shared_augmentation" not in SCHEDULE.describe()  # keys of memories from before it stay what they are

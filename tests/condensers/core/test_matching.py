@@ -12,7 +12,7 @@ from condensers.core.networks import Fresh
 from condensers.core.reading import in_order
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import EMBEDDING, JUDGE
-from condensers.methods import cafe, cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts, whitening
+from condensers.methods import blockwise, cafe, cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts, whitening
 from condensers.methods.readouts import Pooled
 
 from .. import reference
@@ -48,6 +48,7 @@ TERMS = {
     "discrimination": cafe.OBJECTIVE[3],
     "blocks": readouts.BLOCKS,
     "blocks-entropy": readouts.ENTROPY,
+    "means of blocks": blockwise.MEANS,
     "whitened": whitening.WHITENED,
 }
 
@@ -88,10 +89,10 @@ def perturbed(matching):
 
 
 def groups(recipes):
-    """Recipes that are matched on the same networks, and so run in lockstep."""
+    """Recipes that are matched on the same networks and augmented images, and so run in lockstep."""
     found = {}
     for recipe in recipes:
-        found.setdefault(recipe.networks, []).append(recipe)
+        found.setdefault((recipe.networks, recipe.shares_augmentation), []).append(recipe)
     return list(found.values())
 
 
@@ -102,7 +103,8 @@ def core_of(source, classes, ipc, recipes, schedule, seed, number=0):
     """Pixels, and losses with gradients there, of every recipe by its name."""
     pixels, found = {}, {}
     for group in groups(recipes):
-        matching = perturbed(Matching(source, classes, ipc, group, schedule, seed))
+        own = replace(schedule, shared_augmentation=group[0].shares_augmentation)
+        matching = perturbed(Matching(source, classes, ipc, group, own, seed))
         matching.iteration = number
         losses = matching.gradients()
         pixels |= matching.pixels
@@ -112,10 +114,11 @@ def core_of(source, classes, ipc, recipes, schedule, seed, number=0):
 
 def references_of(source, classes, pixels, schedule, seed, number=0):
     """The same losses and gradients by plain code."""
-    drawn = cache(lambda every: reference.drawn(source, classes, schedule, seed, number, every))
+    drawn = cache(lambda *how: reference.drawn(source, classes, schedule, seed, number, *how))
     presets = {name: preset_of(name) for name in pixels}
     return {
-        name: reference.loss_and_gradient(preset, drawn(preset.every), pixels[name]) for name, preset in presets.items()
+        name: reference.loss_and_gradient(preset, drawn(preset.every, preset.alike), pixels[name])
+        for name, preset in presets.items()
     }
 
 

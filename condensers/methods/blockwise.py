@@ -1,0 +1,64 @@
+"""Blockwise: class means and a ridge readout of every block's pooled maps; a recipe of our own.
+
+    L = mean over blocks of  8 sum over classes of || mean p(A(T_c)) - mean p(A(S_c)) ||^2  +  76 R( p(A(T)), p(A(S)) ),
+
+p the output of a block of a new random network at every iteration, averaged to 4 x 4 cells, R the error on real images
+of a ridge regression fitted to the synthetic ones (`condensers.methods.readouts`), and A *one* Siamese augmentation of
+all classes. It is `readout` with two changes:
+
+- An augmentation of its own for each class, as in DM, gives the class away: the readout need only tell the cut-out from
+  the rotated. One augmentation for all leaves it the images.
+- That augmentation had kept the readout from overfitting to random networks; means of every block do so instead, where
+  DM's are of the last one.
+"""
+
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from condensers.core.grids import Grid
+from condensers.core.recipe import Recipe
+from condensers.core.terms import Term, squared
+from condensers.methods.dm import MEAN_MATCH
+from condensers.methods.readouts import BLOCKS, Pooled
+
+
+def squared_of_means(real: Float[Tensor, "C B d"], synthetic: Float[Tensor, "C M d"]) -> Float[Tensor, ""]:
+    """Squared distance of class means, summed over features and classes."""
+    return squared(real.mean(1), synthetic.mean(1))
+
+
+# It reads what the readout reads, so that both share one forward pass.
+MEANS = Term(Pooled(), squared_of_means, weight=8.0, tap="block", layers="mean")
+BLOCKWISE = Recipe(
+    "blockwise",
+    (MEANS, BLOCKS),
+    shares_augmentation=True,
+    description="class means and a ridge readout of every block, one augmentation for all classes",
+)
+CONDENSERS = (BLOCKWISE,)
+
+
+def _weighed(means: int) -> Recipe:
+    return replace(BLOCKWISE, name=f"blockwise-{means}", terms=(replace(MEANS, weight=float(means)), BLOCKS))
+
+
+GRIDS = (
+    Grid(
+        "blockwise",
+        "what makes `readout` to `blockwise`: means of every block, and one augmentation for all classes",
+        {
+            "readout": "readout",
+            "means": replace(BLOCKWISE, name="blockwise-apart", shares_augmentation=False),
+            "one augmentation": replace(BLOCKWISE, name="readout-alike", terms=(MEAN_MATCH, BLOCKS)),
+            "both": "blockwise",
+        },
+    ),
+    Grid(
+        "block-means",
+        "weight of the class means of every block beside their readout, one augmentation for all classes",
+        {f"{x}": "blockwise" if x == 8 else _weighed(x) for x in (0, 2, 4, 8, 16)},
+        base="8",
+    ),
+)
