@@ -36,7 +36,7 @@ class Schedule:
     real_batch: int = 256
     network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
-    shared_augmentation: bool = False
+    shared_augmentation: bool = field(default=False, kw_only=True)
     chunk: int = 16
     real_dtype: str = "float32"
     given: frozenset[str] = field(default=frozenset(), compare=False)
