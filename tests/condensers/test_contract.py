@@ -262,7 +262,7 @@ def test_random_is_uniform(digits):
         ("dm+sm:0", "the weight in 'sm:0' is not above 0 and finite"),
         ("dm+sm:-1", "the weight in 'sm:-1' is not above 0 and finite"),
         ("dm+sm:inf", "the weight in 'sm:inf' is not above 0 and finite"),
-        ("", "unknown condenser ''. Choices: bptt, cafe, cafe-dsa, cf"),
+        ("", "unknown condenser ''. Choices: blockwise, bptt, cafe, cafe-dsa"),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(name, words):
