@@ -8,8 +8,10 @@ all classes. It is `readout` with two changes:
 
 - An augmentation of its own for each class, as in DM, gives the class away: the readout need only tell the cut-out from
   the rotated. One augmentation for all leaves it the images.
-- That augmentation had kept the readout from overfitting to random networks; means of every block do so instead, where
-  DM's are of the last one.
+- Means of every block stand beside it, where `readout` has DM's means of the last one.
+
+In percent on a validation split of CIFAR-10, 10 images per class, one memory of each after 500 iterations: `readout`
+49.3, with the means 50.2, with one augmentation 50.1, with both 51.3 (results/README.md, ablations/cifar10-blockwise).
 """
 
 from dataclasses import replace
