@@ -12,7 +12,7 @@ demo: install  ## Compare condensers on scikit-learn's handwritten digits (no do
 	$(RUN) -m harness.continual
 
 lead: install  ## CIFAR-10, 10 images per class: condense by the lead recipe, score by the paper's evaluation.
-	$(RUN) -m harness.table --protocol bench --dataset cifar10 --data-root $(DATA) --condensers readout --memories 1 \
+	$(RUN) -m harness.table --protocol bench --dataset cifar10 --data-root $(DATA) --condensers blockwise --memories 1 \
 	  --store uint8 --out out/lead
 
 test: install  ## Import contracts, then every test.

@@ -14,7 +14,7 @@ from harness.core.devices import Precision
 from harness.core.protocols import PROTOCOLS
 
 MOST_WORKERS, MOST_PIXELS, MOST_REPLICATES = 1024, 1024, 10_000
-COMPARED = ("random", "herding", "dm", "ours", "readout")  # condensers, where none are named
+COMPARED = ("random", "herding", "dm", "ours", "blockwise")  # condensers, where none are named
 MOST = 2**31 - 1  # of whole numbers without a bound of their own: torch counts no further everywhere
 MOST_SEEDS = 2**63 - 1
 
