@@ -9,7 +9,7 @@ that cross-entropy on scaled predictions transfers better to trained networks. F
 of every block, pooled. A readout couples the classes that are condensed together.
 
 `readout` is DM and a readout from every block, 4 x 4 cells each, ridge 0.1, squared error; `blockwise` came out of it.
-It was settled on a validation split of CIFAR-10, 10 images per class, and is frozen; rows and commands are in
+`readout` was settled on a validation split of CIFAR-10, 10 images per class, and is frozen; rows and commands are in
 results/README.md (study/lead-*). In percent, one memory of each:
 
 - After 500 iterations DM 43.7, with this readout 49.2; with cells of 2 x 2 47.7.
