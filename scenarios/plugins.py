@@ -1,9 +1,13 @@
-"""Avalanche's replay and GDumb plugins on a condensed buffer, in one call each."""
+"""Plugins for Avalanche: its replay and GDumb on a condensed buffer, in one call each, and DSA of minibatches."""
 
+from itertools import count
 from typing import Any
 
-from avalanche.training.plugins import GDumbPlugin, ReplayPlugin
+from avalanche.training.plugins import GDumbPlugin, ReplayPlugin, SupervisedPlugin
+from avalanche.training.templates import SupervisedTemplate
 
+from condensers.device import draws
+from condensers.device.training import augmented
 from scenarios.buffers import ClassBuffer
 
 
@@ -28,3 +32,20 @@ def gdumb(buffer: ClassBuffer) -> GDumbPlugin:
     plugin = GDumbPlugin(mem_size=buffer.max_size or 0)
     plugin.storage_policy = buffer
     return plugin
+
+
+class AugmentationPlugin(SupervisedPlugin):
+    """Augments the minibatches that a strategy trains on, real and condensed images alike.
+
+    As networks are trained on a memory alone: one operation for a minibatch, its strength drawn for each image.
+    """
+
+    def __init__(self, strategy: str, seed: int) -> None:
+        """Args: a strategy of DSA, such as a data set's `augmentation`, and the seed that names all draws."""
+        super().__init__()
+        self._strategy, self._seed, self._minibatches = strategy, seed, count()
+
+    def before_forward(self, strategy: SupervisedTemplate, **kwargs: object) -> None:
+        """Augment the images of the minibatch; Avalanche calls this in training alone."""
+        key = draws.key_of(self._seed, "augment", next(self._minibatches))
+        strategy.mbatch[0] = augmented(strategy.mbatch[0], self._strategy, key)

@@ -46,6 +46,7 @@ class Experiment:
         schedule: of the condensers.
         training: of networks on a memory.
         whole: of networks on all real data.
+        augment: whether Avalanche's strategies augment what they train on; `retrain` always does.
         storage: database that workers share, or None.
         workers: processes on this machine.
     """
@@ -63,6 +64,7 @@ class Experiment:
     schedule: Schedule
     training: Training
     whole: Training
+    augment: bool
     seed: int
     protocol: str
     precision: str
@@ -142,6 +144,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         schedule=schedule_of(config, protocol, dataset, device),
         training=training,
         whole=replace(training, epochs=settled.whole_epochs),
+        augment=config.augment,
         seed=config.seed,
         protocol=label_of(config, protocol),
         precision=config.precision,
@@ -168,6 +171,8 @@ def _check(experiment: Experiment) -> None:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     if WHOLE in experiment.names and RETRAIN not in experiment.strategies:
         raise ValueError("--upper-bound is trained anew at every step: add retrain to --strategy")
+    if experiment.augment and set(experiment.strategies) == {RETRAIN}:
+        raise ValueError("--augment is of gdumb, replay and naive, and retrain augments anyway: leave --augment out")
     _check_names([file.name for file in experiment.files])
     for name in experiment.names:
         if name != WHOLE:

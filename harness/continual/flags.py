@@ -40,8 +40,8 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
     )
     strategy: tuple[Strategy, ...] = flag(
         ("retrain",),
-        "retrain: new networks from the memory alone at every step. In Avalanche: gdumb does so too, without "
-        "augmentation; replay trains one network on each step's real images mixed with the memory; naive without it.",
+        "retrain: new networks from the memory alone at every step. In Avalanche: gdumb does so too; "
+        "replay trains one network on each step's real images mixed with the memory; naive without it.",
         least=1,
     )
     orders: int | None = flag(
@@ -59,6 +59,9 @@ class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
         f"Epochs of training on real images: of --upper-bound, replay and naive; {by_protocol('whole_epochs')}.",
         least=1,
         marks=True,
+    )
+    augment: bool = flag(
+        False, "Augment what gdumb, replay and naive train on, as retrain always does (DSA).", marks=True
     )
     out: Path | None = flag(None, "Output folder; default: out/continual/DATASET-STEPSsteps.")
     dry_run: bool = flag(False, "Print what is left to do: cells, images, FLOPs, memory and time on this device.")

@@ -1,15 +1,16 @@
 """Strategies of Avalanche that go through a stream once: one run makes the values of all its steps.
 
-They train as Avalanche does, by SGD at the rate of the memories' evaluation, without augmentation and at one rate.
+They train as Avalanche does, by SGD at the rate of the memories' evaluation and at one rate; without augmentation,
+unless it is asked for.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from avalanche.training import Naive
-from avalanche.training.plugins import GDumbPlugin, ReplayPlugin
+from avalanche.training.plugins import SupervisedPlugin
 from torch import nn
 
 from condensers.device.training import predict
@@ -17,7 +18,7 @@ from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, Experiment
 from harness.core.progress import bar
 from scenarios.buffers import CondensedBuffer
-from scenarios.plugins import gdumb, replay
+from scenarios.plugins import AugmentationPlugin, gdumb, replay
 from scenarios.strategies import accuracy_by_step, accuracy_on, silent_evaluator
 from scenarios.streams import continual_stream
 
@@ -61,15 +62,15 @@ class Online:
         # Avalanche's loaders shuffle by the global generator.
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            learner = self._learner(strategy, self.make_network(seed), memory)
+            learner = self._learner(strategy, seed, memory)
             for experience in stream.train_stream:
                 learner.train(experience)
                 found.append(accuracies(experiment, learner.model, order, len(found) + 1))
                 progress()
         return found
 
-    def _learner(self, strategy: str, network: nn.Module, memory: Memory | None) -> Naive:
-        settings = settings_of(self.experiment, strategy)
+    def _learner(self, strategy: str, seed: int, memory: Memory | None) -> Naive:
+        network, settings = self.make_network(seed), settings_of(self.experiment, strategy)
         rates = {name: settings[name] for name in ("lr", "momentum", "weight_decay")}
         return Naive(
             model=network,
@@ -77,13 +78,16 @@ class Online:
             train_mb_size=settings["batch"],
             train_epochs=settings["epochs"],
             device=self.experiment.device,
-            plugins=[] if memory is None else [self._plugin(strategy, memory)],
+            plugins=list(self._plugins(strategy, seed, memory)),
             evaluator=silent_evaluator(),
         )
 
-    def _plugin(self, strategy: str, memory: Memory) -> GDumbPlugin | ReplayPlugin:
-        buffer = CondensedBuffer(memory, self.experiment.per_class, self.experiment.max_size)
-        return gdumb(buffer) if strategy == GDUMB else replay(buffer)
+    def _plugins(self, strategy: str, seed: int, memory: Memory | None) -> Iterator[SupervisedPlugin]:
+        if memory is not None:
+            buffer = CondensedBuffer(memory, self.experiment.per_class, self.experiment.max_size)
+            yield gdumb(buffer) if strategy == GDUMB else replay(buffer)
+        if self.experiment.augment:
+            yield AugmentationPlugin(self.experiment.training.augmentation, seed)
 
 
 def accuracies(experiment: Experiment, network: nn.Module, order: int, step: int) -> Values:
@@ -107,4 +111,6 @@ def settings_of(experiment: Experiment, strategy: str) -> dict[str, object]:
     """
     training = experiment.training if strategy == GDUMB else experiment.whole
     values = {name: getattr(training, name) for name in ("epochs", "batch", "lr", "momentum", "weight_decay")}
-    return {"strategy": strategy, **values}
+    # Keys from before there was augmentation stay what they are.
+    augmented = {"augmentation": training.augmentation} if experiment.augment else {}
+    return {"strategy": strategy, **values, **augmented}

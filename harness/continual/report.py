@@ -126,6 +126,7 @@ def settings(experiment: "Experiment") -> str:
     if len(anew) < len(experiment.strategies):
         epochs["on each step's images"] = experiment.whole.epochs
     trained = " and ".join(f"{number} epochs {what}" for what, number in epochs.items())
+    trained += ", augmented" if experiment.augment else ""
     made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
     return "; ".join(filter(None, (f"{experiment.network}, {trained}", made)))
 

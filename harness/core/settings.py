@@ -19,7 +19,7 @@ Flags = TypeVar("Flags", bound=Common)
 
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
-TRAINED = ("network", "epochs", "whole_epochs")  # flags that say how networks are trained
+TRAINED = ("network", "epochs", "whole_epochs", "augment")  # flags that say how networks are trained
 
 
 def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
@@ -48,7 +48,7 @@ def label_of(flags: Common, protocol: Protocol) -> str:
         flags: as they were given, not settled.
     """
     marking = {one.name: getattr(flags, one.name) for one in fields(flags) if one.metadata["marks"]}
-    given = {name: value for name, value in marking.items() if value is not None}
+    given = {name: value for name, value in marking.items() if value is not None and value is not False}
     said = MARK.join(f"{name}={given[name]}" for name in TRAINED if name in given)
     return f"{protocol.name}{MARK}{said}" if given else protocol.name
 

@@ -120,6 +120,7 @@ def test_a_default_that_is_spelled_out_settles_to_the_same_and_is_marked():
         (True, Continual(memory_size=30)),
         (True, Continual(epochs=3)),
         (True, Continual(whole_epochs=3)),
+        (True, Continual(augment=True)),
         (True, Evaluate(epochs=3)),
         (True, Nas(ipc=3)),
         (True, Nas(epochs=3)),
@@ -140,6 +141,7 @@ def test_what_a_protocol_says_of_a_cell_is_marked_and_nothing_else(marked, flags
         ("epochs=3", Continual(epochs=3, iterations=5, memory_per_class=2)),
         ("network=ResNet18+epochs=3", Evaluate(epochs=3, network="ResNet18")),
         ("whole_epochs=3", Continual(whole_epochs=3)),
+        ("augment=True", Continual(augment=True)),
         ("", Continual(iterations=5)),
     ],
 )

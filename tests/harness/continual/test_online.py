@@ -74,6 +74,19 @@ def test_epochs_on_real_images_are_those_asked_for(done, rows, tmp_path):
     assert made[made["metric"] == "accuracy"]["value"].tolist() != usual["value"].tolist()
 
 
+def test_augmented_training_is_another_cell_and_says_so(done, rows, tmp_path, capsys):
+    config = replace(SMALL, augment=True, condensers=("random",), orders=1, networks=1, out=tmp_path)
+    main(config)
+    assert "on each step's images, augmented" in capsys.readouterr().out
+    made = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)
+    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1+epochs=4+augment=True"}
+    assert not set(made["cell"]) & set(rows["cell"])
+    merged = made.merge(rows, on=["condenser", "class_order", "step", "network_replicate", "metric", "memory_checksum"])
+    assert set(merged["condenser"]) == {"random (gdumb)", "random (replay)", "naive"}
+    for _, own in merged[merged["metric"] == "accuracy"].groupby("condenser"):
+        assert own["value_x"].tolist() != own["value_y"].tolist()
+
+
 def test_gdumb_learns_from_the_memory_alone(rows):
     # Trained from the same network on the same images, it differs between memories, and is no naive run.
     final = rows[(rows["step"] == 5) & (rows["metric"] == "accuracy")].groupby("condenser")["value"].mean()
@@ -112,6 +125,7 @@ def test_a_stream_is_run_once_for_all_its_steps(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
+        ({"strategy": ("retrain",), "augment": True}, "retrain augments anyway: leave --augment out"),
         ({"upper_bound": True}, "--upper-bound is trained anew at every step: add retrain to --strategy"),
         ({"condensers": ("dc",), "network": "ConvNet-W8-D1-BN"}, "dc takes no batch norm"),
     ],
