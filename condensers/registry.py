@@ -105,7 +105,7 @@ def condenser(name: str) -> Condenser:
     if name in VARIANTS:
         return VARIANTS[name]
     base, *extras = name.split("+")
-    found = CONDENSERS.get(ALIASES.get(base, base))
+    found = VARIANTS.get(base) or CONDENSERS.get(ALIASES.get(base, base))
     if found is None:
         raise unknown("condenser", name, known())
     if extras and not found.takes_terms:

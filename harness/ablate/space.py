@@ -97,7 +97,7 @@ def space_of(name: str, search: Collection[str], ipc: int) -> Space:
     Raises:
         ValueError: a name that is none, or nothing to be chosen.
     """
-    base, terms = _apart(registry.condenser(name))
+    base, terms = _apart(name)
     found = [_part(own, term, ipc, "readings" in search) for own, term in terms]
     space = Space(base, tuple(found), "weights" in search)
     if not space.distributions:
@@ -105,18 +105,26 @@ def space_of(name: str, search: Collection[str], ipc: int) -> Space:
     return space
 
 
-def _apart(recipe: Condenser) -> tuple[str, list[tuple[str, Term]]]:
-    """The condenser that is left without the terms that have names, and these."""
+def _apart(name: str) -> tuple[str, list[tuple[str, Term]]]:
+    """The condenser that is left without the terms that have names, and these.
+
+    Of a recipe that would be none without its own, only those that were written behind it.
+    """
+    recipe = registry.condenser(name)
     known = {_bare(terms[0]): name for name, (terms, _) in registry.PLUS.items() if len(terms) == 1}
     found = [(known[_bare(term)], term) for term in recipe.terms if _bare(term) in known] if recipe.takes_terms else []
     rest = [term for term in recipe.terms if _bare(term) not in known] if found else []
     bases = [made.name for made in registry.CONDENSERS.values() if rest and _is_same(made, recipe, rest)]
-    if not bases:
+    if bases:
+        return bases[0], found
+    base = registry.condenser(name.partition("+")[0])
+    added = recipe.terms[len(base.terms) :] if recipe.takes_terms else ()
+    if not added or not all(_bare(term) in known for term in added):
         raise ValueError(
-            f"no term of {recipe.name} can be written behind a +, so there is nothing to search: add some, as in "
-            "datadam+sm, to a feature-matching method"
+            f"no term of {recipe.name} is searched: add some that can be written behind a +, as in datadam+sm, to a "
+            "feature-matching method"
         )
-    return bases[0], found
+    return base.name, [(known[_bare(term)], term) for term in added]
 
 
 def _bare(term: Term) -> Term:

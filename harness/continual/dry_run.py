@@ -1,6 +1,7 @@
 """What `--dry-run` prints: what is left of an experiment, and what it is expected to take."""
 
 from harness.continual.experiment import Experiment
+from harness.continual.report import trained
 from harness.continual.stream import cells, memory_plan, sources
 from harness.core.cells import Work, unfinished
 from harness.core.estimates import condensing, print_estimate
@@ -14,8 +15,7 @@ def print_left(experiment: Experiment) -> None:
     missing = sum(len(plan.missing()) for plan in plans)
     say(f"sources    {', '.join(source.name for source in sources(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, matched on {experiment.schedule.network}")
-    trained = f"{experiment.networks} networks, {experiment.network}, {experiment.training.epochs} epochs"
-    say(f"scores     {len(left)} cells of {trained}")
+    say(f"scores     {len(left)} cells of {experiment.networks} networks, {trained(experiment)}")
     work = sum((cell.work for cell in left), Work()) + sum(
         (condensing(plan, experiment.dataset) for plan in plans), Work()
     )

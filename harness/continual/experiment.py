@@ -1,6 +1,7 @@
 """A continual experiment: its flags resolved into numbers, checked before hours are spent on them."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,14 @@ from condensers.device.training import Training
 from harness.continual.flags import Continual, Strategy
 from harness.core import memories, queue
 from harness.core.devices import name_of
+from harness.core.flags import COMPARED
 from harness.core.progress import say
 from harness.core.protocols import NAIVE, Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
+from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
@@ -110,6 +113,8 @@ class Experiment:
 def prepare(config: Continual) -> Experiment:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
     device, protocol = place_of(config)
+    if config.memory and config.condensers != COMPARED:
+        raise ValueError("--memory and --condensers exclude each other: give files, or what is to be condensed")
     if config.memory_size is not None and config.memory_per_class is not None:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     experiment = _resolve(config, protocol, device)
@@ -133,7 +138,8 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     return Experiment(
         dataset=dataset,
         steps=config.steps,
-        names=(*(() if files else names), *((WHOLE,) if config.upper_bound else ())),
+        # Nothing is condensed for what has no memory.
+        names=(*(() if files or set(config.strategy) == {NAIVE} else names), *((WHOLE,) if config.upper_bound else ())),
         strategies=tuple(dict.fromkeys(config.strategy)),
         files=files,
         per_class=None if config.memory_size else settled.memory_per_class,
@@ -167,13 +173,13 @@ def _advice(experiment: Experiment) -> str:
 
 def _check(experiment: Experiment) -> None:
     """Raise ValueError for what would only fail after hours."""
-    if not experiment.names and not experiment.files:
+    if not experiment.names and not experiment.files and set(experiment.strategies) != {NAIVE}:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     if WHOLE in experiment.names and RETRAIN not in experiment.strategies:
         raise ValueError("--upper-bound is trained anew at every step: add retrain to --strategy")
     if experiment.augment and set(experiment.strategies) == {RETRAIN}:
         raise ValueError("--augment is of gdumb, replay and naive, and retrain augments anyway: leave --augment out")
-    _check_names([file.name for file in experiment.files])
+    _check_files(experiment.files)
     for name in experiment.names:
         if name != WHOLE:
             registry.condenser(name).check(experiment.schedule)
@@ -181,21 +187,33 @@ def _check(experiment: Experiment) -> None:
     _check_size(experiment)
     for order in range(experiment.orders):
         for file in experiment.files:
-            memories.check_steps(file, experiment.step_classes(order))
+            memories.check_steps(file, experiment.step_classes(order), order)
     _check_held(experiment)
     experiment.records.finished()
 
 
-def _check_names(names: list[str]) -> None:
+def _check_files(files: Sequence[memories.Stored]) -> None:
     """Raise ValueError for memory files whose rows would pass for those of something else."""
-    for name, files in Counter(names).items():
-        if files > 1:
-            raise ValueError(f"{files} memory files are called {name}, and so would the rows of each be: rename them")
-        if name in (WHOLE, NAIVE):
-            what = "all real data are" if name == WHOLE else "a strategy is"
-            raise ValueError(f"a memory file is called {name}, as {what}: rename it")
-        if any(name.endswith(f" ({strategy})") for strategy in get_args(Strategy)):
-            raise ValueError(f"a memory file is called {name}, as a memory under a strategy is: rename it")
+    for name, count in Counter(file.name for file in files).items():
+        if count > 1:
+            raise ValueError(f"{count} memory files are called {name}, and so would the rows of each be: rename them")
+        _check_name(name)
+    known: dict[str, memories.Stored] = {}
+    for file in files:
+        if (same := known.setdefault(file.memory.checksum, file)) is not file:
+            raise ValueError(f"{same.path} and {file.path} hold the same memory: name one of them")
+        made = file.memory.metadata.get("condenser", RANDOM)
+        if file.name == RANDOM and made != RANDOM:
+            raise ValueError(f"{file.path} is by {made}, and {RANDOM} is what others are compared with: rename it")
+
+
+def _check_name(name: str) -> None:
+    """Raise ValueError if a memory file has the name of what is no memory."""
+    if name in (WHOLE, NAIVE):
+        what = "all real data are" if name == WHOLE else "a strategy is"
+        raise ValueError(f"a memory file is called {name}, as {what}: rename it")
+    if any(name.endswith(f" ({strategy})") for strategy in get_args(Strategy)):
+        raise ValueError(f"a memory file is called {name}, as a memory under a strategy is: rename it")
 
 
 def _check_size(experiment: Experiment) -> None:

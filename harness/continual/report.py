@@ -119,16 +119,22 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
 def settings(experiment: "Experiment") -> str:
     """How long networks are trained, and memories condensed: what rows say in a key alone, in one line."""
-    from harness.continual.experiment import GDUMB, RETRAIN, WHOLE
+    from harness.continual.experiment import WHOLE
+
+    made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
+    return "; ".join(filter(None, (trained(experiment), made)))
+
+
+def trained(experiment: "Experiment") -> str:
+    """Which networks are trained, and how long."""
+    from harness.continual.experiment import GDUMB, RETRAIN
 
     anew = {RETRAIN, GDUMB} & set(experiment.strategies)
     epochs = {"on a memory": experiment.training.epochs} if anew else {}
     if len(anew) < len(experiment.strategies):
         epochs["on each step's images"] = experiment.whole.epochs
-    trained = " and ".join(f"{number} epochs {what}" for what, number in epochs.items())
-    trained += ", augmented" if experiment.augment else ""
-    made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
-    return "; ".join(filter(None, (f"{experiment.network}, {trained}", made)))
+    said = " and ".join(f"{number} epochs {what}" for what, number in epochs.items())
+    return f"{experiment.network}, {said}{', augmented' if experiment.augment else ''}"
 
 
 def _condensed(experiment: "Experiment", names: Sequence[str]) -> str:

@@ -75,8 +75,8 @@ def made_from(path: Path) -> str:
     return dataset
 
 
-def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
-    """Raise ValueError if slicing the memory by step would show a step something of later ones."""
+def check_steps(stored: Stored, steps: Sequence[Sequence[int]], order: int) -> None:
+    """Raise ValueError if slicing the memory by the steps of a class order would show one something of later ones."""
     metadata = stored.memory.metadata
     if metadata.get("separable"):
         return
@@ -86,8 +86,9 @@ def check_steps(stored: Stored, steps: Sequence[Sequence[int]]) -> None:
     for classes, _ in groups:
         if not any(set(classes) <= set(step) for step in steps):
             raise ValueError(
-                f"{stored.name} condensed {len(classes)} classes together that this stream shows in different steps, "
-                f"and {metadata.get('condenser')} couples classes: condense it step by step"
+                f"{stored.name} condensed {len(classes)} classes together that class order {order} shows in different "
+                f"steps, and {metadata.get('condenser')} couples classes: condense it step by step for that order "
+                f"(harness.condense --steps {len(steps)} --order {order}){f', or give --orders {order}' * bool(order)}"
             )
 
 

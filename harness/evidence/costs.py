@@ -18,6 +18,7 @@ APART = 0.04  # of a power of ten: marks of nearly the same operations stand sid
 OPERATIONS = "operations of networks to condense a memory, their training included (FLOP)"
 FEW = 2.0  # powers of ten: fewer have numbers between them
 NARROWEST = 1.0  # powers of ten that an axis of operations has at least: less has no number, and blows up APART
+WRITTEN = 0.08  # of the axis: room for the iterations beside the last mark
 KEY = (
     "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted. Equal ones stand side by side.\n"
     "Dashed: picks real images without a network. Dotted: published, by the same evaluation, at a cost of its own.\n"
@@ -85,7 +86,8 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
         axes.xaxis.set_major_formatter("{x:.0e}")
         axes.xaxis.set_minor_formatter("")
         least, most = _wide_enough(*axes.get_xlim())
-        axes.set_xlim(least, most)
+        # What is written beside the last mark of a line ends inside the panel.
+        axes.set_xlim(least, most * (most / least) ** (WRITTEN if rows["condenser"].duplicated().any() else 0))
         if np.log10(most / least) < FEW:
             axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
     plain(axes).tick_params(colors=GREY, labelsize=SMALL)

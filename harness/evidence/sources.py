@@ -151,7 +151,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _add(found: Found, folder: Path, path: Path) -> None:
     if not str(path).isprintable():  # no page could hold it
-        return found.problems.append(f"{str(path)!a} has a name that cannot be written down, and is left out")
+        return found.problems.append(f"{str(path)!a} has a name that cannot be written down: rename it")
     if path.suffix == SUFFIX:
         return found.memories.append(path)
     try:

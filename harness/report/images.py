@@ -74,6 +74,12 @@ class Kept:
         return str(self.metadata.get("condenser", self.path.stem))
 
     @property
+    def iterations(self) -> int:
+        """How many it took, as far as it says so."""
+        said = self.metadata.get("iterations")
+        return said if isinstance(said, int) else 0
+
+    @property
     def size(self) -> tuple[str, ...]:
         """Its data set, and how much of it."""
         return self._said("dataset", "dataset_checksum", "stored_per_class")
@@ -97,7 +103,7 @@ def section(found: Found, data_root: Path) -> Section:
         if len(galleries) == GALLERIES:
             problems.append(f"{len(draws) - place} more sets of memories are not drawn: name fewer folders")
             break
-        own = sorted((one for one in kept if one.draw == draw), key=lambda one: (one.condenser != START, one.condenser))
+        own = sorted((one for one in kept if one.draw == draw), key=_place)
         made, said = _gallery(own, data_root, splits)
         problems += said
         galleries += [made] if made.rows else []
@@ -107,6 +113,11 @@ def section(found: Found, data_root: Path) -> Section:
         "class that is nearest in pixels, where the data set is at hand."
     )
     return Section("images", "Condensed images", intro, extra={"galleries": galleries}, problems=problems)
+
+
+def _place(one: Kept) -> tuple[bool, str, int]:
+    """Where it stands in its gallery: the start first, then by name and length."""
+    return one.condenser != START, one.condenser, one.iterations
 
 
 def _draws(kept: Sequence[Kept]) -> list[tuple[str, ...]]:
@@ -160,7 +171,7 @@ def _gallery(kept: Sequence[Kept], data_root: Path, splits: Mapping[str, int]) -
         except (IndexError, TypeError, RuntimeError) as error:  # other classes than the first, or odd channels
             problems.append(f"{one.path} cannot be drawn beside the others: {error}")
         else:
-            made.rows.append(Strip(_heading(one), one.path, tiles))
+            made.rows.append(Strip(_heading(one, kept), one.path, tiles))
     made.classes = [_class(metadata, label) for label in labels] if made.rows else []
     return made, problems
 
@@ -175,8 +186,12 @@ def _size(metadata: Mapping[str, object]) -> str:
     return f"{per_class} per class" if per_class else "as published"
 
 
-def _heading(one: Kept) -> str:
-    return f"{START}: the start" if one.condenser == START else one.condenser
+def _heading(one: Kept, kept: Sequence[Kept]) -> str:
+    """The condenser, with its iterations where it stands there at several lengths."""
+    if one.condenser == START:
+        return f"{START}: the start"
+    lengths = {other.iterations for other in kept if other.condenser == one.condenser}
+    return one.condenser if len(lengths) == 1 else f"{one.condenser}, {one.iterations:,} iterations"
 
 
 def _training_images(

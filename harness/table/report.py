@@ -136,7 +136,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "high": accuracy.high,
         "memories": accuracy.n,
         "networks": entry.networks,
-        "best": best.condenser,
+        "best": best.condenser + _length(entry, best),
         **dict(zip(BELOW_BEST, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
         "published accuracy": published_accuracy(point, entry.condenser, entry.scored_on == "test"),
@@ -145,6 +145,12 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "protocol": point.scoring.protocol,
         **entry.cost,
     }
+
+
+def _length(entry: Entry, best: Entry) -> str:
+    """The iterations of the best, where they are others than the entry's own."""
+    own, others = (_iterations(one.point, one.condenser) for one in (entry, best))
+    return f", {others} iterations" if own and others and own != others else ""
 
 
 def _iterations(point: Point, name: str) -> int:

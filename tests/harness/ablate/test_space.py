@@ -19,6 +19,8 @@ BOTH = ("weights", "readings")
         ("dm+sm:1000+ridge", "dm+mm:1000+cm:1000+ridge:45"),
         ("datadam+sm", "datadam+mm:5000+cm:5000"),
         ("ours+whiten", "dm+mm:5000+cm:5000+icd:10+whiten:0.25"),
+        ("blockwise+sm", "blockwise+mm:5000+cm:5000"),
+        ("blockwise+icd:3", "blockwise+icd:3"),
     ],
 )
 def test_a_search_starts_from_the_recipe_itself(name, start):
@@ -57,9 +59,10 @@ def test_names_hold_no_exponent_whose_sign_would_begin_another_term():
     ("name", "search", "words"),
     [
         ("ourz", BOTH, "Did you mean 'ours'?"),
-        ("random", BOTH, "no term of random can be written behind a +"),
-        ("dc", BOTH, "no term of dc can be written behind a +"),
-        ("dm", BOTH, "no term of dm can be written behind a +"),
+        ("random", BOTH, "no term of random is searched: add some that can be written behind a +"),
+        ("dc", BOTH, "no term of dc is searched: add some that can be written behind a +"),
+        ("dm", BOTH, "no term of dm is searched: add some that can be written behind a +"),
+        ("blockwise", BOTH, "no term of blockwise is searched: add some that can be written behind a +"),
         ("dm+whiten", ("readings",), "no term of dm+whiten has another reading: search its weights"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from harness.continual.__main__ import main
 from harness.continual.flags import Continual
 from harness.continual.online import Online
+from harness.core.flags import COMPARED
 
 SMALL = Continual(
     condensers=("random", "dm"),
@@ -149,7 +150,7 @@ def test_a_file_named_like_something_else_is_refused(done, tmp_path, name, what)
     named = tmp_path / f"{name}.safetensors"
     named.write_bytes(memory.read_bytes())
     with pytest.raises(ValueError, match=f"^a memory file is called {what}: rename it$"):
-        main(replace(SMALL, strategy=("retrain", "naive"), memory=(named,), out=tmp_path / "out"))
+        main(replace(SMALL, condensers=COMPARED, strategy=("retrain", "naive"), memory=(named,), out=tmp_path / "out"))
 
 
 def test_a_dry_run_counts_them(done, capsys, tmp_path):
@@ -157,6 +158,16 @@ def test_a_dry_run_counts_them(done, capsys, tmp_path):
     said = capsys.readouterr().out
     assert "sources    random (gdumb), dm (gdumb), random (replay), dm (replay), naive" in said
     assert f"scores     {len(NAMES) * 2 * 5} cells" in said
+
+
+def test_nothing_is_condensed_for_what_has_no_memory(capsys, tmp_path):
+    config = replace(SMALL, strategy=("naive",), condensers=("bptt",), out=tmp_path, orders=1, networks=1)
+    main(replace(config, dry_run=True))
+    said = capsys.readouterr().out
+    assert "memories   0 to condense" in said
+    assert "cells of 1 networks, ConvNet-W8-D1, 5 epochs on each step's images\n" in said
+    main(config)
+    assert "condensed on" not in capsys.readouterr().out
 
 
 def test_the_usual_strategy_is_the_default_and_can_be_named_beside_others(tmp_path, capsys):

@@ -278,7 +278,7 @@ def test_what_is_empty_or_broken_is_a_line(made, tmp_path, capsys):
         f"cannot read the memory {memory}",
     ):
         assert len([line for line in said if words in line]) == 1
-    assert len([line for line in said if "has a name that cannot be written down, and is left out" in line]) == 3
+    assert len([line for line in said if "has a name that cannot be written down: rename it" in line]) == 3
     assert len(said) == 9
     assert all(line.isprintable() for line in said)
     assert any(name.startswith("scatter-") for name in found.ids)
@@ -312,3 +312,12 @@ def test_of_a_data_set_and_size_the_draw_of_most_memories_is_shown(made, tmp_pat
     assert sorted(re.findall(r"(\w+)-digits-ipc2-(\w+)-", gallery)) == [
         (name, "replicate1") for name in ("dm", "m3d", "random")
     ]
+
+
+def test_memories_of_several_lengths_say_theirs_and_stand_in_their_order(tmp_path):
+    lengths = SMALL | {"iterations": (3, 11), "networks": 1, "memories": 1}
+    table(Table(dataset=("digits",), ipc=(1,), condensers=("dm", "random"), out=tmp_path / "in", **lengths))
+    _, _, text = draw(tmp_path / "out", tmp_path / "in")
+    (gallery,) = re.findall(r'<figure class="gallery">.*?</figure>', text, re.DOTALL)
+    found = [gallery.index(heading) for heading in ("random: the start", "dm, 3 iterations", "dm, 11 iterations")]
+    assert found == sorted(found)

@@ -133,6 +133,10 @@ def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, caps
     said = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "table.csv")
     assert table[["condenser", "iterations"]].to_numpy().tolist() == [["random", 0], ["dm", 2], ["dm", 5]]
+    best = table.loc[table["accuracy"].idxmax()]
+    for _, line in table.iterrows():
+        other = line["iterations"] and best["iterations"] and line["iterations"] != best["iterations"]
+        assert line["best"] == best["condenser"] + f", {best['iterations']} iterations" * bool(other)
     assert table["flop"].is_monotonic_increasing
     assert re.search(r"^ *condenser +iterations +accuracy", said, re.MULTILINE)
     assert "the best was picked by these numbers, and no interval is widened" in said
