@@ -37,6 +37,14 @@ def test_every_variant_is_known_by_its_name_and_differs_from_all_others(name):
     assert len({str(sorted(one.items(), key=str)) for one in described}) == len(made)
 
 
+def test_variants_take_terms_like_any_recipe():
+    base, made = registry.condenser("blockwise-4"), registry.condenser("blockwise-4+sm:2")
+    assert made.name == "blockwise-4+sm:2"
+    assert made.terms[: len(base.terms)] == base.terms
+    assert [term.weight for term in made.terms[len(base.terms) :]] == [2, 2]
+    assert made.shares_augmentation
+
+
 def test_every_variant_makes_a_memory_in_lockstep(digits):
     made = {one.name: one for name in registry.GRIDS for one in registry.variants(registry.grid(name)).values()}
     memories = condense(list(made.values()), digits.train, [Group((1, 2), 2)], SCHEDULE, seed=0)
