@@ -327,7 +327,7 @@ def test_killed_within_the_first_batch_it_still_starts_from_the_recipe_itself(lo
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"condenser": "dm"}, "no term of dm can be written behind a +"),
+        ({"condenser": "dm"}, "no term of dm is searched: add some that can be written behind a +"),
         ({"condenser": "our"}, "Did you mean 'ours'?"),
         ({"grid": ("k",)}, "--grid and --search exclude each other"),
         ({"test": True, "validation": None}, "leave out --test"),
