@@ -138,7 +138,7 @@ BAD = {
     "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
     "ablate --storage nonsense": "give sqlite:///PATH on one machine",
     "ablate --search weights --condenser our": "unknown condenser 'our'. Did you mean 'ours'?",
-    "ablate --search weights --condenser datadam": "no term of datadam is searched: add some that can be written behind a +",
+    "ablate --search weights --condenser datadam": "no term of datadam is searched: add some that can be",
     "ablate --search weights --grid k": "--grid and --search exclude each other",
     "ablate --search weights --test": "a search chooses on held-out images: leave out --test",
     "ablate --search weights --workers 2": "leave out --workers",
