@@ -115,6 +115,8 @@ def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
 
 def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:
     if config.steps == 1:
+        if config.order:
+            raise ValueError(f"--order {config.order} is a class order of --steps: give --steps too, or leave it out")
         return (Group(tuple(range(dataset.classes)), config.ipc),)
     # Avalanche, which streams need, takes seconds to import.
     from scenarios.streams import step_classes

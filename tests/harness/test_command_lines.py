@@ -134,6 +134,7 @@ BAD = {
     "speed --networks 0": "--networks is 0; give at least 1",
     "speed --repeats 0": "--repeats is 0; give at least 1",
     "speed --ipc 0": "0 images per class",
+    "condense --order 3": "--order 3 is a class order of --steps: give --steps too",
     # Nothing of that name is there.
     "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
     "ablate --storage nonsense": "give sqlite:///PATH on one machine",
