@@ -23,7 +23,6 @@ from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.continual.report import settings
 from harness.continual.stream import drawn_network, memory_plan, scores
-from harness.core.flags import COMPARED
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.studies import HEARTBEAT
@@ -36,7 +35,6 @@ from scenarios.streams import continual_stream
 
 PROGRESS = re.compile(r".+: \d+% \(\d+ of \d+ \w+\), [\d:]+ gone, ([\d:]+|\?) left")
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
-FILES = replace(SMALL, condensers=COMPARED)  # of memory files: without --condensers
 TIMES = ["seconds"]
 FLAGS = [
     "--condensers",
@@ -324,71 +322,6 @@ def test_upper_bound_is_a_row_of_its_own(tmp_path, capsys):
     final = frame[(frame["metric"] == "accuracy") & (frame["step"] == 2)].set_index("condenser")["value"]
     assert final["whole"] > final["random"]
     assert "all real data" in capsys.readouterr().out
-
-
-def test_memory_files_are_streamed(finished, tmp_path):
-    path = next((finished / "memories").glob("dm-order0*.safetensors"))
-    main(replace(FILES, memory=(path,), orders=1, out=tmp_path))
-    streamed = rows(tmp_path).query("metric == 'accuracy'")["value"].tolist()
-    condensed = (
-        rows(finished).query("metric == 'accuracy' and condenser == 'dm' and class_order == 0")["value"].tolist()
-    )
-    assert streamed == condensed
-
-
-def test_memory_files_of_one_name_are_refused(finished, tmp_path):
-    """Rows have nothing but the name to tell them apart: the second would never be trained on."""
-    paths = []
-    for folder, condenser in (("one", "dm"), ("other", "random")):
-        paths.append(tmp_path / folder / "made.safetensors")
-        paths[-1].parent.mkdir()
-        paths[-1].write_bytes(next((finished / "memories").glob(f"{condenser}-order0*")).read_bytes())
-    with pytest.raises(ValueError, match=r"^2 memory files are called made, and so would the rows of each be: rename"):
-        prepare(replace(FILES, memory=tuple(paths), out=tmp_path))
-    assert len(prepare(replace(FILES, memory=(paths[0], paths[0]), out=tmp_path)).files) == 1
-
-
-def test_memory_files_that_would_pass_for_something_else_are_refused(finished, tmp_path):
-    dm = next((finished / "memories").glob("dm-order0*"))
-    for name in ("other", "random"):
-        (tmp_path / f"{name}.safetensors").write_bytes(dm.read_bytes())
-    with pytest.raises(ValueError, match=r"dm-order0\S+ and \S+other.safetensors hold the same memory: name one of"):
-        prepare(replace(FILES, memory=(dm, tmp_path / "other.safetensors"), out=tmp_path))
-    with pytest.raises(ValueError, match=r"random.safetensors is by dm, and random is what others are compared with"):
-        prepare(replace(FILES, memory=(tmp_path / "random.safetensors",), out=tmp_path))
-    own = next((finished / "memories").glob("random-order0*"))
-    (tmp_path / "random.safetensors").write_bytes(own.read_bytes())
-    config = replace(FILES, memory=(dm, tmp_path / "random.safetensors"), out=tmp_path)
-    assert [file.name for file in prepare(config).files] == [dm.stem, "random"]
-    with pytest.raises(ValueError, match=r"^--memory and --condensers exclude each other"):
-        prepare(replace(config, condensers=("dm",)))
-
-
-def test_what_memory_files_lack_is_said_before_any_work(finished, tmp_path):
-    path = next((finished / "memories").glob("dm-order0*.safetensors"))
-    with pytest.raises(ValueError, match=r"^--memory-per-class is 4; give at most 3, which dm-order0-\w+ holds$"):
-        prepare(replace(FILES, memory=(path,), memory_per_class=4, out=tmp_path))
-    main(replace(SMALL, condensers=("random",), memory_per_class=None, memory_size=20, orders=1, out=tmp_path))
-    shrinking = next((tmp_path / "memories").glob("random-order0*.safetensors"))
-    budget = replace(
-        SMALL, condensers=COMPARED, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path
-    )
-    assert prepare(replace(budget, orders=1)).orders == 1
-    with pytest.raises(ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"):
-        prepare(replace(budget, orders=2))
-
-
-def test_memory_that_couples_classes_across_steps_is_refused(tmp_path):
-    main(replace(SMALL, condensers=("dm+ridge",), orders=1, steps=2, out=tmp_path))
-    path = next((tmp_path / "memories").glob("*.safetensors"))
-    files = replace(FILES, memory=(path,), out=tmp_path)
-    advice = r"order 0 shows in different steps, and dm\+ridge couples .*\(harness.condense --steps 5 --order 0\)$"
-    with pytest.raises(ValueError, match=advice):
-        prepare(replace(files, steps=5))
-    assert prepare(replace(files, orders=1, steps=2)).orders == 1
-    advice = r"class order 1 shows .*\(harness.condense --steps 2 --order 1\), or give --orders 1$"
-    with pytest.raises(ValueError, match=advice):
-        prepare(replace(files, orders=2, steps=2))
 
 
 def test_plan_counts_what_is_left(finished, capsys):
