@@ -120,7 +120,15 @@ def test_uint8_decodes_as_it_stands_there(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("summary.csv", "search_summary.csv", "search_winners.csv", "table.csv", "ablate.csv", "trials.csv"),
+        *(
+            "summary.csv",
+            "search_summary.csv",
+            "search_winners.csv",
+            "table.csv",
+            "differences.csv",
+            "ablate.csv",
+            "trials.csv",
+        ),
         *("analysis.csv", "drift.csv", "tsne.csv", "correlations.csv", "targets.csv"),
     ],
 )

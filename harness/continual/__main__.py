@@ -3,8 +3,9 @@
     python -m harness.continual                                 digits, quick on a CPU: 20 s on two cores
     python -m harness.continual --dataset cifar100 --steps 5    the field's benchmark: paper on CUDA, quick on a CPU
 
-Writes results.csv (one row per cell, network and metric), accuracy.png and the memories into the output folder. The
-same command again goes on where it stopped.
+Writes results.csv (one row per cell, network and metric), differences.csv (every two lines against each other, paired
+by memory, after each step), accuracy.png and the memories into the output folder. The same command again goes on where
+it stopped.
 """
 
 from harness.continual.flags import Continual

@@ -1,4 +1,4 @@
-"""What a continual experiment shows for its rows: forgetting, a figure, and a table on the terminal."""
+"""What a continual experiment shows for its rows: forgetting, a figure, differences, and a table on the terminal."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from condensers import registry
+from condensers.device.files import atomic_write
 from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.protocols import marked
-from harness.core.records import Records
+from harness.core.records import Records, csv_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.evidence.curves import continual_curve, title_of
-from harness.evidence.intervals import format_table, interval, summary
+from harness.evidence.differences import FILE, MEASURED, OTHER, differences
+from harness.evidence.intervals import MEMORY, format_table, interval, summary
 from scenarios.strategies import forgetting
 
 AVERAGE = "average_incremental_accuracy"
 HISTORY = frozenset({"forgetting", AVERAGE})
+COMPARED = ("accuracy", *sorted(HISTORY))  # in differences.csv
+ABOUT = ["dataset", "steps", "protocol", "metric", "step", "classes_seen"]  # within which lines are compared
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +95,7 @@ def _metrics(found: Collection[str], step: int) -> set[str]:
 
 
 def report(experiment: "Experiment", configs: set[str]) -> None:
-    """Write the figure and print the table of the experiment's own rows.
+    """Write the figure and the differences, and print the table, of the experiment's own rows.
 
     Args:
         experiment: what was run.
@@ -109,12 +113,26 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
         about = f"{title_of(compared)}, protocol {compared['protocol'].iloc[0]}"
         say(f"{about}\n{format_table(summary(compared))}\n{how}")
         continual_curve(compared, experiment.out / "accuracy.png", how)
+        atomic_write(experiment.out / FILE, csv_of(_differences(compared)))
     if len(bound):
         final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
         say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")
     if experiment.files and experiment.orders > 1:
         say("memory files serve every order alike: intervals are over class orders, not over memories")
-    say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}")
+    every_two = f"  every two lines, paired: {experiment.out / FILE}" if len(compared) else ""
+    say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}{every_two}")
+
+
+def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Every two lines of one experiment, in what is measured after each step and in what needs all of them."""
+    import pandas as pd
+
+    rows = []
+    for about, own in frame[frame["metric"].isin(COMPARED)].groupby(ABOUT, sort=False):
+        values = [({"condenser": name}, one.set_index(MEMORY)["value"]) for name, one in own.groupby("condenser")]
+        rows += [dict(zip(ABOUT, about, strict=True)) | row for row in differences(values)]
+    found = pd.DataFrame(rows, columns=[*ABOUT, "condenser", f"{OTHER}condenser", *MEASURED])
+    return found.rename(columns={"classes_seen": "classes seen"})
 
 
 def settings(experiment: "Experiment") -> str:

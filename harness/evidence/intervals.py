@@ -173,13 +173,14 @@ def _of(frame: pd.DataFrame, rows: pd.DataFrame, condenser: str) -> pd.Series:
 
 
 def above(one: pd.Series, other: pd.Series) -> Interval:
-    """By how much one is above the other, paired by memory: networks are averaged within each first.
+    """By how much one is above the other, over the memories that both have: networks are averaged within each first.
 
     Args:
         one: accuracies as fractions, indexed by `class_order`, `memory_replicate` and possibly more.
         other: likewise, of the same memories' draws.
     """
-    return interval(_means(one, MEMORY) - _means(other, MEMORY))
+    one, other = _means(one, MEMORY).align(_means(other, MEMORY), join="inner")
+    return interval(one - other)
 
 
 def average_incremental_accuracy(frame: pd.DataFrame) -> pd.Series:

@@ -20,6 +20,7 @@ from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
 from harness.evidence.commands import Making, making_of
+from harness.evidence.differences import FILE as DIFFERENCES
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
@@ -77,7 +78,8 @@ FURTHER = re.compile(
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
-AGAIN = (OWN, "search_regret.csv")  # what a report drew, and a search's trials with their regret
+# What a report drew, a search's trials with their regret, and what rows of one file say of every two of its lines.
+AGAIN = (OWN, "search_regret.csv", DIFFERENCES)
 
 
 @dataclass(frozen=True)

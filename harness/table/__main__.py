@@ -13,7 +13,8 @@ paper's evaluation; reproduced, if the interval is at most 1 point to either sid
 exceeded, if the published number is below the interval; other evaluation, if it was measured in another way; else not
 reproduced.
 
-Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), cost.png and the memories.
+Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), differences.csv (every two
+points and condensers of a league against each other, paired by memory), cost.png and the memories.
 The same command again goes on where it stopped.
 """
 

@@ -17,12 +17,14 @@ from harness.core.progress import say
 from harness.core.protocols import marked
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
+from harness.evidence.differences import FILE, MEASURED, OTHER, differences
 from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
 from harness.evidence.sources import BELOW_BEST
 from harness.table.grid import Grid
 
 N = "memories x networks"
+APART = ("condenser", "condensed on", "iterations")  # lines of one data set, size and evaluation
 POINT = [  # what tells lines of table.csv apart
     *("dataset", "condenser", "images per class", "condensed on", "trained", "iterations", "scored on", "protocol"),
 ]
@@ -61,7 +63,7 @@ class Entry:
 
 
 def report(grid: Grid) -> None:
-    """Print a table for each league, and write table.csv and cost.png."""
+    """Print a table for each league, and write table.csv, differences.csv and cost.png."""
     # What picks real images is the same at every length.
     found = {key_of(point, 0, name): (point, name) for point in grid.points for name in grid.names}
     entries = [_entry(grid, point, name) for point, name in found.values()]
@@ -70,6 +72,7 @@ def report(grid: Grid) -> None:
     path = grid.out / "table.csv"
     lost = _lost(path, frame)
     atomic_write(path, csv_of(frame))
+    atomic_write(grid.out / FILE, csv_of(_differences(entries, frame)))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
@@ -81,6 +84,7 @@ def report(grid: Grid) -> None:
     if lost:
         say(f"{path.name} had {lost} lines of other points: their own command writes them again, from their rows")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
+    say(f"every two lines of a league, paired by memory: {grid.out / FILE}")
 
 
 def _lost(path: Path, frame: pd.DataFrame) -> int:
@@ -145,6 +149,21 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "protocol": point.scoring.protocol,
         **entry.cost,
     }
+
+
+def _differences(entries: Sequence[Entry], frame: pd.DataFrame) -> pd.DataFrame:
+    """Every two entries that are rivals; `frame` has their lines."""
+    about = [name for name in (*POINT, "league", "decoded per stored") if name not in APART]
+    columns = [*about, *APART, *(OTHER + name for name in APART), *MEASURED]
+    by_rivals: dict[tuple[object, ...], list[tuple[Entry, dict]]] = {}
+    for entry, line in zip(entries, frame.to_dict("records"), strict=True):
+        by_rivals.setdefault(entry.rivals, []).append((entry, line))
+    rows = [
+        {name: own[0][1][name] for name in about} | row
+        for own in by_rivals.values()
+        for row in differences([({name: line[name] for name in APART}, entry.scores) for entry, line in own])
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _length(entry: Entry, best: Entry) -> str:

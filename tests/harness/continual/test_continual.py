@@ -72,6 +72,20 @@ def start(out: Path, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def test_every_two_lines_stand_against_each_other_after_each_step(finished):
+    frame, found = rows(finished), pd.read_csv(finished / "differences.csv")
+    steps = found[found["metric"] == "accuracy"]
+    assert list(steps["step"]) == [1, 2, 3, 4, 5]
+    assert list(steps["classes seen"]) == [2, 4, 6, 8, 10]
+    assert set(found["metric"]) == {"accuracy", "average_incremental_accuracy", "forgetting"}
+    for line in steps.to_dict("records"):
+        expected = paired_difference(frame, "accuracy", line["condenser"], line["other condenser"], step=line["step"])
+        assert (line["difference"], line["low"], line["high"]) == pytest.approx(
+            (expected.mean, expected.low, expected.high)
+        )
+        assert line["memories"] == 2
+
+
 def test_every_cell_leaves_its_rows(finished):
     frame = rows(finished)
     accuracies = frame[frame["metric"] == "accuracy"]

@@ -1,5 +1,6 @@
 """Grids: the same scores as the commands they are made of, leagues apart, and verdicts by the written rule."""
 
+import itertools
 import re
 import shutil
 from dataclasses import replace
@@ -84,6 +85,23 @@ def test_what_is_below_the_best_of_its_league_is_paired_by_memory(done, table):
     assert (opened[["below best", "below best low", "below best high"]].astype(float) == 0).all(axis=None)
 
 
+def test_every_two_of_a_league_stand_against_each_other(done):
+    rows = pd.read_csv(done.out / "results.csv")
+    means = rows.groupby(["ipc_stored", "condenser", "memory_replicate"])["value"].mean()
+    found = pd.read_csv(done.out / "differences.csv")
+    assert list(found["images per class"]) == [1, 2], "of the strict league there are two, of the open one there is one"
+    assert set(found["league"]) == {"strict"}
+    for line in found.to_dict("records"):
+        difference = (
+            means[line["images per class"], line["condenser"]]
+            - means[line["images per class"], line["other condenser"]]
+        )
+        assert {line["condenser"], line["other condenser"]} == {"random", "dm"}
+        assert line["difference"] == pytest.approx(difference.mean())
+        assert line["difference"] >= 0
+        assert line["memories"] == 2
+
+
 def test_scores_are_those_of_evaluate(done, tmp_path):
     (memory,) = done.out.glob("memories/dm-digits-ipc2-replicate1-*.safetensors")
     evaluate(Evaluate(memories=(memory,), network="ConvNet-W4-D1", epochs=3, networks=2, out=tmp_path))
@@ -138,6 +156,13 @@ def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, caps
         other = line["iterations"] and best["iterations"] and line["iterations"] != best["iterations"]
         assert line["best"] == best["condenser"] + f", {best['iterations']} iterations" * bool(other)
     assert table["flop"].is_monotonic_increasing
+    pairs = pd.read_csv(tmp_path / "differences.csv")[
+        ["condenser", "iterations", "other condenser", "other iterations"]
+    ]
+    lines = [("random", 0), ("dm", 2), ("dm", 5)]
+    assert {frozenset([(a, b), (c, d)]) for a, b, c, d in pairs.itertuples(index=False)} == {
+        frozenset(pair) for pair in itertools.combinations(lines, 2)
+    }
     assert re.search(r"^ *condenser +iterations +accuracy", said, re.MULTILINE)
     assert "the best was picked by these numbers, and no interval is widened" in said
     alone, both = (pd.read_csv(out / "results.csv").query("condenser == 'dm'") for out in (done.out, tmp_path))

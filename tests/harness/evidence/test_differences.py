@@ -1,0 +1,96 @@
+"""Every two lines against each other: paired by memory, the higher first."""
+
+import math
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from harness.core.paths import ROOT
+from harness.evidence.differences import FILE, MEASURED, differences
+from harness.evidence.intervals import MEMORY
+
+RESULTS = ROOT / "results"
+TABLES, STREAMS = (
+    (sorted(path.parent for path in RESULTS.glob(f"{kind}/*/{FILE}"))) for kind in ("tables", "continual")
+)
+
+
+def series(values: dict[int, list[float]]) -> pd.Series:
+    """Accuracies of networks by the number of their memory."""
+    index = pd.MultiIndex.from_tuples([(0, memory) for memory, own in values.items() for _ in own], names=MEMORY)
+    return pd.Series([value for own in values.values() for value in own], index=index)
+
+
+def student(values: pd.Series) -> tuple[float, float, float]:
+    if len(values) < 2:
+        return values.mean(), math.nan, math.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def same(row: dict, expected: pd.Series) -> None:
+    assert row["memories"] == len(expected)
+    assert [row[name] for name in MEASURED[:3]] == pytest.approx(student(expected), nan_ok=True, abs=1e-9)
+
+
+def test_pairs_are_of_common_memories_and_networks_are_averaged_within_each():
+    dm = series({0: [0.30, 0.34], 1: [0.40], 2: [0.60]})
+    random = series({0: [0.30], 1: [0.31, 0.35]})
+    (row,) = differences(
+        [({"condenser": "random", "iterations": 0}, random), ({"condenser": "dm", "iterations": 9}, dm)]
+    )
+    assert {name: row[name] for name in row if name not in MEASURED} == {
+        "condenser": "dm",
+        "iterations": 9,
+        "other condenser": "random",
+        "other iterations": 0,
+    }
+    same(row, pd.Series([0.02, 0.07]))
+
+
+def test_every_two_the_higher_first_and_one_common_memory_has_no_interval():
+    lines = [
+        ({"condenser": name}, series({k: [value]})) for name, k, value in (("a", 0, 0.1), ("b", 0, 0.3), ("c", 1, 0.2))
+    ]
+    rows = differences(lines)
+    assert [(row["condenser"], row["other condenser"]) for row in rows] == [("b", "a")]
+    same(rows[0], pd.Series([0.2]))
+    assert differences(lines[:1]) == []
+
+
+def test_what_diverged_leaves_no_difference():
+    rows = differences(
+        [({"condenser": "a"}, series({0: [math.nan], 1: [0.1]})), ({"condenser": "b"}, series({0: [0.1], 1: [0.2]}))]
+    )
+    assert [row["condenser"] for row in rows] == ["b"]
+    assert all(math.isnan(rows[0][name]) for name in MEASURED[:3])
+
+
+@pytest.mark.parametrize("folder", STREAMS, ids=lambda folder: folder.name)
+def test_committed_ones_of_streams_are_those_of_the_rows(folder):
+    rows, found = pd.read_csv(folder / "results.csv"), pd.read_csv(folder / FILE)
+    means = rows.groupby(["metric", "step", "condenser", *MEMORY])["value"].mean()
+    names, steps = rows["condenser"].nunique(), rows["steps"].iloc[0]
+    assert len(found) == names * (names - 1) // 2 * (steps + 2)
+    for row in found.to_dict("records"):
+        one, other = (means[row["metric"], row["step"], row[name]] for name in ("condenser", "other condenser"))
+        same(row, one - other)
+
+
+@pytest.mark.parametrize("folder", TABLES, ids=lambda folder: folder.name)
+def test_committed_ones_of_tables_are_those_of_the_rows(folder):
+    rows, found = pd.read_csv(folder / "results.csv"), pd.read_csv(folder / FILE)
+    lines = pd.read_csv(folder / "table.csv").set_index(["condenser", "iterations"])["accuracy"]
+    makings = [own.groupby(MEMORY)["value"].mean() for _, own in rows.groupby("config")]
+    assert len(found) == len(lines) * (len(lines) - 1) // 2
+    for row in found.to_dict("records"):
+        # Rows say in `config` alone how long a memory was condensed, so its line is known by its mean.
+        ends = [lines[row[f"{of}condenser"], row[f"{of}iterations"]] for of in ("", "other ")]
+        one, other = (next(own for own in makings if math.isclose(own.mean(), end)) for end in ends)
+        same(row, one - other)
+
+
+def test_there_are_committed_ones():
+    assert len(TABLES) > 1
+    assert len(STREAMS) > 1
