@@ -135,11 +135,11 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
     training = training_of(settled, protocol, dataset, device)
+    condensed = names if _remembers(config.strategy) and not files else ()
     return Experiment(
         dataset=dataset,
         steps=config.steps,
-        # Nothing is condensed for what has no memory.
-        names=(*(() if files or set(config.strategy) == {NAIVE} else names), *((WHOLE,) if config.upper_bound else ())),
+        names=(*condensed, *((WHOLE,) if config.upper_bound else ())),
         strategies=tuple(dict.fromkeys(config.strategy)),
         files=files,
         per_class=None if config.memory_size else settled.memory_per_class,
@@ -162,6 +162,11 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     )
 
 
+def _remembers(strategies: Sequence[str]) -> bool:
+    """Whether any of the strategies learns from a memory."""
+    return any(strategy != NAIVE for strategy in strategies)
+
+
 def _advice(experiment: Experiment) -> str:
     lacking = [
         flag
@@ -173,7 +178,7 @@ def _advice(experiment: Experiment) -> str:
 
 def _check(experiment: Experiment) -> None:
     """Raise ValueError for what would only fail after hours."""
-    if not experiment.names and not experiment.files and set(experiment.strategies) != {NAIVE}:
+    if _remembers(experiment.strategies) and not experiment.names and not experiment.files:
         raise ValueError("no condensers: name at least one with --condensers, or a --memory file")
     if WHOLE in experiment.names and RETRAIN not in experiment.strategies:
         raise ValueError("--upper-bound is trained anew at every step: add retrain to --strategy")
