@@ -55,6 +55,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("condenser", "status", "dataset"),
         ("trial", "accuracy", "iteration", "validation", "images per class"),
     ),
+    DIFFERENCES: (("dataset", "condenser", "other condenser", "protocol"), ("difference", "low", "high", "memories")),
     "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "tsne.csv": (("metric", "condenser", "class"), ("value", "x", "y")),
@@ -73,13 +74,12 @@ BELOW_BEST = ("below best", "below best low", "below best high")  # of table.csv
 # Further numbers, which a summary may lack: older tables, or a survey of fewer architectures than a top would have.
 FURTHER = re.compile(
     r"(top_\d+_by_(proxy|whole)|noise_ceiling|above_first|regret_after_\d+)(_low|_high|_n)?"
-    rf"|iterations|published accuracy|{'|'.join(BELOW_BEST)}"
+    rf"|(other )?iterations|steps?|published accuracy|{'|'.join(BELOW_BEST)}"
 )
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
-# What a report drew, a search's trials with their regret, and what rows of one file say of every two of its lines.
-AGAIN = (OWN, "search_regret.csv", DIFFERENCES)
+AGAIN = (OWN, "search_regret.csv")  # what a report drew, and a search's trials with their regret
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from harness.report.content import records
+from harness.report.content import records, shown
 
 Spec = dict[str, Any]
 ROW = 22  # pixels between two lines of a chart of intervals
 HEIGHT = 320
+CELL = 34  # pixels of a row of pairs
 SMALLEST = 0.05  # per cent of error: as near to 100 % as is drawn
 
 
@@ -114,6 +115,29 @@ def _reference(at: float | None, band: tuple[float, float] | None, axis: str) ->
         line = alt.Chart(_data(pd.DataFrame([{"at": at}]))).mark_rule(strokeDash=[5, 4], opacity=0.7)
         marks.append(line.encode(x=_number(alt.X, "at", axis)))
     return marks
+
+
+def pairs(frame: pd.DataFrame, alt_text: str, lines: Sequence[str]) -> Spec:
+    """A cell for every two lines: how far the one at the left is above the other, filled if that excludes zero.
+
+    Args:
+        frame: columns name, other, mean, low, high; low and high nan where there is no interval.
+        alt_text: what it shows.
+        lines: the names, the highest first.
+    """
+    rows = frame.assign(told=frame["low"] > 0, text=[shown(mean, "(points)") for mean in frame["mean"]])
+    bare = {"title": None, "ticks": False, "domain": False, "grid": False, "labelOverlap": False}
+    top = alt.Axis(orient="top", labelAngle=40, labelAlign="right", labelPadding=8, **bare)
+    base = alt.Chart(_data(rows)).encode(
+        x=alt.X(field="other", type="nominal", sort=lines[1:], axis=top),
+        y=alt.Y(field="name", type="nominal", sort=lines[:-1], axis=alt.Axis(**bare)),
+        tooltip=_tips(".1f", _name("name"), alt.Tooltip(field="other", type="nominal", title="above")),
+    )
+    depth = alt.Scale(domain=[0, float(rows["mean"].fillna(0).max())], range=[0.12, 0.5])
+    cells = base.transform_filter("datum.told").mark_rect(cornerRadius=3, color="var(--series-1)")
+    cells = cells.encode(opacity=alt.Opacity(field="mean", type="quantitative", scale=depth, legend=None))
+    texts = base.mark_text(fontSize=12).encode(text=alt.Text(field="text", type="nominal"))
+    return _spec(alt.layer(cells, texts), alt_text, CELL * (len(lines) - 1))
 
 
 def curves(frame: pd.DataFrame, alt_text: str, x: str, y: str, names: Sequence[str]) -> Spec:

@@ -17,7 +17,19 @@ from harness.core.flags import check
 from harness.core.progress import say
 from harness.core.records import csv_of
 from harness.evidence.sources import OWN, Found, read_folders
-from harness.report import ablations, analyses, images, leaderboard, leagues, methods, scores, speeds, surveys, targets
+from harness.report import (
+    ablations,
+    analyses,
+    images,
+    leaderboard,
+    leagues,
+    methods,
+    pairs,
+    scores,
+    speeds,
+    surveys,
+    targets,
+)
 from harness.report.content import MOST_ROWS, NOTHING, Figure, Section, cell, heads, records, shown
 from harness.report.flags import Report
 
@@ -53,6 +65,7 @@ def _sections(found: Found, data_root: Path) -> list[Section]:
         ablations.section(found),
         scores.studies(found),
         scores.streams(found),
+        pairs.section(found),
         surveys.section(found),
         analyses.section(found),
         speeds.section(found),

@@ -4,6 +4,7 @@
 """
 
 import math
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,20 @@ def test_streams(numbers, stream):
             same(line, columns, student(by_memory(last[last["metric"] == metric])), 100)
         average = student(by_memory(own[own["metric"] == "accuracy"]))
         same(line, ("average over steps (%)", "average over steps low (%)"), average[:2], 100)
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in (RESULTS / "continual").glob("*/differences.csv")))
+def test_every_two_of_a_stream(numbers, folder):
+    rows = pd.read_csv(folder / "results.csv")
+    last = rows[(rows["step"] == rows["steps"]) & (rows["metric"] == "accuracy")]
+    means = {name: by_memory(own) for name, own in last.groupby("condenser")}
+    lines = lines_of(numbers, "pairs", f"continual/{folder.name}/differences.csv")
+    assert {frozenset(pair) for pair in zip(lines["line"], lines["above"], strict=True)} == {
+        frozenset(pair) for pair in combinations(means, 2)
+    }
+    for _, line in lines.iterrows():
+        expected = student(means[line["line"]] - means[line["above"]])
+        same(line, ("difference (points)", "low (points)", "high (points)"), expected, 100)
 
 
 def test_ablations(numbers):
