@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from condensers import registry
-from condensers.device.files import atomic_write
 from harness.core.checks import check_cells
 from harness.core.progress import say
 from harness.core.protocols import marked
-from harness.core.records import Records, csv_of
+from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.evidence.curves import continual_curve, title_of
-from harness.evidence.differences import FILE, MEASURED, OTHER, differences
-from harness.evidence.intervals import MEMORY, format_table, interval, summary
+from harness.evidence.differences import FILE, MEASURED, OTHER, differences, write
+from harness.evidence.intervals import MEMORY, format_table, interval, league_of, summary
 from scenarios.strategies import forgetting
 
 AVERAGE = "average_incremental_accuracy"
 HISTORY = frozenset({"forgetting", AVERAGE})
-COMPARED = ("accuracy", *sorted(HISTORY))  # in differences.csv
+PAIRED = ("accuracy", *sorted(HISTORY))  # metrics in differences.csv
 ABOUT = ["dataset", "steps", "protocol", "metric", "step", "classes_seen"]  # within which lines are compared
+NO_MEMORY = "-"  # the league of what has none
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,25 +113,33 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
         about = f"{title_of(compared)}, protocol {compared['protocol'].iloc[0]}"
         say(f"{about}\n{format_table(summary(compared))}\n{how}")
         continual_curve(compared, experiment.out / "accuracy.png", how)
-        atomic_write(experiment.out / FILE, csv_of(_differences(compared)))
     if len(bound):
         final = bound[(bound["step"] == experiment.steps) & (bound["metric"] == "accuracy")]
         say(f"all real data, {experiment.whole.epochs} epochs: {interval(final)}")
     if experiment.files and experiment.orders > 1:
         say("memory files serve every order alike: intervals are over class orders, not over memories")
-    every_two = f"  every two lines, paired: {experiment.out / FILE}" if len(compared) else ""
-    say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}{every_two}")
+    say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}")
+    if every_two := write(experiment.out / FILE, _differences(compared.assign(protocol=experiment.protocol))):
+        say(every_two)
 
 
 def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Every two lines of one experiment, in what is measured after each step and in what needs all of them."""
+    """Every two lines of one experiment, in what is measured after each step and in what needs all of them.
+
+    Leagues are apart; what has no memory is in each.
+    """
     import pandas as pd
 
+    of_line = {name: league_of(own) for name, own in frame.groupby("condenser")}
     rows = []
-    for about, own in frame[frame["metric"].isin(COMPARED)].groupby(ABOUT, sort=False):
-        values = [({"condenser": name}, one.set_index(MEMORY)["value"]) for name, one in own.groupby("condenser")]
-        rows += [dict(zip(ABOUT, about, strict=True)) | row for row in differences(values)]
-    found = pd.DataFrame(rows, columns=[*ABOUT, "condenser", f"{OTHER}condenser", *MEASURED])
+    for league in sorted(set(of_line.values()) - {NO_MEMORY}, reverse=True):
+        names = [name for name, own in of_line.items() if own in (league, NO_MEMORY)]
+        for about, own in frame[frame["metric"].isin(PAIRED) & frame["condenser"].isin(names)].groupby(
+            ABOUT, sort=False
+        ):
+            values = [({"condenser": name}, one.set_index(MEMORY)["value"]) for name, one in own.groupby("condenser")]
+            rows += [dict(zip(ABOUT, about, strict=True)) | {"league": league} | row for row in differences(values)]
+    found = pd.DataFrame(rows, columns=[*ABOUT, "league", "condenser", f"{OTHER}condenser", *MEASURED])
     return found.rename(columns={"classes_seen": "classes seen"})
 
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from harness.evidence.intervals import above, interval
+from condensers.device.files import atomic_write
+from harness.core.records import csv_of
+from harness.evidence.intervals import by_memory, interval
 
 FILE = "differences.csv"
 OTHER = "other "  # begins what a row says of the second line
 MEASURED = ("difference", "low", "high", "memories")
-Line = tuple[Mapping[str, object], pd.Series]  # what tells it from others, and its values as `above` wants them
+DIGITS = 12  # behind the point: what equal accuracies differ by in arithmetic is no difference
+Line = tuple[Mapping[str, object], pd.Series]  # what tells it from others, and its values as `by_memory` wants them
 
 
 def differences(lines: Sequence[Line]) -> list[dict[str, object]]:
@@ -24,12 +28,24 @@ def differences(lines: Sequence[Line]) -> list[dict[str, object]]:
         What tells the first apart by its names, the second likewise behind `OTHER`, and `MEASURED`: the mean difference
         over the memories that both have, its 95 % t-interval, nan for one memory, and how many these are.
     """
-    ranked = sorted(lines, key=lambda line: -np.nan_to_num(interval(line[1]).mean))
+    averaged = [(about, by_memory(values)) for about, values in lines]
+    ranked = sorted(averaged, key=lambda line: -np.nan_to_num(line[1].mean()))
     rows = [_row(one, other) for one, other in combinations(ranked, 2)]
     return [row for row in rows if row["memories"]]
 
 
+def write(path: Path, found: pd.DataFrame) -> str:
+    """Write the file, or remove it where there are not two lines; what the terminal says of it, or nothing."""
+    if found.empty:
+        path.unlink(missing_ok=True)
+        return ""
+    atomic_write(path, csv_of(found))
+    return f"every two lines, paired by memory: {path}"
+
+
 def _row(one: Line, other: Line) -> dict[str, object]:
-    found = above(one[1], other[1])
-    measured = dict(zip(MEASURED, (found.mean, found.low, found.high, found.n), strict=True))
+    mine, its = one[1].align(other[1], join="inner")
+    found = interval(mine - its)
+    ends = (round(end, DIGITS) for end in (found.mean, found.low, found.high))
+    measured = dict(zip(MEASURED, (*ends, found.n), strict=True))
     return {**one[0], **{OTHER + name: value for name, value in other[0].items()}, **measured}

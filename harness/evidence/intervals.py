@@ -179,8 +179,13 @@ def above(one: pd.Series, other: pd.Series) -> Interval:
         one: accuracies as fractions, indexed by `class_order`, `memory_replicate` and possibly more.
         other: likewise, of the same memories' draws.
     """
-    one, other = _means(one, MEMORY).align(_means(other, MEMORY), join="inner")
-    return interval(one - other)
+    mine, its = by_memory(one).align(by_memory(other), join="inner")
+    return interval(mine - its)
+
+
+def by_memory(values: pd.Series) -> pd.Series:
+    """Means within each memory, of values that are indexed by `class_order`, `memory_replicate` and possibly more."""
+    return _means(values, MEMORY)
 
 
 def average_incremental_accuracy(frame: pd.DataFrame) -> pd.Series:

@@ -21,6 +21,7 @@ from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, Tr
 from harness.core.schema import ScoreRow, columns, unescaped
 from harness.evidence.commands import Making, making_of
 from harness.evidence.differences import FILE as DIFFERENCES
+from harness.evidence.differences import MEASURED
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
 # Columns that the page draws, by the name of the file; those in the second tuple are numbers.
@@ -55,7 +56,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("condenser", "status", "dataset"),
         ("trial", "accuracy", "iteration", "validation", "images per class"),
     ),
-    DIFFERENCES: (("dataset", "condenser", "other condenser", "protocol"), ("difference", "low", "high", "memories")),
+    DIFFERENCES: (("dataset", "league", "condenser", "other condenser", "protocol"), MEASURED),
     "analysis.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "drift.csv": (("condenser", "metric"), ("images per class", "mean", "low", "high", "n")),
     "tsne.csv": (("metric", "condenser", "class"), ("value", "x", "y")),
@@ -76,6 +77,7 @@ FURTHER = re.compile(
     r"(top_\d+_by_(proxy|whole)|noise_ceiling|above_first|regret_after_\d+)(_low|_high|_n)?"
     rf"|(other )?iterations|steps?|published accuracy|{'|'.join(BELOW_BEST)}"
 )
+FURTHER_TEXTS = ("trained", "scored on", "condensed on", "other condensed on", "metric")  # likewise
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
@@ -193,10 +195,13 @@ def _header(path: Path) -> list[str]:
 
 
 def _summary(path: Path) -> pd.DataFrame:
-    texts, wanted = SUMMARIES[path.name]
-    numbers = list(dict.fromkeys([*wanted, *filter(FURTHER.fullmatch, _header(path))]))
+    (texts, wanted), header = SUMMARIES[path.name], _header(path)
+    numbers = list(dict.fromkeys([*wanted, *filter(FURTHER.fullmatch, header)]))
+    texts = list(dict.fromkeys([*texts, *(name for name in FURTHER_TEXTS if name in header)]))
     try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
+        # Texts are read as such: a memory file may be called 001.
+        as_text = dict.fromkeys(texts, str)
+        frame = pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values={name: [""] for name in numbers})
         lacking = [name for name in (*texts, *wanted) if name not in frame]
         if lacking:
             raise ValueError(f"it lacks the columns {', '.join(lacking)}")
@@ -205,5 +210,5 @@ def _summary(path: Path) -> pd.DataFrame:
             raise ValueError("it holds numbers that are not finite")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    frame[list(texts)] = frame[list(texts)].astype(str).map(unescaped)
+    frame[texts] = frame[texts].map(unescaped)
     return frame

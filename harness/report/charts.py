@@ -118,14 +118,14 @@ def _reference(at: float | None, band: tuple[float, float] | None, axis: str) ->
 
 
 def pairs(frame: pd.DataFrame, alt_text: str, lines: Sequence[str]) -> Spec:
-    """A cell for every two lines: how far the one at the left is above the other, filled if that excludes zero.
+    """A cell for every two lines: how far the one at the left is above the other, filled if that is told from zero.
 
     Args:
-        frame: columns name, other, mean, low, high; low and high nan where there is no interval.
+        frame: columns name, other, mean, low, high, told; low and high nan where there is no interval.
         alt_text: what it shows.
         lines: the names, the highest first.
     """
-    rows = frame.assign(told=frame["low"] > 0, text=[shown(mean, "(points)") for mean in frame["mean"]])
+    rows = frame.assign(text=[shown(mean, "(points)") for mean in frame["mean"]], size=frame["mean"].abs())
     bare = {"title": None, "ticks": False, "domain": False, "grid": False, "labelOverlap": False}
     top = alt.Axis(orient="top", labelAngle=40, labelAlign="right", labelPadding=8, **bare)
     base = alt.Chart(_data(rows)).encode(
@@ -133,9 +133,9 @@ def pairs(frame: pd.DataFrame, alt_text: str, lines: Sequence[str]) -> Spec:
         y=alt.Y(field="name", type="nominal", sort=lines[:-1], axis=alt.Axis(**bare)),
         tooltip=_tips(".1f", _name("name"), alt.Tooltip(field="other", type="nominal", title="above")),
     )
-    depth = alt.Scale(domain=[0, float(rows["mean"].fillna(0).max())], range=[0.12, 0.5])
+    depth = alt.Scale(domain=[0, float(rows["size"].fillna(0).max())], range=[0.12, 0.5])
     cells = base.transform_filter("datum.told").mark_rect(cornerRadius=3, color="var(--series-1)")
-    cells = cells.encode(opacity=alt.Opacity(field="mean", type="quantitative", scale=depth, legend=None))
+    cells = cells.encode(opacity=alt.Opacity(field="size", type="quantitative", scale=depth, legend=None))
     texts = base.mark_text(fontSize=12).encode(text=alt.Text(field="text", type="nominal"))
     return _spec(alt.layer(cells, texts), alt_text, CELL * (len(lines) - 1))
 

@@ -102,7 +102,13 @@ def drawn(found: Found, kind: str, draw: Callable[[Found, Source], Sequence[Figu
     for source in found.of(kind):
         try:
             figures += draw(found, source)
-        except (ValueError, KeyError, IndexError, TypeError) as error:  # whatever a damaged summary leads pandas to
+        except (
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            OverflowError,
+        ) as error:  # whatever a damaged summary leads pandas to
             problems.append(f"{source.path} is not drawn: {one_line(str(error))}")
     return figures, problems
 

@@ -10,7 +10,8 @@ from harness.evidence.sources import grouped
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
-ABOUT = ["dataset", "images per class", "trained", "scored on", "league", "decoded per stored", "steps", "protocol"]
+TABLE = ["dataset", "images per class", "trained", "scored on", "league", "decoded per stored", "protocol"]
+STREAM = ["dataset", "steps", "league", "protocol"]
 MOST = 10  # lines that a chart holds; of more there is a table
 FURTHER = ("iterations", "condensed on")  # what tells lines of one condenser apart
 
@@ -26,17 +27,15 @@ def section(found: Found) -> Section:
 
 
 def _figures(source: Source) -> Iterator[Figure]:
-    rows = _at_the_end(source.frame)
-    for about, own in grouped(rows, [name for name in ABOUT if name in rows]):
-        yield _figure(source, about, own)
-
-
-def _at_the_end(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of a stream, accuracies after the last step."""
-    if "metric" not in rows:
-        return rows
-    scores = rows[rows["metric"] == "accuracy"]
-    return scores[scores["step"] == scores["step"].max()]
+    rows, about = source.frame, STREAM if "steps" in source.frame else TABLE
+    if rows[about].isna().any(axis=None) or not rows["difference"].dropna().between(-1, 1).all():
+        raise ValueError("it holds what is no difference of two accuracies, or does not say of what")
+    if about is STREAM:
+        rows = rows[(rows["metric"] == "accuracy") & (rows["step"] == rows["steps"])]
+    if rows.empty:
+        raise ValueError("it holds no accuracy after the last step")
+    for values, own in grouped(rows, about):
+        yield _figure(source, values, own)
 
 
 def _figure(source: Source, about: dict[str, object], own: pd.DataFrame) -> Figure:
@@ -50,9 +49,9 @@ def _figure(source: Source, about: dict[str, object], own: pd.DataFrame) -> Figu
     )
     lines = list(dict.fromkeys(chain.from_iterable(zip(numbers["line"], numbers["above"], strict=True))))
     frame = numbers.iloc[:, :5].set_axis(["name", "other", "mean", "low", "high"], axis=1)
-    told = int((frame["low"] > 0).sum())
+    frame["told"] = (frame["low"] > 0) | (frame["high"] < 0)
     title = f"{source.path.parent.name}: every two of {len(lines)}, {_where(about)}"
-    alt = f"{title}. {told} of {len(numbers)} differences exclude zero."
+    alt = f"{title}. {int(frame['told'].sum())} of {len(numbers)} differences exclude zero."
     small = len(lines) <= MOST
     return Figure(
         slug("pairs", source.path.parent, *about.values()),
@@ -70,10 +69,8 @@ def _names(own: pd.DataFrame, side: str) -> list[str]:
     """The condensers of a side, with what tells those of one name apart on either."""
     several = [name for name in FURTHER if name in own and _several(own, name)]
     parts = own[[side + name for name in ("condenser", *several)]].itertuples(index=False, name=None)
-    return [
-        ", ".join([who, *(_said(name, value) for name, value in zip(several, more, strict=True))])
-        for who, *more in parts
-    ]
+    told = ((who, zip(several, more, strict=True)) for who, *more in parts)
+    return [", ".join([who, *(_said(name, value) for name, value in more if value)]) for who, more in told]
 
 
 def _several(own: pd.DataFrame, name: str) -> bool:
@@ -87,11 +84,12 @@ def _said(name: str, value: object) -> str:
 
 
 def _where(about: dict[str, object]) -> str:
+    league = f"{about['league']} league"
     if "steps" in about:
-        return f"{about['dataset']} after the last of {about['steps']} steps"
+        return f"{about['dataset']} after the last of {about['steps']:.0f} steps, {league}"
     decoded = about["decoded per stored"]
     several = f", {decoded} images decoded from one" if decoded > 1 else ""
-    return f"{about['dataset']}, {about['images per class']} per class, {about['league']} league{several}"
+    return f"{about['dataset']}, {about['images per class']} per class, {league}{several}"
 
 
 def _how(about: dict[str, object]) -> str:

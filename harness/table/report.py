@@ -17,7 +17,7 @@ from harness.core.progress import say
 from harness.core.protocols import marked
 from harness.core.records import csv_of
 from harness.evidence.costs import cost_figure
-from harness.evidence.differences import FILE, MEASURED, OTHER, differences
+from harness.evidence.differences import FILE, MEASURED, OTHER, differences, write
 from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
 from harness.evidence.sources import BELOW_BEST
@@ -72,7 +72,7 @@ def report(grid: Grid) -> None:
     path = grid.out / "table.csv"
     lost = _lost(path, frame)
     atomic_write(path, csv_of(frame))
-    atomic_write(grid.out / FILE, csv_of(_differences(entries, frame)))
+    every_two = write(grid.out / FILE, _differences(entries, frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
@@ -84,7 +84,8 @@ def report(grid: Grid) -> None:
     if lost:
         say(f"{path.name} had {lost} lines of other points: their own command writes them again, from their rows")
     say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
-    say(f"every two lines of a league, paired by memory: {grid.out / FILE}")
+    if every_two:
+        say(every_two)
 
 
 def _lost(path: Path, frame: pd.DataFrame) -> int:

@@ -183,7 +183,8 @@ def killed_within(batch, out):
 
 @pytest.mark.parametrize("batch", [0, 1])
 def test_killed_within_a_batch_it_goes_on_as_if_nothing_had_been(batch, done, looks, tmp_path):
-    out = next(out for out in (tmp_path / str(number) for number in range(5)) if killed_within(batch, out))
+    out = next((out for out in (tmp_path / str(number) for number in range(5)) if killed_within(batch, out)), None)
+    assert out, "five times the batch was recorded before the signal came"
     again = start(out)
     _, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors

@@ -84,6 +84,16 @@ def test_every_two_lines_stand_against_each_other_after_each_step(finished):
             (expected.mean, expected.low, expected.high)
         )
         assert line["memories"] == 2
+    assert set(found["league"]) == {"strict"}
+    assert set(found["protocol"]) == {"quick-1+epochs=4"}
+
+
+def test_of_fewer_orders_of_the_same_file_only_their_memories_are_compared(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    main(replace(SMALL, orders=1, out=tmp_path / "copy"))
+    assert set(pd.read_csv(tmp_path / "copy" / "differences.csv")["memories"]) == {1}
+    main(replace(SMALL, orders=1, condensers=("dm",), out=tmp_path / "copy"))
+    assert not (tmp_path / "copy" / "differences.csv").exists(), "there is one line, and nothing to compare it with"
 
 
 def test_every_cell_leaves_its_rows(finished):
@@ -332,6 +342,7 @@ def test_a_coupled_recipe_is_condensed_step_by_step(tmp_path):
 
 def test_upper_bound_is_a_row_of_its_own(tmp_path, capsys):
     main(replace(SMALL, condensers=("random",), orders=1, networks=1, upper_bound=True, steps=2, out=tmp_path))
+    assert not (tmp_path / "differences.csv").exists(), "all real data are not compared"
     frame = rows(tmp_path)
     final = frame[(frame["metric"] == "accuracy") & (frame["step"] == 2)].set_index("condenser")["value"]
     assert final["whole"] > final["random"]

@@ -1,6 +1,7 @@
 """Avalanche's own strategies as rows: repeatable, resumable, paired, and without a memory where there is none."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import pandas as pd
 import pytest
@@ -177,3 +178,16 @@ def test_the_usual_strategy_is_the_default_and_can_be_named_beside_others(tmp_pa
     rows = pd.read_csv(tmp_path / "results.csv")
     assert set(rows["condenser"]) == {"random", "naive"}
     assert "random" in capsys.readouterr().out
+
+
+def test_leagues_are_apart_and_naive_is_beside_each(tmp_path):
+    one = {"orders": 1, "networks": 1, "epochs": 1, "whole_epochs": 1, "iterations": 1}
+    config = replace(SMALL, condensers=("random", "dm", "m3d"), strategy=("gdumb", "naive"), out=tmp_path, **one)
+    main(config)
+    found = pd.read_csv(tmp_path / "differences.csv").query("metric == 'accuracy' and step == 5")
+    pairs = found.groupby("league")[["condenser", "other condenser"]].apply(
+        lambda own: {*map(frozenset, own.to_numpy())}
+    )
+    strict = ("random (gdumb)", "dm (gdumb)", "naive")
+    assert pairs["strict"] == {frozenset(pair) for pair in combinations(strict, 2)}
+    assert pairs["open"] == {frozenset(("m3d (gdumb)", "naive"))}

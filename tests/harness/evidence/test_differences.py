@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from harness.core.paths import ROOT
-from harness.evidence.differences import FILE, MEASURED, differences
+from harness.evidence.differences import FILE, MEASURED, differences, write
 from harness.evidence.intervals import MEMORY
 
 RESULTS = ROOT / "results"
@@ -57,6 +57,28 @@ def test_every_two_the_higher_first_and_one_common_memory_has_no_interval():
     assert [(row["condenser"], row["other condenser"]) for row in rows] == [("b", "a")]
     same(rows[0], pd.Series([0.2]))
     assert differences(lines[:1]) == []
+
+
+def test_the_higher_mean_is_first_though_it_may_be_below_in_the_memories_that_both_have():
+    one, other = series({0: [0.1], 1: [0.9]}), series({0: [0.2]})
+    (row,) = differences([({"condenser": "other"}, other), ({"condenser": "one"}, one)])
+    assert row["condenser"] == "one"
+    same(row, pd.Series([-0.1]))
+
+
+def test_equal_accuracies_in_another_order_differ_by_nothing():
+    thirds = [0.1, 0.2, 0.3]
+    one, other = (series({0: own, 1: own[::-1]}) for own in (thirds, thirds[1:] + thirds[:1]))
+    (row,) = differences([({"condenser": "one"}, one), ({"condenser": "other"}, other)])
+    assert [row[name] for name in MEASURED[:3]] == [0, 0, 0]
+
+
+def test_without_two_lines_there_is_no_file(tmp_path):
+    path = tmp_path / FILE
+    assert str(path) in write(path, pd.DataFrame([{"difference": 0.1}]))
+    assert path.exists()
+    assert write(path, pd.DataFrame(columns=["difference"])) == ""
+    assert not path.exists()
 
 
 def test_what_diverged_leaves_no_difference():

@@ -4,6 +4,7 @@ import json
 import re
 
 import pandas as pd
+import pytest
 
 from harness.evidence.sources import read_folders
 from harness.report.__main__ import main
@@ -59,8 +60,40 @@ def test_many_lines_are_a_table_and_leagues_are_apart(tmp_path):
     assert "open league, 4 images decoded from one" in few.title
 
 
-def test_what_is_no_such_table_is_left_out_in_one_line(tmp_path, capsys):
-    rows = [{name: value for name, value in pair("dm", "random").items() if name != "league"}]
-    pd.DataFrame(rows).to_csv(tmp_path / "differences.csv", index=False)
+def test_what_is_below_is_told_apart_too(tmp_path):
+    (figure,) = figures_of(tmp_path, [pair("dm", "random", difference=-0.02, low=-0.03, high=-0.01)])
+    assert "1 of 1 differences exclude zero" in figure.alt
+    assert '"text": "-2.0"' in json.dumps(figure.chart, allow_nan=False)
+
+
+def test_of_a_stream_the_last_step_is_drawn_and_names_are_texts(tmp_path):
+    about = {"dataset": "digits", "steps": 5, "protocol": "quick-1", "league": "strict"}
+    names = {"condenser": "001", "other condenser": "1e3"}
+    rows = [about | names | NUMBERS | {"metric": "accuracy", "step": step, "difference": step / 100} for step in (4, 5)]
+    rows += [about | names | NUMBERS | {"metric": "forgetting", "step": 5}]
+    (figure,) = figures_of(tmp_path, rows)
+    assert figure.numbers[["line", "above", "difference (points)"]].to_numpy().tolist() == [["001", "1e3", 5.0]]
+    assert "after the last of 5 steps" in figure.title
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"league": None},
+        {"trained": None},
+        {"difference": 1e307},
+        {"difference": -1e307},
+        {"memories": 10**30},
+        {"steps": 5, "metric": "accuracy", "step": 4},
+        {"steps": None, "metric": "accuracy", "step": 4},
+    ],
+    ids=str,
+)
+def test_what_is_damaged_is_left_out_in_one_line(damage, tmp_path, capsys):
+    row = {
+        name: value for name, value in (pair("dm", "random") | damage).items() if value is not None or name == "steps"
+    }
+    pd.DataFrame([row]).to_csv(tmp_path / "differences.csv", index=False)
     main(Report(folders=(tmp_path,), out=tmp_path / "page"))
     assert "left out: " in capsys.readouterr().out
+    assert (tmp_path / "page" / "index.html").exists()
