@@ -19,7 +19,7 @@ from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-STREAM = RESULTS / "continual" / "cifar100-5steps-quick-3orders" / "results.csv"
+STREAM = RESULTS / "continual" / "cifar100-5steps-quick" / "results.csv"
 REAL = {
     ScoreRow: STREAM,
     NetworkRow: RESULTS / "nas" / "digits" / "results.csv",

@@ -83,8 +83,7 @@ def test_studies(numbers, study):
 @pytest.mark.parametrize(
     "stream",
     [
-        *("cifar100-5steps-bench", "cifar100-5steps-quick", "cifar100-5steps-quick-3orders"),
-        *("cifar100-replay-bench", "digits-strategies"),
+        *("cifar100-5steps-bench", "cifar100-5steps-quick", "cifar100-replay-bench", "digits-strategies"),
     ],
 )
 def test_streams(numbers, stream):
