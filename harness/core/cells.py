@@ -6,7 +6,8 @@ reports what is in the records.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -92,10 +93,11 @@ def run_cells(
     with bar(len(left), study, "cells") as shown:
 
         def execute(job: Job) -> float:
-            for key in job.cells:
-                _run(by_key[key], records)
-                # Other workers' cells count too.
-                shown.update(len(left & records.finished()) - shown.n)
+            with _together(job, records) as mine:
+                for key in job.cells if mine else ():
+                    _run(by_key[key], records)
+                    # Other workers' cells count too.
+                    shown.update(len(left & records.finished()) - shown.n)
             rows = records.rows(set(job.cells))
             return number(rows) if rows else math.nan
 
@@ -114,6 +116,20 @@ def _jobs(cells: Sequence[Cell]) -> list[Job]:
         first, *also = together
         jobs.append(Job(first.key, shown, tuple(cell.key for cell in also), board, first.about))
     return jobs
+
+
+@contextmanager
+def _together(job: Job, records: Records) -> Iterator[bool]:
+    """Claim the cells of a job as a whole: one run may make the rows of all, and would be made again for the second.
+
+    Yields:
+        False if another live process is at them.
+    """
+    if job.also:
+        with records.claim(f"together-{job.cell}") as mine:
+            yield mine
+    else:
+        yield True
 
 
 def _run(cell: Cell, records: Records) -> None:

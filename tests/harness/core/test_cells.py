@@ -75,7 +75,15 @@ def test_two_processes_share_a_folder(alone, tmp_path):
     begun = [ended(process) for process in [start(tmp_path, 0.2), start(tmp_path, 0.2)]]
     assert sorted(begun[0] + begun[1]) == KEYS
     assert all(begun), "both had work"
+    in_groups(*begun)
     pd.testing.assert_frame_equal(table(tmp_path), alone)
+
+
+def in_groups(*begun):
+    """What is taken together is run by one process, one after another."""
+    for mine in begun:
+        groups = [mine[place : place + 3] for place in range(0, len(mine), 3)]
+        assert all(group == KEYS[first : first + 3] for group in groups for first in [KEYS.index(group[0])])
 
 
 @pytest.mark.parametrize("begun", [1, 2, 5])
@@ -98,9 +106,7 @@ def test_workers_of_a_storage_take_a_group_at_a_time(alone, tmp_path):
     processes = [start(tmp_path, 0.2, storage) for _ in range(2)]
     begun = [ended(process) for process in processes]
     assert sorted(begun[0] + begun[1]) == KEYS
-    for mine in begun:
-        groups = [mine[place : place + 3] for place in range(0, len(mine), 3)]
-        assert all(group == KEYS[first : first + 3] for group in groups for first in [KEYS.index(group[0])])
+    in_groups(*begun)
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
 
