@@ -15,14 +15,13 @@ from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.evidence.curves import continual_curve, title_of
 from harness.evidence.differences import FILE, MEASURED, OTHER, differences, write
-from harness.evidence.intervals import MEMORY, format_table, interval, league_of, summary
+from harness.evidence.intervals import MEMORY, NO_MEMORY, format_table, interval, league_of, summary
 from scenarios.strategies import forgetting
 
 AVERAGE = "average_incremental_accuracy"
 HISTORY = frozenset({"forgetting", AVERAGE})
 PAIRED = ("accuracy", *sorted(HISTORY))  # metrics in differences.csv
 ABOUT = ["dataset", "steps", "protocol", "metric", "step", "classes_seen"]  # within which lines are compared
-NO_MEMORY = "-"  # the league of what has none
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,13 +129,11 @@ def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    of_line = {name: league_of(own) for name, own in frame.groupby("condenser")}
+    leagues = frame["condenser"].map({name: league_of(own) for name, own in frame.groupby("condenser")})
     rows = []
-    for league in sorted(set(of_line.values()) - {NO_MEMORY}, reverse=True):
-        names = [name for name, own in of_line.items() if own in (league, NO_MEMORY)]
-        for about, own in frame[frame["metric"].isin(PAIRED) & frame["condenser"].isin(names)].groupby(
-            ABOUT, sort=False
-        ):
+    for league in sorted(set(leagues) - {NO_MEMORY}, reverse=True):
+        compared = frame[frame["metric"].isin(PAIRED) & leagues.isin([league, NO_MEMORY])]
+        for about, own in compared.groupby(ABOUT, sort=False):
             values = [({"condenser": name}, one.set_index(MEMORY)["value"]) for name, one in own.groupby("condenser")]
             rows += [dict(zip(ABOUT, about, strict=True)) | {"league": league} | row for row in differences(values)]
     found = pd.DataFrame(rows, columns=[*ABOUT, "league", "condenser", f"{OTHER}condenser", *MEASURED])

@@ -24,6 +24,7 @@ Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
+NO_MEMORY = "-"  # the league of what has none
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -292,7 +293,7 @@ def base_of(name: str) -> tuple[str, str]:
 def league_of(rows: pd.DataFrame) -> str:
     """The league of the memory that rows are about; `-` if they are about none."""
     if not rows["ipc_stored"].any():
-        return "-"  # of a memory, and there is none
+        return NO_MEMORY
     strict = (rows["ipc_stored"] == rows["ipc_decoded"]).all() and not rows["trained_on_real"].any()
     return "strict" if strict else "open"
 

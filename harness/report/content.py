@@ -32,6 +32,7 @@ OTHER = ".2f"  # correlations, and the like
 NOTHING = "-"
 MANY_SECONDS = 1000  # three digits of more of them would be spelt with an exponent
 MOST_ROWS = 1000  # of a table on the page
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError)  # what a damaged summary leads pandas to
 AROUND = 56  # pixels of a chart beside its lines: an axis with its title
 
 
@@ -102,13 +103,7 @@ def drawn(found: Found, kind: str, draw: Callable[[Found, Source], Sequence[Figu
     for source in found.of(kind):
         try:
             figures += draw(found, source)
-        except (
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-            OverflowError,
-        ) as error:  # whatever a damaged summary leads pandas to
+        except DAMAGE as error:
             problems.append(f"{source.path} is not drawn: {one_line(str(error))}")
     return figures, problems
 

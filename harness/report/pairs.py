@@ -93,9 +93,5 @@ def _where(about: dict[str, object]) -> str:
 
 
 def _how(about: dict[str, object]) -> str:
-    protocol = f"rotocol {about['protocol']}."
-    return (
-        f"Scored on {about['trained']}, {about['scored on']} images, p{protocol}"
-        if "trained" in about
-        else f"P{protocol}"
-    )
+    scored = f"Scored on {about['trained']}, {about['scored on']} images. " if "trained" in about else ""
+    return f"{scored}Protocol {about['protocol']}."
