@@ -32,12 +32,13 @@ from condensers.methods import (
     random,
     readouts,
     selftrained,
+    views,
     whitening,
 )
 from search_spaces.names import unknown
 
 SELECTIONS = (random, herding, kcenter, forgetting)
-MAKERS = (dm, readouts, blockwise, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe)
+MAKERS = (dm, readouts, blockwise, views, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe)
 TRAINERS = (selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS + TRAINERS
 PARTS = (ddm_grids, whitening)  # what is added to methods, and compared with them

@@ -1,9 +1,9 @@
 """The feature-matching loop: several recipes in lockstep on one stream of networks, real images and augmentations.
 
 Per iteration: take features of real and synthetic images, augmented alike, on the iteration's network, and add up each
-recipe's terms. The real side is most of the cost and the same for every recipe, so it is done once; each recipe gets
-the values that it would get alone. Work is cut into chunks of classes to bound memory; the mathematics is that of the
-loop over classes.
+recipe's terms; a recipe of views leaves real images as they are. The real side is most of the cost and the same for
+every recipe, so it is done once; each recipe gets the values that it would get alone. Work is cut into chunks of
+classes to bound memory; the mathematics is that of the loop over classes.
 """
 
 import copy
@@ -18,7 +18,7 @@ from condensers.core.loop import Loop, Losses
 from condensers.core.reading import Found, concatenate, in_order, merge, of_classes, read
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics, Term
-from condensers.device import augmentation
+from condensers.device import augmentation, draws
 from condensers.device.augmentation import Draw
 from condensers.device.images import LabelledImages
 from search_spaces.forward import depth
@@ -85,7 +85,9 @@ class Matching(Loop):
 
     @torch.no_grad()
     def _real(self, chosen: Int64[Tensor, "C B"], draw: Draw, context: Context) -> Found:
-        images = augmentation.apply(draw, self._real_images(chosen))
+        images = self._real_images(chosen)
+        if not self.schedule.views:
+            images = augmentation.apply(draw, images)
         parts = images.split(self.batch if self.mixes else self.schedule.chunk, dim=1)
         return merge([read(self.reader, part, self.wanted, context) for part in parts], [x.shape[1] for x in parts])
 
@@ -105,7 +107,8 @@ class Matching(Loop):
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 
     def _matched(self, real: Statistics, draw: Draw, context: Context) -> Losses:
-        parts = {name: self._chunks(side.ipc * side.recipe.decoded) for name, side in self.sides.items()}
+        copies = max(1, self.schedule.views)
+        parts = {name: self._chunks(side.ipc * side.recipe.decoded * copies) for name, side in self.sides.items()}
         apart = [recipe for recipe in self.recipes if not recipe.couples_classes or len(parts[recipe.name]) == 1]
         jobs = [(recipe, part) for recipe in apart for part in parts[recipe.name]]
         # One map for all recipes, because each map ends by waiting for its slowest chunk.
@@ -152,7 +155,12 @@ class Matching(Loop):
         return loss.detach()
 
     def _read(self, recipe: Recipe, pixels: Tensor, draw: Draw, context: Context) -> Found:
-        images = augmentation.apply(draw, recipe.pixels.decode(pixels))
+        images = recipe.pixels.decode(pixels)
+        if self.schedule.views:
+            keys = draws.keys(context.key, context.labels)
+            images = augmentation.views(self.schedule.augmentation, images, self.schedule.views, keys)
+        else:
+            images = augmentation.apply(draw, images)
         return read(self.network, images, self.reads[recipe.name], context)
 
 

@@ -27,6 +27,7 @@ class Schedule:
         network: name of the networks that are matched on.
         augmentation: DSA strategy; empty for none.
         shared_augmentation: whether an iteration draws one augmentation for all classes; else one for each, as DM does.
+        views: augmented copies of each synthetic image, beside real images as they are; 0: both sides augmented alike.
         chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
         real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
         given: fields that a paper's own schedule must leave: a user has set them, or it has been applied already.
@@ -37,15 +38,16 @@ class Schedule:
     network: str = "ConvNet-W128-D3-IN-ReLU-Avg"
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
     shared_augmentation: bool = field(default=False, kw_only=True)
+    views: int = field(default=0, kw_only=True)
     chunk: int = 16
     real_dtype: str = "float32"
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def describe(self) -> dict[str, object]:
         """The schedule as JSON values: part of a memory's config. Without the chunk, which differs between devices."""
-        # What is shared is left out at its default, so that memories made before the field existed keep their keys.
-        absent = ("chunk", "given", *(() if self.shared_augmentation else ("shared_augmentation",)))
-        own = {name: value for name, value in asdict(self).items() if name not in absent}
+        # Later fields are left out at their defaults, so that memories made before they existed keep their keys.
+        later = [name for name in ("shared_augmentation", "views") if not getattr(self, name)]
+        own = {name: value for name, value in asdict(self).items() if name not in ("chunk", "given", *later)}
         return own | {"network": identity_of(self.network)}
 
 
@@ -225,12 +227,24 @@ class Recipe(Iterative):
 
     Attributes:
         terms: the objective.
+        views: augmented copies of each synthetic image, an even number, each with an augmentation of its own, or in
+            mirrored pairs where the augmentation flips; real images stay as they are. 0: both sides augmented alike.
+
+    Raises:
+        ValueError: an odd or negative number of views, or classes augmented alike where no class is augmented.
     """
 
     terms: tuple[Term, ...]
+    views: int = field(default=0, kw_only=True)
     takes_terms = True
     loop = "matching"
     real_passes = 1
+
+    def __post_init__(self) -> None:
+        if self.views < 0 or self.views % 2:
+            raise ValueError(f"{self.name} has {self.views} views: give an even number, or 0 for none")
+        if self.views and self.shares_augmentation:
+            raise ValueError(f"{self.name} has views, whose augmentation classes cannot share: leave one of both out")
 
     @property
     def reads(self) -> list[Reads]:
@@ -244,17 +258,21 @@ class Recipe(Iterative):
 
     @property
     def synthetic_passes(self) -> int:
-        """Forward and gradient, of the judge as well if there is one.
+        """Forward and gradient of every view, of the judge as well if there is one.
 
         Where classes are coupled, a first pass finds the statistics of all of them.
         """
         networks = 1 + any(term.tap == JUDGE for term in self.terms)
-        return networks * (2 + self.couples_classes)
+        return max(1, self.views) * networks * (2 + self.couples_classes)
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError without a term: nothing would be matched."""
         if not self.terms:
             raise ValueError(f"{self.name} has no terms: give it at least one")
+
+    def schedule(self, base: Schedule, ipc: int) -> Schedule:
+        """As that of every condenser that makes images, with its views."""
+        return replace(super().schedule(base, ipc), views=self.views)
 
     def at(self, ipc: int) -> "Recipe":
         """The recipe at so many stored images per class: its terms have one weight each."""

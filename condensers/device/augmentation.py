@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from condensers.device import draws
 from search_spaces.names import unknown
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -84,6 +85,21 @@ def apply(draw: Draw, images: Float[Tensor, "g b ch h w"]) -> Float[Tensor, "g b
     if draw.hole is not None:
         images = images * _mask(draw.hole, images.shape[-1])[:, None, None]
     return images
+
+
+def views(
+    strategy: str, images: Float[Tensor, "g n ch h w"], number: int, keys: Int64[Tensor, "g"]
+) -> Float[Tensor, "g m ch h w"]:
+    """So many copies of every image, one after another, each with a draw of its own from its group's key.
+
+    Where the strategy flips, every second one is the mirror image of the one before it: `number` is then even.
+    """
+    mirrored = "flip" in operations(strategy)
+    copies = images.repeat_interleave(number // 2 if mirrored else number, dim=1)
+    of_copies = draws.keys(keys[:, None], torch.arange(copies.shape[1], device=keys.device))
+    drawn = draw(strategy, draws.uniform(of_copies.flatten(), NUMBERS), images.shape[-1])
+    copies = apply(drawn, copies.flatten(0, 1)[:, None]).view_as(copies)
+    return torch.stack((copies, copies.flip(-1)), dim=2).flatten(1, 2) if mirrored else copies
 
 
 def _draw(active: dict[str, Tensor], numbers: Tensor, side: int) -> Draw:

@@ -38,8 +38,8 @@ def host_uniform(key: int) -> float:
     return ((fold(key, -1) & _MASK) >> 11) / 2.0**53
 
 
-def keys(key: int | Int64[Tensor, "1"], positions: Int64[Tensor, "k"]) -> Int64[Tensor, "k"]:
-    """`fold` of every position at once, on the device of `positions`."""
+def keys(key: int | Int64[Tensor, "*g 1"], positions: Int64[Tensor, "k"]) -> Int64[Tensor, "*g k"]:
+    """`fold` of every position at once under one key or each of several, on the device of `positions`."""
     return _mix(key + (positions + 1) * _signed(_GOLDEN))
 
 

@@ -89,9 +89,27 @@ def activations(network, images, label=0, key=0):
     return Activations(embedding, act, block, network.classifier(embedding), label, key)
 
 
+def siamese(iteration, sets):
+    """Activations of images that are augmented alike, as those of the other side are: class by class."""
+    sets = [augmented(images, iteration.strategy, n) for images, n in zip(sets, iteration.numbers, strict=True)]
+    return activations_of_classes(iteration, sets)
+
+
+def of_views(iteration, sets, views):
+    """Activations of so many copies of every image, each augmented on its own; with flips half as many, mirrored."""
+    mirrored = "flip" in iteration.strategy
+    copies = [images.repeat_interleave(views // (1 + mirrored), 0) for images in sets]
+    named = zip(iteration.classes, copies, strict=True)
+    sets = [torch.cat([_view(iteration, label, *one) for one in enumerate(images)]) for label, images in named]
+    return activations_of_classes(iteration, [torch.cat((x, x.flip(-1))) for x in sets] if mirrored else sets)
+
+
+def _view(iteration, label, at, image):
+    return augmented(image[None], iteration.strategy, uniform(draws.fold(draws.fold(iteration.key, label), at), 4))
+
+
 def activations_of_classes(iteration, sets):
     """One pass per class, except where the network's norm mixes images: then one batch of all classes."""
-    sets = [augmented(x, iteration.strategy, n) for x, n in zip(sets, iteration.numbers, strict=True)]
     named = list(zip(iteration.classes, sets, strict=True))
     if not iteration.together:
         return [activations(iteration.network, images, label, iteration.key) for label, images in named]
@@ -111,13 +129,15 @@ def activations_of_classes(iteration, sets):
 class Preset:
     """Terms over all classes with their weights, and how they are matched.
 
-    Mosaics are of factor x factor images, a network stays for `every` iterations, and classes may be augmented `alike`.
+    Mosaics are of factor x factor images, a network stays for `every` iterations, and classes may be augmented `alike`,
+    or synthetic images alone, in so many `views`.
     """
 
     terms: Mapping[Callable[[list, list], Tensor], float]
     factor: int = 1
     every: int = 1
     alike: bool = False
+    views: int = 0
 
 
 def _sum(weights, **how):
@@ -150,6 +170,7 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
     "dm+blocks": _sum({"blocks": 76, "mean match": 1}),
     "readout": _sum({"blocks": 76, "mean match": 1}),
     "blockwise": _sum({"blocks": 76, "means of blocks": 8}, alike=True),
+    "readout-views": _sum({"blocks-entropy": 18, "mean match": 1}, views=32),
     "dm+blocks-entropy": _sum({"blocks-entropy": 18, "mean match": 1}),
     "dm+whiten": _sum({"whitened": 0.25, "mean match": 1}),
     "m3d": _sum({"mmd": 1}, factor=2, every=5),
@@ -160,9 +181,10 @@ PRESETS = {name: Preset({over_classes(objective): 1}) for name, objective in obj
 def loss_and_gradient(preset, iteration, pixels):
     """At the stored `pixels` [C, M, ch, h, w]."""
     leaves = [images.detach().double().requires_grad_() for images in pixels]
+    images = [decoded(stored, preset.factor) for stored in leaves]
     with torch.no_grad():
-        real = activations_of_classes(iteration, iteration.real)
-    synthetic = activations_of_classes(iteration, [decoded(images, preset.factor) for images in leaves])
+        real = activations_of_classes(iteration, iteration.real) if preset.views else siamese(iteration, iteration.real)
+    synthetic = of_views(iteration, images, preset.views) if preset.views else siamese(iteration, images)
     loss = sum(weight * term(real, synthetic) for term, weight in preset.terms.items())
     return loss.detach(), torch.stack(torch.autograd.grad(loss, leaves))
 

@@ -228,3 +228,23 @@ def test_a_condenser_or_a_class_that_comes_twice_is_refused(digits, name):
 def test_a_recipe_without_terms_is_refused(digits):
     with pytest.raises(ValueError, match=r"^empty has no terms"):
         condense([Recipe("empty", ())], digits.train, [Group((1, 2), 2)], SCHEDULE, SEED)
+
+
+@pytest.mark.parametrize("views", [-2, 1, 3])
+def test_an_odd_or_negative_number_of_views_is_refused(views):
+    with pytest.raises(ValueError, match=rf"^dm has {views} views: give an even number, or 0 for none$"):
+        replace(registry.condenser("dm"), views=views)
+
+
+def test_views_and_a_shared_augmentation_are_refused():
+    with pytest.raises(ValueError, match=r"^blockwise has views, whose augmentation classes cannot share"):
+        replace(registry.condenser("blockwise"), views=2)
+
+
+def test_the_number_of_views_is_work_and_part_of_the_key(digits):
+    recipes = [replace(registry.condenser("dm"), name=f"dm-{views}", views=views) for views in (0, 2, 4)]
+    made = condense(recipes, digits.train, [Group((1, 2), 2)], SCHEDULE, SEED).values()
+    assert [memory.metadata["config"].get("views", 0) for memory in made] == [0, 2, 4]
+    assert len({memory.checksum for memory in made}) == 3
+    none, two, four = (memory.metadata["cost"]["flop"] for memory in made)
+    assert none < two < four

@@ -27,7 +27,8 @@ CLASSES, IPC = (6, 2, 3), 4
 SCHEDULE = Schedule(iterations=3, real_batch=16, network="ConvNet-W8-D2", augmentation="crop_scale", chunk=50)
 TRAINED = {"herding-trained", "forgetting", "idm", "iid", "iid-idm", "dsdm"}
 BY_TERMS = {"dm+ridge", "dm+blocks", "dm+blocks-entropy", "dm+whiten", "ddm-released"}
-COUPLED = TRAINED | BY_TERMS | {"dm-self", "cafe", "cafe-dsa", "dc", "dsa", "bptt", "readout", "blockwise"}
+READOUTS = {"readout", "readout-views", "blockwise"}
+COUPLED = TRAINED | BY_TERMS | READOUTS | {"dm-self", "cafe", "cafe-dsa", "dc", "dsa", "bptt"}
 OPEN = TRAINED | {"m3d"}
 DECODED = {"m3d", "dsdm", "idm", "iid-idm"}
 SELECTIONS = [name for name in NAMES if not condenser(name).makes_pixels]

@@ -252,6 +252,7 @@ GOLDEN = {
     "datadam-p8": "4820ddd5fc8440f7",
     "readout": "1ef55ac60775bae6",
     "blockwise": "7930b702b94eba63",
+    "readout-views": "bbf5683ae65967d5",
 }
 
 
@@ -262,6 +263,7 @@ def test_golden_keys(name):
 
 
 def test_fields_of_a_schedule_are_all_in_the_key_but_those_that_only_round():
-    shared = replace(SCHEDULE, shared_augmentation=True)
-    assert set(inspect.signature(Schedule).parameters) - set(shared.describe()) == {"chunk", "given"}
-    assert "shared_augmentation" not in SCHEDULE.describe()  # keys of memories from before it stay what they are
+    augmented = replace(SCHEDULE, shared_augmentation=True, views=2)
+    assert set(inspect.signature(Schedule).parameters) - set(augmented.describe()) == {"chunk", "given"}
+    # Keys of memories from before these fields existed stay what they are.
+    assert not {"shared_augmentation", "views"} & set(SCHEDULE.describe())

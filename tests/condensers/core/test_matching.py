@@ -92,19 +92,23 @@ def groups(recipes):
     """Recipes that are matched on the same networks and augmented images, and so run in lockstep."""
     found = {}
     for recipe in recipes:
-        found.setdefault((recipe.networks, recipe.shares_augmentation), []).append(recipe)
+        found.setdefault((recipe.networks, recipe.shares_augmentation, recipe.views), []).append(recipe)
     return list(found.values())
 
 
 GROUPS = [[recipe.name for recipe in group] for group in groups(map(recipe_of, reference.PRESETS))]
 
 
+def augmenting(recipe, schedule):
+    """The schedule, with the recipe's own way to augment."""
+    return replace(schedule, shared_augmentation=recipe.shares_augmentation, views=recipe.views)
+
+
 def core_of(source, classes, ipc, recipes, schedule, seed, number=0):
     """Pixels, and losses with gradients there, of every recipe by its name."""
     pixels, found = {}, {}
     for group in groups(recipes):
-        own = replace(schedule, shared_augmentation=group[0].shares_augmentation)
-        matching = perturbed(Matching(source, classes, ipc, group, own, seed))
+        matching = perturbed(Matching(source, classes, ipc, group, augmenting(group[0], schedule), seed))
         matching.iteration = number
         losses = matching.gradients()
         pixels |= matching.pixels
@@ -218,7 +222,8 @@ def test_a_batch_is_at_most_the_smallest_class_of_the_whole_set(colours):
 
 
 def run(source, classes, names, schedule, iterations=4, ipc=3):
-    matching = Matching(source, classes, ipc, [recipe_of(name) for name in names], schedule, 11)
+    recipes = [recipe_of(name) for name in names]
+    matching = Matching(source, classes, ipc, recipes, augmenting(recipes[0], schedule), 11)
     for _ in range(iterations):
         matching.step()
     return matching

@@ -75,7 +75,7 @@ def expected(source, pixels, objective, iteration=0):
     """The objective of lists of activations, by class, and its gradient."""
     drawn = reference.drawn(source, CLASSES, SCHEDULE, SEED, iteration)
     leaves = [images.detach().double().requires_grad_() for images in pixels]
-    real, synthetic = (reference.activations_of_classes(drawn, side) for side in (drawn.real, leaves))
+    real, synthetic = (reference.siamese(drawn, side) for side in (drawn.real, leaves))
     loss = objective(real, synthetic, drawn.network)
     return loss.detach(), torch.stack(torch.autograd.grad(loss, leaves))
 
@@ -162,7 +162,7 @@ def test_a_moving_average_takes_the_place_of_the_real_side(digits):
         pixels = matching.pixels["own"].clone()
         loss = matching.step()["own"]
         drawn = reference.drawn(digits.train, CLASSES, SCHEDULE, SEED, iteration)
-        sides = (reference.activations_of_classes(drawn, side) for side in (drawn.real, list(pixels.double())))
+        sides = (reference.siamese(drawn, side) for side in (drawn.real, list(pixels.double())))
         real, synthetic = (torch.stack([x.embedding.mean(0) for x in side]) for side in sides)
         average = real if average is None else decay * average + (1 - decay) * real
         torch.testing.assert_close(loss.double(), (average - synthetic).square().sum(), rtol=1e-4, atol=1e-6)

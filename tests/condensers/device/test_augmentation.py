@@ -158,3 +158,26 @@ def test_standard_crops_and_flips_every_image(side):
         padded = torch.nn.functional.pad(group, [reach] * 4)[..., down : down + side, right : right + side]
         expected = padded.flip(-1) if mirrored < 0.5 else padded
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("strategy", "number"), [(SIX, 2), (SIX, 6), ("color_crop_scale", 2), ("rotate_cutout", 4)])
+def test_every_view_of_every_image_has_a_draw_of_its_own_or_is_the_mirror_image_of_one_that_has(strategy, number):
+    before, keys = images(groups=5, n=2), draws.keys(4, torch.arange(5))
+    after = augmentation.views(strategy, before, number, keys)
+    assert after.shape == (5, 2 * number, 3, 16, 16)
+    if strategy == SIX:
+        torch.testing.assert_close(after[:, 1::2], after[:, ::2].flip(-1), rtol=0, atol=0)
+        after, number = after[:, ::2], number // 2
+    drawn = []
+    for group, found, key in zip(before, after, keys.tolist(), strict=True):
+        for at, view in enumerate(found):
+            drawn.append(reference.uniform(draws.fold(key, at), 4))
+            expected = reference.augmented(group[at // number][None].double(), strategy, drawn[-1])
+            torch.testing.assert_close(view[None].double(), expected, rtol=1e-5, atol=2e-5)
+    assert len({tuple(numbers) for numbers in drawn}) == 5 * 2 * number
+
+
+def test_views_of_a_group_do_not_depend_on_the_others():
+    before, keys = images(groups=5, n=2), draws.keys(4, torch.arange(5))
+    whole = augmentation.views(SIX, before, 4, keys)
+    assert torch.equal(augmentation.views(SIX, before[2:4], 4, keys[2:4]), whole[2:4])
