@@ -231,7 +231,7 @@ class Recipe(Iterative):
             mirrored pairs where the augmentation flips; real images stay as they are. 0: both sides augmented alike.
 
     Raises:
-        ValueError: an odd or negative number of views, or classes augmented alike where no class is augmented.
+        ValueError: an odd or negative number of views; views beside a shared augmentation, or without augmentation.
     """
 
     terms: tuple[Term, ...]
@@ -243,8 +243,8 @@ class Recipe(Iterative):
     def __post_init__(self) -> None:
         if self.views < 0 or self.views % 2:
             raise ValueError(f"{self.name} has {self.views} views: give an even number, or 0 for none")
-        if self.views and self.shares_augmentation:
-            raise ValueError(f"{self.name} has views, whose augmentation classes cannot share: leave one of both out")
+        if self.views and (self.shares_augmentation or not self.augments):
+            raise ValueError(f"{self.name} has views: leave out shares_augmentation and augments")
 
     @property
     def reads(self) -> list[Reads]:

@@ -236,9 +236,10 @@ def test_an_odd_or_negative_number_of_views_is_refused(views):
         replace(registry.condenser("dm"), views=views)
 
 
-def test_views_and_a_shared_augmentation_are_refused():
-    with pytest.raises(ValueError, match=r"^blockwise has views, whose augmentation classes cannot share"):
-        replace(registry.condenser("blockwise"), views=2)
+@pytest.mark.parametrize("forbidding", [{"shares_augmentation": True}, {"augments": False}])
+def test_views_that_cannot_be_augmented_each_on_its_own_are_refused(forbidding):
+    with pytest.raises(ValueError, match=r"^dm has views: leave out shares_augmentation and augments$"):
+        replace(registry.condenser("dm"), views=2, **forbidding)
 
 
 def test_the_number_of_views_is_work_and_part_of_the_key(digits):
