@@ -90,9 +90,10 @@ def test_every_condenser_works_on_the_device_of_its_images(colours, tmp_path):
     condensers = list({condenser.name: condenser for condenser in named}.values())  # aliases name the same
     schedule = Schedule(2, 10, "ConvNet-W8-D2-IN-ReLU-Avg", STRATEGY, chunk=64)
     groups = [Group((0, 2), 3), Group((1, 3), 3)]
-    here = condense(condensers, colours, groups, schedule, 1)
+    # With seed 1 a ReLU of one of the many views is within rounding of its kink in the second iteration.
+    here = condense(condensers, colours, groups, schedule, 4)
     with Watch():
-        there = condense(condensers, colours.to(DEVICE), groups, schedule, 1, tmp_path)
+        there = condense(condensers, colours.to(DEVICE), groups, schedule, 4, tmp_path)
     for name, memory in there.items():
         assert memory.images.device == DEVICE
         assert torch.equal(values(memory.labels), here[name].labels)
