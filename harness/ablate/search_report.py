@@ -5,10 +5,11 @@ import pandas as pd
 from condensers.device.files import atomic_write
 from harness.ablate.search import Search
 from harness.ablate.trials import OBJECTIVE, Trial, best
-from harness.core.cells import Work
-from harness.core.estimates import condensing, print_estimate
+from harness.core.estimates import print_estimate
+from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.records import csv_of
+from harness.core.work import Work
 from search_spaces.forward import forward_pass
 
 SHOWN = 5  # trials on the terminal

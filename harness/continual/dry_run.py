@@ -3,8 +3,8 @@
 from harness.continual.experiment import Experiment
 from harness.continual.report import trained
 from harness.continual.stream import cells, memory_plan, sources
-from harness.core.cells import Work, unfinished
-from harness.core.estimates import condensing, print_estimate
+from harness.core.cells import unfinished, work_of
+from harness.core.estimates import print_estimate
 from harness.core.progress import say
 
 
@@ -16,8 +16,5 @@ def print_left(experiment: Experiment) -> None:
     say(f"sources    {', '.join(source.name for source in sources(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, matched on {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {trained(experiment)}")
-    work = sum((cell.work for cell in left), Work()) + sum(
-        (condensing(plan, experiment.dataset) for plan in plans), Work()
-    )
     networks = [experiment.schedule.network, experiment.network]
-    print_estimate(work, networks, experiment.dataset, experiment.training, experiment.device)
+    print_estimate(work_of(left), networks, experiment.dataset, experiment.training, experiment.device)

@@ -17,6 +17,7 @@ from condensers.device.training import predict
 from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, Experiment
 from harness.core.progress import bar
+from harness.core.work import Work
 from scenarios.buffers import CondensedBuffer
 from scenarios.plugins import AugmentationPlugin, gdumb, replay
 from scenarios.strategies import accuracy_by_step, accuracy_on, silent_evaluator
@@ -41,13 +42,20 @@ class Online:
     make_network: Callable[[int], nn.Module]
     done: dict[tuple, Streamed] = field(default_factory=dict)
 
-    def run(self, strategy: str, order: int, memory: Memory | None) -> Streamed:
-        """All steps of a class order with one memory, by as many networks as the experiment has."""
+    def run(self, strategy: str, order: int, memory: Memory | None, work: Work) -> Streamed:
+        """All steps of a class order with one memory, by as many networks as the experiment has.
+
+        Args:
+            strategy: how they learn.
+            order: of the classes.
+            memory: what they rehearse, if anything.
+            work: what all this takes.
+        """
         key = (strategy, order, memory and memory.checksum)
         if key not in self.done:
             started, networks = time.perf_counter(), range(self.experiment.networks)
             units = len(networks) * self.experiment.steps
-            with bar(units, f"{strategy}, order {order}", "steps") as shown:
+            with bar(units, f"{strategy}, order {order}", "steps", work.gflop) as shown:
                 by_network = [self._network(strategy, order, memory, replicate, shown.update) for replicate in networks]
             values = [list(step) for step in zip(*by_network, strict=True)]
             self.done[key] = Streamed(values, (time.perf_counter() - started) / units)

@@ -7,7 +7,7 @@ config, so a finished one is never run again and a changed default never meets a
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
@@ -21,7 +21,7 @@ from harness.continual.experiment import GDUMB, RETRAIN, WHOLE, Experiment
 from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
 from harness.core import memories
-from harness.core.cells import Cell, Work, run_cells
+from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
 from harness.core.protocols import NAIVE, marked
@@ -29,6 +29,7 @@ from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.core.studies import Board
+from harness.core.work import Work
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory
 from scenarios.streams import continual_stream
@@ -144,7 +145,17 @@ def cells(experiment: Experiment) -> list[Cell]:
     turns = [score for together in zip(*by_order, strict=True) for score in together]
     anew = [score for score in turns if score.source.strategy == RETRAIN]
     streamed = [score for own in by_order for score in own if score.source.strategy != RETRAIN]
-    return [_cell(experiment, score, online) for score in (*anew, *streamed)]
+    shared = [_shared(experiment, order) for order in range(experiment.orders)]
+    return [
+        _cell(experiment, score, online, shared[score.order].get(score.source.condenser, {}))
+        for score in (*anew, *streamed)
+    ]
+
+
+def _shared(experiment: Experiment, order: int) -> dict[str, dict[str, Work]]:
+    """What the cells of an order share, by condenser."""
+    plan = memory_plan(experiment, order)
+    return dict.fromkeys(plan.names, plan.shared(experiment.dataset))
 
 
 def run(experiment: Experiment) -> None:
@@ -169,12 +180,13 @@ def _training(experiment: Experiment, source: Source) -> dict[str, object]:
     return (experiment.whole if source.condenser == WHOLE else experiment.training).describe()
 
 
-def _cell(experiment: Experiment, score: Score, online: Online) -> Cell:
+def _cell(experiment: Experiment, score: Score, online: Online, shared: dict[str, Work]) -> Cell:
     shown = {"condenser": score.source.name, "order": score.order}
     if score.source.strategy == RETRAIN:
         # Other strategies make all steps in one run, so one worker takes them together.
         shown["step"] = score.step
-    return Cell(score.key, shown, partial(_make, experiment, score, online), _work(experiment, score), ACCURACY)
+    make = partial(_make, experiment, score, online)
+    return Cell(score.key, shown, make, _work(experiment, score), ACCURACY, shared=shared)
 
 
 def _work(experiment: Experiment, score: Score) -> Work:
@@ -213,7 +225,7 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
     plan = memory_plan(experiment, score.order)
     if score.source.condenser not in plan.names:
         return True
-    progress = memories.progress(plan, f"order {score.order}: condensing")
+    progress = memories.progress(plan, f"order {score.order}: condensing", experiment.dataset)
     origin = provenance(name_of(experiment.device), experiment.precision) | {"class_order": score.order}
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
 
@@ -237,7 +249,9 @@ def _rows(experiment: Experiment, score: Score, memory: Memory | None, online: O
         values = _tested(experiment, score, memory)
         seconds = (time.perf_counter() - started) / experiment.networks
     else:
-        streamed = online.run(score.source.strategy, score.order, memory)
+        steps = (replace(score, step=step) for step in range(1, experiment.steps + 1))
+        work = sum((_work(experiment, step) for step in steps), Work())
+        streamed = online.run(score.source.strategy, score.order, memory, work)
         values, seconds = streamed.values[score.step - 1], streamed.seconds
     row = _row_maker(experiment, score, memory, seconds)
     return [
@@ -254,7 +268,7 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
     bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
     training, seed = experiment.whole if whole else experiment.training, partial(experiment.network_seed, score.order)
     said = f"{score.source.name}, order {score.order}, step {score.step}"
-    with bar(training.epochs * experiment.networks, said) as shown:
+    with bar(training.epochs * experiment.networks, said, worth=_work(experiment, score).gflop) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
             make_network=lambda step, replicate: drawn_network(experiment, seed(step + 1, replicate)),

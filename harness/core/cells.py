@@ -6,7 +6,7 @@ reports what is in the records.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,33 +16,7 @@ from harness.core.queue import Job, Value, run_jobs
 from harness.core.records import Records
 from harness.core.schema import AnyRow, Row
 from harness.core.studies import ONE_BOARD, Board
-
-BACKWARD = 3  # a training pass in forward passes: forward, gradient of activations, gradient of weights
-
-
-@dataclass(frozen=True)
-class Work:
-    """Counted work, whose sum is that of several cells.
-
-    Attributes:
-        forward: images through a network without a gradient.
-        trained: images through a network and back.
-        forward_flop: floating-point operations of the former.
-        trained_flop: of the latter.
-    """
-
-    forward: int = 0
-    trained: int = 0
-    forward_flop: float = 0
-    trained_flop: float = 0
-
-    @classmethod
-    def of(cls, flop: float, forward: int = 0, trained: int = 0) -> "Work":
-        """Of images through a network that takes `flop` for the forward pass of one."""
-        return cls(forward, trained, flop * forward, BACKWARD * flop * trained)
-
-    def __add__(self, other: "Work") -> "Work":
-        return Work(*(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True)))
+from harness.core.work import NONE, Work
 
 
 @dataclass(frozen=True)
@@ -57,14 +31,23 @@ class Cell:
         work: what making them takes.
         board: the study of a dashboard that it belongs to.
         about: what else a dashboard shows of it.
+        shared: what the first of several cells makes for all of them, such as memories: the work, by a name.
     """
 
     key: str
     shown: Mapping[str, Value]
     make: Callable[[], Sequence[Row] | None]
-    work: Work = Work()
+    work: Work = NONE
     board: Board = ONE_BOARD
     about: Mapping[str, Value] = field(default_factory=dict)
+    shared: Mapping[str, Work] = field(default_factory=dict)
+
+
+def work_of(cells: Iterable[Cell]) -> Work:
+    """What these cells take together: what they share is made once."""
+    cells = list(cells)
+    shared = {name: work for cell in cells for name, work in cell.shared.items()}
+    return sum((*(cell.work for cell in cells), *shared.values()), NONE)
 
 
 def run_cells(
@@ -75,7 +58,9 @@ def run_cells(
     workers: int = 1,
     number: Callable[[Sequence[AnyRow]], float] = lambda rows: math.nan,
 ) -> None:
-    """Return when every cell is in the records, whichever process put it there. Shows progress with the time left.
+    """Return when every cell is in the records, whichever process put it there.
+
+    Shows progress with the time left, by counted work: cells may be as different as an hour and a second.
 
     Args:
         cells: in the order in which they are taken.
@@ -90,14 +75,19 @@ def run_cells(
     """
     by_key = {cell.key: cell for cell in cells}
     left = by_key.keys() - records.finished()
-    with bar(len(left), study, "cells") as shown:
+
+    def effort(keys: Collection[str]) -> float:
+        # A GFLOP for each cell is next to nothing beside its work, but all there is where none was counted.
+        return len(keys) + work_of(by_key[key] for key in keys).gflop
+
+    with bar(effort(left), study, f"0 of {len(left)} cells", counts=False) as shown:
 
         def execute(job: Job) -> float:
             with _together(job, records) as mine:
                 for key in job.cells if mine else ():
                     _run(by_key[key], records)
-                    # Other workers' cells count too.
-                    shown.update(len(left & records.finished()) - shown.n)
+                    finished = left & records.finished()  # by other workers, too
+                    shown.stand(effort(finished), f"{len(finished)} of {len(left)} cells")
             rows = records.rows(set(job.cells))
             return number(rows) if rows else math.nan
 

@@ -8,39 +8,15 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from condensers import registry
-from condensers.condense import runs
 from condensers.device.networks import new_network
 from condensers.device.training import Training, train
-from harness.core.cells import BACKWARD, Work
-from harness.core.memories import Plan
 from harness.core.progress import say
+from harness.core.work import BACKWARD, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
 ALIVE = 3  # memory of a chunk, in activations: values, gradients, and workspace of a layer
 CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
-
-
-def condensing(plan: Plan, dataset: Dataset) -> Work:
-    """What it takes to make the memories of a plan that are not there yet."""
-    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0.0, 0.0
-    for groups, names in plan.lockstep(plan.missing()):
-        condensers = [registry.condenser(name) for name in names]
-        selections = [condenser for condenser in condensers if not condenser.makes_pixels]
-        forward += len(dataset.train) * sum(selection.passes for selection in selections)
-        trained += len(dataset.train) * sum(selection.epochs for selection in selections)
-        for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
-            own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
-            steps = own.iterations * len(group.classes)
-            forward += steps * min(own.real_batch, smallest) * first.real_passes
-            images = group.ipc * len(group.classes)
-            # What is more than training them once counts as so many images more.
-            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / BACKWARD) for recipe in recipes)
-            trained += own.iterations * images * often
-            trained += first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
-    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
-    return Work.of(flops, round(forward), round(trained))
 
 
 def print_estimate(
@@ -55,11 +31,10 @@ def print_estimate(
         training: of the networks.
         device: to do it on.
     """
-    flop = work.forward_flop + work.trained_flop
     say(f"images     {work.forward:,} forward, {work.trained:,} forward and back")
-    say(f"work       {flop:.3g} FLOP")
+    say(f"work       {work.flop:.3g} FLOP")
     say(f"memory     about {_bytes(networks, dataset, training) / 1e9:.2g} GB beside torch itself")
-    time_taken = duration(_seconds(work, networks, dataset, training, device)) if flop else "none"
+    time_taken = duration(_seconds(work, networks, dataset, training, device)) if work.flop else "none"
     say(f"time       about {time_taken} on {device}, by a few steps of {len(networks)} of the networks")
 
 

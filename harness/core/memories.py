@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from condensers import registry, sharding
-from condensers.condense import Group, condense, config, iterations
+from condensers.condense import Group, condense, config, iterations, runs
 from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import SUFFIXES, import_published, sets_in
 from condensers.sharding import ALONE, Ranks
 from harness.core.progress import bar, say
 from harness.core.seeds import config_key
+from harness.core.work import BACKWARD, Work
 from scenarios.datasets import Dataset
+from search_spaces.forward import forward_pass
 
 Progress = AbstractContextManager[Callable[[int], object]]
 Claim = Callable[[str], AbstractContextManager[bool]]
@@ -172,6 +174,10 @@ class Plan:
             for groups, names in self.lockstep(self.missing())
         )
 
+    def shared(self, dataset: Dataset) -> dict[str, Work]:
+        """What a cell shares with others that need memories of the plan, for `Cell.shared`."""
+        return {", ".join(str(self.path(name)) for name in self.names): condensing(self, dataset)}
+
     def lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
         """Condensers that share their groups, and so their real passes."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
@@ -187,10 +193,31 @@ def _key_of(metadata: Mapping[str, Any]) -> str:
     return ""
 
 
+def condensing(plan: Plan, dataset: Dataset) -> Work:
+    """What it takes to make the memories of a plan that are not there yet."""
+    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0.0, 0.0
+    for groups, names in plan.lockstep(plan.missing()):
+        condensers = [registry.condenser(name) for name in names]
+        selections = [condenser for condenser in condensers if not condenser.makes_pixels]
+        forward += len(dataset.train) * sum(selection.passes for selection in selections)
+        trained += len(dataset.train) * sum(selection.epochs for selection in selections)
+        for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
+            own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
+            steps = own.iterations * len(group.classes)
+            forward += steps * min(own.real_batch, smallest) * first.real_passes
+            images = group.ipc * len(group.classes)
+            # What is more than training them once counts as so many images more.
+            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / BACKWARD) for recipe in recipes)
+            trained += own.iterations * images * often
+            trained += first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
+    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
+    return Work.of(flops, round(forward), round(trained))
+
+
 @contextmanager
-def progress(plan: Plan, text: str) -> Iterator[Callable[[int], object]]:
+def progress(plan: Plan, text: str, dataset: Dataset) -> Iterator[Callable[[int], object]]:
     """A bar over what `ensure` still has to do, for its `progress`."""
-    with bar(plan.iterations(), text) as shown:
+    with bar(plan.iterations(), text, worth=condensing(plan, dataset).gflop) as shown:
         yield shown.update
 
 

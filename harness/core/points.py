@@ -4,7 +4,7 @@ What `harness.table` and `harness.ablate` share: all condensers of a point run i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
@@ -14,21 +14,20 @@ from condensers import registry
 from condensers.condense import Group
 from condensers.core.sampling import check_enough
 from harness.core import memories
-from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.devices import name_of
-from harness.core.estimates import condensing, print_estimate
+from harness.core.estimates import print_estimate
 from harness.core.flags import Common
 from harness.core.memories import Stored
 from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records, provenance
 from harness.core.schema import ScoreRow
-from harness.core.scoring import Scoring, described, network_seeds, rows_of
+from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, schedule_of, settle, training_of
 from harness.core.studies import Board
 from scenarios.datasets import Dataset
-from search_spaces.forward import forward_pass
 from search_spaces.registry import build
 
 ACCURACY = Board(objective="accuracy")
@@ -143,20 +142,18 @@ def print_left(points: Sequence[Point], names: Sequence[str], records: Records[S
     left = unfinished(cells(points, names, records), records)
     keys = {cell.key for cell in left}
     # A memory whose scores are all recorded is not made again.
-    plans = {
-        tuple(map(plan.path, plan.names)): (plan, point.dataset)
+    plans = [
+        plan
         for point in points
         for replicate, plan in enumerate(point.plans)
         if any(key_of(point, replicate, name) in keys for name in names)
-    }
-    missing = {plan.path(name) for plan, _ in plans.values() for name in plan.missing()}
+    ]
+    missing = {plan.path(name) for plan in plans for name in plan.missing()}
     say(f"memories   {len(missing)} to condense")
     say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")
-    work = sum((cell.work for cell in left), Work())
-    work = sum((condensing(plan, dataset) for plan, dataset in plans.values()), work)
     first = points[0].scoring
     networks = sorted({name for point in points for name in (point.trained_on, point.scoring.network)})
-    print_estimate(work, networks, first.dataset, first.training, first.device)
+    print_estimate(work_of(left), networks, first.dataset, first.training, first.device)
 
 
 def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> list[Cell]:
@@ -165,7 +162,13 @@ def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreR
     What picks real images is one cell for all lengths of a grid.
     """
     replicates = range(len(points[0].plans))
-    every = [_cell(point, r, name, records) for r in replicates for point in points for name in names]
+    shared = [[plan.shared(point.dataset) for plan in point.plans] for point in points]
+    every = [
+        replace(_cell(point, replicate, name, records), shared=own[replicate])
+        for replicate in replicates
+        for point, own in zip(points, shared, strict=True)
+        for name in names
+    ]
     return list({cell.key: cell for cell in every}.values())
 
 
@@ -183,19 +186,15 @@ def _cell(point: Point, replicate: int, name: str, records: Records[ScoreRow]) -
         "network": scoring.network,
     }
     images = point.ipc * dataset.classes * registry.condenser(name).decoded
-    work = Work.of(
-        forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
-        forward=scoring.networks * len(dataset.test),
-        trained=scoring.networks * scoring.training.epochs * images,
-    )
-    return Cell(key, shown, partial(_make, point, replicate, name, key, records), work, ACCURACY)
+    make = partial(_make, point, replicate, name, key, records)
+    return Cell(key, shown, make, work_of_networks(scoring, images), ACCURACY)
 
 
 def _make(point: Point, replicate: int, name: str, key: str, records: Records[ScoreRow]) -> list[ScoreRow] | None:
     """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
     plan, scoring = point.plans[replicate], point.scoring
     origin = provenance(name_of(scoring.device), scoring.precision) | {"memory_replicate": replicate}
-    progress = memories.progress(plan, f"{plan.label}: condensing")
+    progress = memories.progress(plan, f"{plan.label}: condensing", point.dataset)
     # Moved only to condense: other cells find their memory made.
     dataset = point.dataset.to(scoring.device) if plan.missing() else point.dataset
     if not memories.ensure(plan, dataset, records.claim, progress, origin):

@@ -1,4 +1,8 @@
-"""Progress with time left: a bar on a terminal, a line a minute elsewhere."""
+"""Progress with time left: a bar on a terminal, a line a minute elsewhere.
+
+Work is done within work: iterations within a cell, cells within a command. What is done of the inner counts at once as
+a part of the outer, which so can say how much time is left before its first cell has ended.
+"""
 
 import os
 import sys
@@ -9,35 +13,85 @@ from typing import ClassVar, Self
 from tqdm import tqdm
 
 SECOND, MINUTE = 1.0, 60.0
+WORDED = "{desc}: {percentage:3.0f}%|{bar}| {unit} [{elapsed}<{remaining}]"
 LOOKS = 15.0  # seconds between two looks at whether a line is due
 
 
-class Lines:
+class Nested:
+    """What bars and lines share.
+
+    Attributes:
+        n: how much of the total is done.
+        total: all there is.
+        unit: what is counted; what to say instead of a count if the total is none that people read.
+        worth: how much of the total of what is around it this one stands for.
+    """
+
+    _open: ClassVar[list["Nested"]] = []  # the outermost first
+    n: float
+    total: float
+    unit: str
+    worth = 0.0
+
+    def __enter__(self) -> Self:
+        Nested._open.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """A line stays where it is, a bar disappears."""
+        Nested._open.remove(self)
+
+    def stand(self, n: float, unit: str) -> None:
+        """So much is done in all, whatever was counted before; `unit` says it in words."""
+        self.unit = unit
+        self.update(n - self.n)
+
+    def update(self, n: float = 1) -> None:
+        """So much more is done."""
+        raise NotImplementedError
+
+    def _count(self, n: float) -> None:
+        """So much more is done, which nobody needs to be told now."""
+        raise NotImplementedError
+
+    def _around(self) -> list["Nested"]:
+        """This one after those that it is a part of."""
+        return [*Nested._open[: Nested._open.index(self)], self] if self in Nested._open else [self]
+
+    def _pass_on(self, n: float) -> None:
+        for whole in self._around()[-2:-1] if self.worth else ():
+            whole._count(self.worth * n / self.total)
+
+
+class Lines(Nested):
     """What `tqdm` is on a terminal, for a log: a plain line on stderr a minute.
 
     Neither many short pieces of work nor one that takes hours changes that: all bars of a process share the minute, and
     within a `with` a thread says where they stand even if none of them moves.
-
-    Attributes:
-        n: how much of the total is done.
     """
 
     disable = False
-    _open: ClassVar[list["Lines"]] = []  # the outermost first
     _lock: ClassVar[Lock] = Lock()
     _said: ClassVar[float] = time.monotonic()
 
-    def __init__(self, total: int, what: str, unit: str = "it", every: float = MINUTE) -> None:
-        self.n, self._total, self._what, self._unit, self._every = 0, total, what, unit, every
+    def __init__(
+        self, total: float, what: str, unit: str = "it", every: float = MINUTE, worth: float = 0.0, counts: bool = True
+    ) -> None:
+        self.n, self.total, self.unit, self.worth = 0, total, unit, worth
+        self._what, self._every, self._counts = what, every, counts
         self._started, self._now, self._over = time.monotonic(), "", Event()
         self._first: tuple[float, int] | None = None
 
-    def update(self, n: int = 1) -> None:
+    def update(self, n: float = 1) -> None:
         """So much more is done; prints a line if the last one is old and anything is done."""
-        self.n += n
-        self._first = self._first or (time.monotonic() - self._started, self.n)
+        self._count(n)
         if self.n:
             self._say_if_due()
+
+    def _count(self, n: float) -> None:
+        self.n += n
+        self._first = self._first or (time.monotonic() - self._started, self.n)
+        self._pass_on(n)
 
     def set_postfix_str(self, text: str) -> None:
         """What is at work, for the next lines."""
@@ -50,37 +104,34 @@ class Lines:
                 Lines._said = now
                 print("; ".join(one._line(now - one._started) for one in self._around()), file=sys.stderr, flush=True)
 
-    def _around(self) -> list["Lines"]:
-        """This one after those that it is a part of."""
-        return [*Lines._open[: Lines._open.index(self)], self] if self in Lines._open else [self]
-
     def _line(self, elapsed: float) -> str:
-        share = f"{self.n / max(self._total, 1):.0%} ({self.n} of {self._total} {self._unit})"
+        counted = f"{self.n} of {self.total} {self.unit}" if self._counts else self.unit
+        share = f"{self.n / max(self.total, 1):.0%} ({counted})"
         return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {self._left(elapsed)} left{self._now}"
 
     def _left(self, elapsed: float) -> str:
         """Time left at the pace since the first update, which may have counted what a checkpoint already had."""
         before, done = self._first if self._first and self.n > self._first[1] else (0.0, 0)
-        return tqdm.format_interval((elapsed - before) * (self._total - self.n) / (self.n - done)) if self.n else "?"
+        return tqdm.format_interval((elapsed - before) * (self.total - self.n) / (self.n - done)) if self.n else "?"
 
     def __enter__(self) -> Self:
-        Lines._open.append(self)
-        if len(Lines._open) == 1:
+        super().__enter__()
+        if len(Nested._open) == 1:
             Thread(target=self._look, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """A line stays where it is."""
-        Lines._open.remove(self)
+        super().__exit__(*error)
         self._over.set()
 
     def _look(self) -> None:
         while not self._over.wait(LOOKS):
-            for innermost in Lines._open[-1:]:
+            for innermost in Nested._open[-1:]:
                 innermost._say_if_due()
 
 
-class Bar(tqdm):
+class Bar(Nested, tqdm):
     """A bar whose clock goes on while nothing is counted: networks may be trained before the first iteration."""
 
     def __enter__(self) -> Self:
@@ -92,6 +143,14 @@ class Bar(tqdm):
         """The clock stops with the bar."""
         self._over.set()
         super().__exit__(*error)
+        self.close()
+
+    def update(self, n: float = 1) -> None:
+        """So much more is done."""
+        tqdm.update(self, n)
+        self._pass_on(n)
+
+    _count = update
 
     def _tick(self) -> None:
         while not self._over.wait(SECOND):
@@ -108,11 +167,23 @@ def _has_rows() -> bool:
         return True
 
 
-def bar(total: int, what: str, unit: str = "it") -> Bar | Lines:
-    """A bar on stderr that disappears when done; lines if that is no terminal, or one that does not say its size."""
+def bar(total: float, what: str, unit: str = "it", worth: float = 0.0, counts: bool = True) -> Bar | Lines:
+    """A bar on stderr that disappears when done; lines if that is no terminal, or one that does not say its size.
+
+    Args:
+        total: all there is to do.
+        what: the work, for people.
+        unit: of the total; what to say of it in words if it `counts` nothing that people read.
+        worth: how much of the total of the bar around it this one stands for.
+        counts: whether to show the count.
+    """
     if not _has_rows():
-        return Lines(total, what, unit)
-    return Bar(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True)
+        return Lines(total, what, unit, worth=worth, counts=counts)
+    # Pieces of unlike kind are best foreseen by the pace of all of them, iterations by that of the last.
+    shown = {} if counts else {"bar_format": WORDED, "smoothing": 0}
+    made = Bar(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True, **shown)
+    made.worth = worth
+    return made
 
 
 def say(text: str) -> None:

@@ -15,7 +15,7 @@ from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train_all
 from condensers.memory import Memory
-from harness.core.cells import Cell, Work
+from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
 from harness.core.makings import making
@@ -24,6 +24,7 @@ from harness.core.progress import bar, say
 from harness.core.records import Records, origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key, seed_of
+from harness.core.work import Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
@@ -52,13 +53,22 @@ def values_of(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[fl
 
 def cell_of(scoring: Scoring, stored: Stored) -> Cell:
     """The networks that are trained on one memory."""
-    key, dataset = _key(scoring, stored), scoring.dataset
-    work = Work.of(
+    key = _key(scoring, stored)
+    return Cell(key, {"memory": stored.name}, partial(rows_of, scoring, stored, key), _work(scoring, stored))
+
+
+def _work(scoring: Scoring, stored: Stored) -> Work:
+    return work_of_networks(scoring, stored.memory.pixels.decoded * len(stored.memory))
+
+
+def work_of_networks(scoring: Scoring, images: int) -> Work:
+    """Training all networks on so many images, and testing them."""
+    dataset = scoring.dataset
+    return Work.of(
         forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
         forward=scoring.networks * len(dataset.test),
-        trained=scoring.networks * scoring.training.epochs * len(stored.memory.decoded()),
+        trained=scoring.networks * scoring.training.epochs * images,
     )
-    return Cell(key, {"memory": stored.name}, partial(rows_of, scoring, stored, key), work)
 
 
 def _key(scoring: Scoring, stored: Stored) -> str:
@@ -100,7 +110,7 @@ def _metric(scoring: Scoring) -> str:
 def rows_of(scoring: Scoring, stored: Stored, key: str) -> list[ScoreRow]:
     """Train and test every network of a memory; a row each, under the cell's key."""
     started = time.perf_counter()
-    with bar(scoring.networks * scoring.training.epochs, stored.name) as shown:
+    with bar(scoring.networks * scoring.training.epochs, stored.name, worth=_work(scoring, stored).gflop) as shown:
         values = accuracies(scoring, stored.memory, shown.update)
     seconds = (time.perf_counter() - started) / scoring.networks
     said = ", ".join(f"{100 * value:.1f}" for value in values)

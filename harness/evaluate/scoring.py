@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.core import memories
-from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import print_estimate
 from harness.core.makings import check
 from harness.core.progress import say
@@ -36,7 +36,7 @@ def score(config: Evaluate) -> None:
 
 
 def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
-    dataset, work = scoring.dataset, sum((cell.work for cell in left), Work())
+    dataset, work = scoring.dataset, work_of(left)
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
     print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
 

@@ -15,7 +15,7 @@ from condensers.device import draws, networks
 from condensers.device.training import accuracy, train
 from condensers.memory import Memory
 from harness.core import memories
-from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
@@ -23,6 +23,7 @@ from harness.core.records import PAUSE, origin_of, provenance
 from harness.core.rows import NetworkRow
 from harness.core.seeds import config_key
 from harness.core.studies import Board
+from harness.core.work import Work
 from harness.nas import tables
 from harness.nas.proxies import Proxy, of_early, of_memory, of_whole, of_whole_again, steps_of
 from harness.nas.survey import Survey
@@ -81,7 +82,7 @@ def make_memories(survey: Survey) -> None:
 
 
 def _ensure(survey: Survey, plan: memories.Plan, origin: dict[str, object]) -> bool:
-    progress = memories.progress(plan, "condensing")
+    progress = memories.progress(plan, "condensing", survey.dataset)
     return memories.ensure(plan, survey.on_device, survey.records.claim, progress, origin)
 
 
@@ -184,13 +185,17 @@ def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
             one.key,
             _shown(one),
             partial(_make, survey, one),
-            work_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images),
+            _work(survey, one),
             ON_WHOLE if one.proxy.name == WHOLE else Board(one.proxy.name, VALIDATION),
             about(survey, one.architecture)
             | {"space": survey.space.name, "proxy": one.proxy.name, "recipe": one.proxy.training_name},
         )
         for one in every
     ]
+
+
+def _work(survey: Survey, one: Candidate) -> Work:
+    return work_of(survey, one.architecture, one.proxy.training.epochs * one.proxy.images)
 
 
 def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
@@ -232,7 +237,8 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
     seed, source = _seed(survey, one), one.proxy
     network, (images, labels) = new_network(survey, one.architecture, seed), source.data
     started = time.perf_counter()
-    with bar(source.training.epochs, f"{one.architecture.name} on {source.name}", "epochs") as shown:
+    said, worth = f"{one.architecture.name} on {source.name}", _work(survey, one).gflop
+    with bar(source.training.epochs, said, "epochs", worth) as shown:
         train(network, images, labels, source.training, seed, shown.update)
     converged = has_converged(network)
     seconds = time.perf_counter() - started

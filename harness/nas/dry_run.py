@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.core.cells import Work, unfinished
-from harness.core.estimates import condensing, print_estimate
+from harness.core.cells import unfinished
+from harness.core.estimates import print_estimate
+from harness.core.memories import condensing
 from harness.core.progress import say
+from harness.core.work import Work
 from harness.nas import search, tables
 from harness.nas.candidates import candidates, cells, memory_plans, proxies, work_of
 from harness.nas.survey import Survey

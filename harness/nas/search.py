@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial
 
 from condensers.device.training import accuracy, train
 from harness.core import storage as storages
-from harness.core.cells import Cell, Work, run_cells, unfinished
+from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
@@ -32,6 +32,7 @@ from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
 from harness.core.studies import Board, open_storage, open_study
+from harness.core.work import Work
 from harness.nas import tables
 from harness.nas.candidates import (
     VALIDATION,
@@ -148,11 +149,15 @@ def cells(survey: Survey, every: Sequence[Search], storage: sqlalchemy.URL | Non
             one.key,
             _params(one),
             partial(_run, survey, one, storage),
-            work_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials),
+            _work(survey, one),
             Board(one.proxy.name, VALIDATION),
         )
         for one in every
     ]
+
+
+def _work(survey: Survey, one: Search) -> Work:
+    return work_of(survey, one.proxy.training.epochs * one.proxy.images, one.trials)
 
 
 def work_of(survey: Survey, images: int, trials: int) -> Work:
@@ -199,7 +204,7 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
         pruner=optuna.pruners.MedianPruner(UNPRUNED) if method.prunes else optuna.pruners.NopPruner(),
     )
     shows = [] if storage is None else [_show_in(storage, survey, search)]
-    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trials") as shown:
+    with bar(search.trials, f"{search.sampler} on {search.proxy.name}", "trials", _work(survey, search).gflop) as shown:
         trials.warm_up()
         study.optimize(trials, n_trials=search.trials, callbacks=[*shows, lambda study, trial: shown.update()])
     return trials.rows

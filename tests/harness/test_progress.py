@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -67,6 +68,39 @@ def test_a_piece_of_work_that_does_not_move_says_a_line_too(capsys, monkeypatch)
     assert not Lines._open
     time.sleep(0.1)
     assert not [thread for thread in threading.enumerate() if "_look" in thread.name]
+
+
+def test_work_within_work_counts_as_so_much_of_it(monkeypatch):
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 0.0)
+    with bar(100.0, "table", "0 of 3 cells", counts=False) as cells:
+        with bar(10, "condensing", worth=60.0) as shown:
+            shown.update(0)
+            shown.update(5)
+            assert cells.n == 30.0
+            assert cells._line(elapsed=30.0).startswith("table: 30% (0 of 3 cells), 00:30 gone, 01:10 left")
+            shown.update(5)
+        with bar(20, "a network", "epochs", worth=10.0) as shown, bar(7, "of no worth") as within:
+            within.update(7)
+            shown.update(10)
+        assert cells.n == 65.0
+        cells.stand(80.0, "2 of 3 cells")  # as another process has done one, too
+        assert cells._line(elapsed=80.0).startswith("table: 80% (2 of 3 cells), 01:20 gone, 00:20 left")
+    with bar(1, "alone", worth=5.0) as shown:
+        shown.update()
+
+
+def test_a_bar_around_another_says_time_left_before_it_has_counted_anything():
+    nested = """
+import time
+from harness.core.progress import bar
+with bar(100.0, "table", "0 of 3 cells", counts=False), bar(10, "condensing", worth=60.0) as shown:
+    for _ in range(5):
+        time.sleep(0.4)
+        shown.update()
+"""
+    drawn = on_a_terminal(nested)[1]
+    assert re.search(r"table:  30%\|.*\| 0 of 3 cells \[00:0\d<00:0[3-6]\]", drawn)
+    assert "condensing:  50%" in drawn
 
 
 def test_without_a_terminal_nothing_is_drawn_and_with_one_a_bar():

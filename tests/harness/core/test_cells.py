@@ -6,14 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import optuna
 import pandas as pd
 import pytest
 
-from harness.core.cells import Work, run_cells, unfinished
+from harness.core.cells import run_cells, unfinished, work_of
+from harness.core.progress import Lines
 from harness.core.records import PAUSE
 from harness.core.studies import HEARTBEAT
+from harness.core.work import Work
 
 from . import cells_worker
 from .cells_worker import cell_of, cells, records_in, rows_of
@@ -159,6 +162,23 @@ def test_a_dashboard_shows_a_number_for_each_group(tmp_path):
 def test_two_cells_of_one_key_are_one(tmp_path, capsys):
     run_cells(cells(0) + cells(0), records_in(tmp_path), "numbers")
     assert capsys.readouterr().out.split() == KEYS
+
+
+def test_what_cells_share_is_done_once():
+    memories = {"memories of order 0": Work.of(5, trained=4)}
+    every = [replace(cell_of(key), work=Work.of(10, forward=3), shared=memories) for key in "ab"]
+    assert work_of(every) == work_of(every[:1]) + every[1].work == Work(6, 4, 60, 60)
+    assert work_of([]) == Work()
+
+
+def test_time_left_goes_by_counted_work(tmp_path, capsys, monkeypatch):
+    """Half of the cells are a tenth of the work: they took a second, so nine are left."""
+    monkeypatch.setattr(Lines, "_line", lambda self, elapsed: f"{self.n / self.total:.3f} {self.unit}")
+    monkeypatch.setattr(Lines, "_say_if_due", lambda self: print(self._line(0.0)))
+    works = {"a": 1e12, "b": 9e12}
+    every = [replace(cell_of(key), work=Work(forward=1, forward_flop=flop)) for key, flop in works.items()]
+    run_cells(every, records_in(tmp_path), "numbers")
+    assert capsys.readouterr().out.splitlines() == ["0.100 1 of 2 cells", "1.000 2 of 2 cells"]
 
 
 def test_costs_add_up():
