@@ -33,6 +33,7 @@ class Measured:
         source: the rows.
         minutes: to condense a memory: those of its whole lockstep run; nan where rows do not say.
         flop: to condense it, as if it were made alone; likewise.
+        architectures: that a search was among; 0 for what is no search.
     """
 
     metric: str
@@ -49,6 +50,7 @@ class Measured:
     source: Source
     minutes: float = math.nan
     flop: float = math.nan
+    architectures: int = 0
 
     def meets(self, line: Mapping[str, str]) -> bool:
         """Whether a line of published.csv is about the same: a ConvNet of any width stands for the paper's."""
@@ -73,7 +75,7 @@ class Measured:
         own = self.protocol.partition(MARK)[0] == PAPER.name
         evaluated = as_published(self.training) and self.exact(line)
         longest = 0.0 if math.isnan(self.flop) else self.flop
-        return self.verdict(line) != NOT_RUN, evaluated, own, self.value.n, self.networks, longest
+        return self.verdict(line) != NOT_RUN, evaluated, own, self.architectures, self.value.n, self.networks, longest
 
 
 def protocol_of(label: str, command: str, flags: Collection[str]) -> Protocol | None:

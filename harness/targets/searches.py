@@ -23,6 +23,8 @@ def searches(found: Found) -> Iterator[Measured]:
         for row in source.frame.to_dict("records"):
             if _of_papers_images(row):
                 yield from _of_proxy(source, row)
+        for row in filter(_of_papers_images, source.frame[:1].to_dict("records")):
+            yield _of_whole(source, row)
 
 
 def _of_papers_images(row: dict[str, object]) -> bool:
@@ -32,16 +34,20 @@ def _of_papers_images(row: dict[str, object]) -> bool:
 
 
 def _of_proxy(source: Source, row: dict[str, object]) -> Iterator[Measured]:
-    whole = row["proxy"] == WHOLE
     yield _measured(source, row, "accuracy_of_chosen", row["proxy"], "chosen", row["accuracy"])
     if top := next((name for name in TOPS if not math.isnan(row.get(name, math.nan))), None):
         ends = (row.get(end, math.nan) for end in _ends(top))
         said = f"{top.split('_')[1]} best by the proxy"
         yield _measured(source, row, "spearman_of_top", row["proxy"], said, row[top], *ends)
-    if whole or row["proxy"] != EARLY:
-        # Of one search: a summary adds up all networks of a proxy, but only the first of each on the whole set.
-        minutes = row["whole_minutes"] if whole else row["minutes"] / (row["memories"] * row["networks"])
-        yield _measured(source, row, "minutes", WHOLE if whole else "any", "all", minutes)
+    if row["proxy"] not in (EARLY, WHOLE):
+        # Of one search: a summary adds up all networks of a proxy.
+        yield _measured(source, row, "minutes", "any", "all", row["minutes"] / (row["memories"] * row["networks"]))
+
+
+def _of_whole(source: Source, row: dict[str, object]) -> Measured:
+    """The minutes of the whole set's first networks, which every line of a summary repeats."""
+    one = row | {"proxy": WHOLE, "recipe": row["whole_recipe"], "memories": 1, "networks": 1}
+    return _measured(source, one, "minutes", WHOLE, "all", row["whole_minutes"])
 
 
 def _ends(top: str) -> tuple[str, str]:
@@ -73,4 +79,5 @@ def _measured(
         protocol=row["recipe"],
         league="",
         source=source,
+        architectures=int(row["architectures"]),
     )

@@ -244,6 +244,20 @@ def test_surveys_stand_beside_what_searches_are_said_to_reach(tmp_path):
     assert float(found(frame, "any", **place)["ours"]) == pytest.approx(summary["minutes"].item() / 15)
 
 
+def test_of_surveys_the_one_of_most_architectures_stands_beside(tmp_path):
+    """What the whole set takes is in each, whatever proxies it is of."""
+    summary = pd.read_csv(ROOT / "results" / "nas" / "cifar10" / "summary.csv").iloc[:1]
+    for folder, architectures, minutes in (("a", 30, 311.0), ("b", 90, 466.0), ("c", 45, 170.0)):
+        (tmp_path / folder).mkdir()
+        own = summary.assign(ipc_stored=50, architectures=architectures, whole_minutes=minutes, minutes=minutes / 10)
+        (tmp_path / folder / "summary.csv").write_bytes(csv_of(own))
+    frame = targets(tmp_path, out=tmp_path)
+    whole = found(frame, "whole", "7", ipc="all", metric="minutes")
+    assert (float(whole["ours"]), whole["protocol"], whole["networks"]) == (466.0, "short-1", "1")
+    assert whole["our trained"] == "all of 90 of convnets-405, whole set by short-1"
+    assert float(found(frame, "any", "7", ipc="50", metric="minutes")["ours"]) == pytest.approx(46.6)
+
+
 @pytest.mark.parametrize(("checksum", "beside"), [("3bf1d19c4f7726a0", True), ("of 16 px", False)])
 def test_a_survey_of_images_of_another_size_never_stands_beside(checksum, beside, tmp_path):
     summary = pd.read_csv(ROOT / "results" / "nas" / "cifar10" / "summary.csv").iloc[:1]
