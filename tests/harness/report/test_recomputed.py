@@ -83,7 +83,7 @@ def test_studies(numbers, study):
 @pytest.mark.parametrize(
     "stream",
     [
-        *("cifar100-5steps-bench", "cifar100-5steps-quick", "cifar100-replay-bench"),
+        *("cifar100-5steps-bench", "cifar100-5steps-quick", "cifar100-10steps-quick", "cifar100-replay-bench"),
         *("cifar100-replay-augmented", "digits-strategies"),
     ],
 )
