@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from condensers.core.cost import cost_of, cost_of_selection, total
 from condensers.core.gradients import GradientMatching
@@ -23,10 +25,11 @@ from condensers.core.sampling import check_enough
 from condensers.core.unrolling import Unrolling
 from condensers.device.files import atomic_write, one_line_errors
 from condensers.device.images import LabelledImages
-from condensers.memory import Memory, join
+from condensers.memory import Memory, digest_of, join
 
 LOOPS: dict[str, type[Loop]] = {"matching": Matching, "gradients": GradientMatching, "unrolling": Unrolling}
 CHECKPOINT_SECONDS = 60.0
+DIGEST = "digest"  # of a checkpoint's other tensors
 Match = Callable[..., dict[str, Memory]]
 Keep = Callable[[dict[str, Memory]], Iterable[str]]
 
@@ -117,15 +120,6 @@ def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:
 def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[list[Iterative]]:
     """The recipes among the condensers, those that run in lockstep together."""
     return in_lockstep([condenser for condenser in condensers if condenser.makes_pixels], schedule, ipc)
-
-
-def iterations(condensers: Sequence[Condenser], groups: Sequence[Group], schedule: Schedule) -> int:
-    """Lockstep iterations that `condense` will report."""
-    return sum(
-        recipes[0].schedule(schedule, group.ipc).iterations
-        for group in groups
-        for recipes in runs(condensers, schedule, group.ipc)
-    )
 
 
 def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, seed: int) -> dict[str, object]:
@@ -263,19 +257,33 @@ class Checkpoint:
         return self.seconds_before + time.monotonic() - self.started
 
     def resume(self, loop: Loop, configs: list[dict[str, object]]) -> None:
-        """Go on from the file of such a run if there is one; a file that cannot be read counts as none."""
+        """Go on from the file of such a run if there is one; a damaged one counts as none, with a warning.
+
+        Raises:
+            ValueError: a file that cannot be read now, and may be whole.
+        """
         if self.folder is None:
             return
         # The checksum of the starting images is part of the name, for other data sets may share the folder and seed.
         start = Memory(*loop.memory(loop.recipes[0].name), {}).checksum
         run = json.dumps([*configs, start], sort_keys=True).encode()
         self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
+        if not self.path.exists():
+            return
+        with one_line_errors("read", self.path):
+            kept = self.path.read_bytes()
         try:
-            found = load(self.path.read_bytes())
-            loop.restore(found)
-            self.seconds_before = float(found["seconds"])
-        except (OSError, SafetensorError, KeyError, RuntimeError):
+            self._restore(loop, load(kept))
+        except (SafetensorError, KeyError, RuntimeError):
+            warnings.warn(f"the checkpoint {self.path} is damaged: what it was of starts anew", stacklevel=2)
             self.remove()
+
+    def _restore(self, loop: Loop, found: dict[str, Tensor]) -> None:
+        """Raises KeyError or RuntimeError, and changes nothing, if it is not what was written, or not of this run."""
+        if not torch.equal(found.pop(DIGEST), _digest(found)):
+            raise RuntimeError("the digest does not fit")
+        loop.restore(found)
+        self.seconds_before = float(found["seconds"])
 
     def save_if_due(self, loop: Loop) -> None:
         """Write the state if it was last written more than CHECKPOINT_SECONDS ago."""
@@ -286,8 +294,8 @@ class Checkpoint:
         """Write the state."""
         if self.path is not None:
             state = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.state().items()}
-            seconds = torch.tensor(self.seconds, dtype=torch.float64)
-            atomic_write(self.path, save(state | {"seconds": seconds}))
+            state |= {"seconds": torch.tensor(self.seconds, dtype=torch.float64)}
+            atomic_write(self.path, save(state | {DIGEST: _digest(state)}))
         self.saved = time.monotonic()
 
     def remove(self) -> None:
@@ -296,3 +304,7 @@ class Checkpoint:
             with one_line_errors("write", self.path):
                 for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
                     file.unlink(missing_ok=True)
+
+
+def _digest(state: dict[str, Tensor]) -> Tensor:
+    return torch.tensor(list(bytes.fromhex(digest_of(["checkpoint"], state))), dtype=torch.uint8)

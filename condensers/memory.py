@@ -10,7 +10,7 @@ With `indices` the metadata, and so the digest, also hold a digest of the pixels
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -258,8 +258,13 @@ def _verify(memory: Memory, header: dict[str, str], tensors: dict[str, Tensor]) 
 
 def _digest(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
     """SHA-256 over all that is read from a file."""
+    return digest_of([header["schema"], header["memory"]], tensors)
+
+
+def digest_of(said: Sequence[str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over texts, and over name, type, shape and bytes of every tensor."""
     described = [[name, str(tensor.dtype), list(tensor.shape)] for name, tensor in sorted(tensors.items())]
-    digest = hashlib.sha256(json.dumps([header["schema"], header["memory"], described]).encode())
+    digest = hashlib.sha256(json.dumps([*said, described]).encode())
     for _, tensor in sorted(tensors.items()):
         digest.update(_bytes(tensor))
     return digest.hexdigest()

@@ -115,6 +115,7 @@ def _load(path: Path) -> object:
     except Exception as error:  # torch names a refused or damaged pickle by half a dozen types
         # Not torch's advice to read it nevertheless, which would run what the file carries.
         reason = _first_line(str(error).rpartition("WeightsUnpickler error: ")[2]).partition(". ")[0]
+        reason = "it is no file of torch.save" if reason.isdigit() else reason  # a byte that stands for no operation
         raise ValueError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
 
 

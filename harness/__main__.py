@@ -4,6 +4,7 @@ condensed-memories continual --dataset cifar100 --steps 5       the same as pyth
 """
 
 import ast
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -21,11 +22,18 @@ def commands() -> dict[str, str]:
 
 def main() -> None:
     """Run the command that is named first, or list all of them."""
+    try:
+        _main()
+    except BrokenPipeError:  # the reader of the list, such as `| head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _main() -> None:
     known = commands()
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help", "--list"):
         print("usage: python -m harness.COMMAND --help, or condensed-memories COMMAND --help", "", sep="\n")
         width = max(map(len, known))
-        print(*(f"  {name:{width}}  {said}" for name, said in known.items()), sep="\n")
+        print(*(f"  {name:{width}}  {said}" for name, said in known.items()), sep="\n", flush=True)
         return
     name = sys.argv.pop(1)
     if name not in known:

@@ -151,7 +151,9 @@ class Space(Sequence[Architecture]):
             ValueError: a size below 1 or above that of the space.
         """
         if not 1 <= size <= len(self):
-            raise ValueError(f"{self.name} has {len(self)} architectures: a subset of {size} is none of it")
+            raise ValueError(
+                f"{self.name} has {len(self)} architectures: a subset of {size} is none, give 1 to {len(self)}"
+            )
         left, used, chosen = list(self), Counter(), []
         random.Random(seed).shuffle(left)
         while len(chosen) < size:

@@ -241,8 +241,8 @@ class Recipe(Iterative):
     real_passes = 1
 
     def __post_init__(self) -> None:
-        if self.views < 0 or self.views % 2:
-            raise ValueError(f"{self.name} has {self.views} views: give an even number, or 0 for none")
+        if not isinstance(self.views, int) or self.views < 0 or self.views % 2:
+            raise ValueError(f"{self.name} has {self.views!r} views: give an even number, or 0 for none")
         if self.views and (self.shares_augmentation or not self.augments):
             raise ValueError(f"{self.name} has views: leave out shares_augmentation and augments")
 
@@ -266,9 +266,11 @@ class Recipe(Iterative):
         return max(1, self.views) * networks * (2 + self.couples_classes)
 
     def check(self, schedule: Schedule) -> None:
-        """Raise ValueError without a term: nothing would be matched."""
+        """Raise ValueError without a term, for nothing would be matched; or for views that would all be alike."""
         if not self.terms:
             raise ValueError(f"{self.name} has no terms: give it at least one")
+        if self.views and not schedule.augmentation:
+            raise ValueError(f"{self.name} has views: give the schedule an augmentation")
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
         """As that of every condenser that makes images, with its views."""

@@ -12,7 +12,9 @@ asks something else: a network is trained on augmented images of the memory and 
 cross-entropy is what that network minimises. They cost: in ten classes of one image 320 images an iteration are read
 twice and differentiated once, beside 64 real ones for each class.
 
-The recipe is for one image per class, and was fixed on a validation split of CIFAR-10 before its first test.
+The recipe is for one image per class, and was fixed on a validation split of CIFAR-10 before its first test. It is the
+views that count: after 500 iterations 2, 8 and 32 of them are 1.0 [0.5, 1.5], 3.1 [0.6, 5.7] and 5.9 [3.6, 8.2] points
+above none, 32 with a squared error 5.6 [3.5, 7.7] (three memories; results/README.md, ablations/cifar10-ipc1-views).
 """
 
 from dataclasses import replace

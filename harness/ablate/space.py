@@ -120,9 +120,11 @@ def _apart(name: str) -> tuple[str, list[tuple[str, Term]]]:
     base = registry.condenser(name.partition("+")[0])
     added = recipe.terms[len(base.terms) :] if recipe.takes_terms else ()
     if not added or not all(_bare(term) in known for term in added):
+        named = " and ".join(f"+{name}" for name, _ in found)
+        why = f"without {named} it is no method that is known here; " if rest else ""
         raise ValueError(
-            f"no term of {recipe.name} is searched: add some that can be written behind a +, as in datadam+sm, to a "
-            "feature-matching method"
+            f"no term of {recipe.name} is searched: {why}add some that can be written behind a +, as in datadam+sm, to "
+            "a feature-matching method"
         )
     return base.name, [(known[_bare(term)], term) for term in added]
 

@@ -14,7 +14,7 @@ from harness.condense.flags import Condense
 from harness.core import memories
 from harness.core.devices import name_of, resolve_device
 from harness.core.flags import check
-from harness.core.progress import bar, say
+from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import provenance
 from harness.core.seeds import seed_of
@@ -126,10 +126,9 @@ def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:
 
 
 def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:
-    with bar(plan.iterations(), "condensing") if ranks.leads else nullcontext() as shown:
-        progress = nullcontext(shown.update if shown else lambda _: None)
-        # Nothing is claimed: two processes that make the same memory write the same file.
-        memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
+    progress = memories.progress(plan, "condensing", dataset) if ranks.leads else nullcontext(lambda _: None)
+    # Nothing is claimed: two processes that make the same memory write the same file.
+    memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
 
 
 def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:

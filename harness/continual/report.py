@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from condensers import registry
-from harness.core.checks import check_cells
+from harness.core.checks import check_cells, damage
 from harness.core.progress import say
 from harness.core.protocols import marked
 from harness.core.records import Records
@@ -78,9 +78,7 @@ def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
         found, wanted = set(own["metric"]), _metrics(own["metric"], own["step"].iloc[0])
         if found != wanted:
             odd = min(found ^ wanted)
-            raise ValueError(
-                f"{where} is damaged: cell {cell} {'lacks' if odd in wanted else 'holds'} the metric {odd!a}"
-            )
+            raise damage(where, cell, f"{'lacks' if odd in wanted else 'holds'} the metric {odd!a}")
 
 
 def _metrics(found: Collection[str], step: int) -> set[str]:

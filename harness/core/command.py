@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -27,12 +28,13 @@ class Flags(Protocol):
 Config = TypeVar("Config", bound=Flags)
 TRACEBACK = "HARNESS_TRACEBACK"
 OUT_OF_MEMORY = (
-    "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks or --workers; "
-    "what is finished is kept"
+    "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks, --workers or "
+    "images per class; what is finished is kept"
 )
 # A URL with a user in it, or a password, wherever on the command line it was put by mistake; not the example in advice.
 PRIVATE = re.compile(r"([\w+.-]*)://(?!USER@HOST/NAME(?:[\s;,)]|$))\S*(?:@|password)\S*")
 HIDDEN = r"\1://... (the rest is not shown, for it may hold a password)"
+_USUAL = warnings.formatwarning
 LONGEST = 2000  # characters of an error: a list of all names fits, a file's worth of bytes does not
 
 
@@ -44,6 +46,7 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     """
     # A name that the terminal or the log cannot show must not end a run whose work is done.
     sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _one_line_warning
     prog = f"python -m harness.{config_type.__name__.lower()}"
     try:
         with ended_by_signals():
@@ -58,6 +61,11 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *place: object) -> str:
+    """What is of interest to users, without the place in the code that it comes from."""
+    return f"note: {one_line(str(message))}\n" if category is UserWarning else _USUAL(message, category, *place)
 
 
 def _out_of_memory(error: Exception) -> bool:

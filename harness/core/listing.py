@@ -42,7 +42,7 @@ def _variants(grid: "Grid") -> str:
 
     paper = f" ({grid.paper})" if grid.paper else ""
     named = [f"{label} = {made.name}" for label, made in registry.variants(grid).items()]
-    return f"{grid.description}{paper}: {', '.join(named)}"
+    return f"{grid.description}{paper}: {'; '.join(named)}"
 
 
 def traits_of(condenser: "Condenser") -> list[str]:

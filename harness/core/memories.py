@@ -8,15 +8,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from condensers import registry, sharding
-from condensers.condense import Group, condense, config, iterations, runs
+from condensers.condense import Group, condense, config, runs
 from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import SUFFIXES, import_published, sets_in
 from condensers.sharding import ALONE, Ranks
 from harness.core.progress import bar, say
 from harness.core.seeds import config_key
-from harness.core.work import BACKWARD, Work
+from harness.core.work import BACKWARD, NONE, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
@@ -167,13 +169,6 @@ class Plan:
         """Condensers whose memory is not there yet."""
         return [name for name in self.names if not self.path(name).exists()]
 
-    def iterations(self) -> int:
-        """Lockstep iterations that `ensure` still has to do."""
-        return sum(
-            iterations([registry.condenser(name) for name in names], groups, self.schedule)
-            for groups, names in self.lockstep(self.missing())
-        )
-
     def shared(self, dataset: Dataset) -> dict[str, Work]:
         """What a cell shares with others that need memories of the plan, for `Cell.shared`."""
         return {", ".join(str(self.path(name)) for name in self.names): condensing(self, dataset)}
@@ -195,30 +190,51 @@ def _key_of(metadata: Mapping[str, Any]) -> str:
 
 def condensing(plan: Plan, dataset: Dataset) -> Work:
     """What it takes to make the memories of a plan that are not there yet."""
-    smallest, forward, trained = int(dataset.train.labels.bincount().min()), 0.0, 0.0
+    return sum((work for _, work in _parts(plan, dataset)), NONE)
+
+
+def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
+    """What `ensure` still has to do, one after another: iterations and work of each lockstep run.
+
+    Selections are parts without iterations.
+    """
+    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
+    smallest, parts = int(dataset.train.labels.bincount().min()), []
     for groups, names in plan.lockstep(plan.missing()):
         condensers = [registry.condenser(name) for name in names]
-        selections = [condenser for condenser in condensers if not condenser.makes_pixels]
-        forward += len(dataset.train) * sum(selection.passes for selection in selections)
-        trained += len(dataset.train) * sum(selection.epochs for selection in selections)
+        for selection in (condenser for condenser in condensers if not condenser.makes_pixels):
+            seen, trained = (len(dataset.train) * times for times in (selection.passes, selection.epochs))
+            parts.append((0, Work.of(flops, round(seen), round(trained))))
         for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
             own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
-            steps = own.iterations * len(group.classes)
-            forward += steps * min(own.real_batch, smallest) * first.real_passes
+            forward = own.iterations * len(group.classes) * min(own.real_batch, smallest) * first.real_passes
             images = group.ipc * len(group.classes)
             # What is more than training them once counts as so many images more.
             often = sum(recipe.decoded * max(1, recipe.synthetic_passes / BACKWARD) for recipe in recipes)
-            trained += own.iterations * images * often
-            trained += first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
-    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
-    return Work.of(flops, round(forward), round(trained))
+            hidden = first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
+            trained = own.iterations * images * often + hidden
+            parts.append((own.iterations, Work.of(flops, round(forward), round(trained))))
+    return parts
 
 
 @contextmanager
 def progress(plan: Plan, text: str, dataset: Dataset) -> Iterator[Callable[[int], object]]:
-    """A bar over what `ensure` still has to do, for its `progress`."""
-    with bar(plan.iterations(), text, worth=condensing(plan, dataset).gflop) as shown:
-        yield shown.update
+    """A bar over what `ensure` still has to do, for its `progress`.
+
+    It goes by work: an iteration of a recipe that couples classes may be of a tenth of them, or of all.
+    """
+    parts = _parts(plan, dataset)
+    ends = np.cumsum([0, *(steps for steps, _ in parts)])
+    gflop = np.cumsum([0.0, *(work.gflop for _, work in parts)])
+    done = 0
+
+    def advance(steps: int) -> None:
+        nonlocal done
+        done += steps
+        shown.stand(float(np.interp(done, ends, gflop)), f"{done} of {ends[-1]} it")
+
+    with bar(gflop[-1], text, f"0 of {ends[-1]} it", worth=gflop[-1], counts=False) as shown:
+        yield advance
 
 
 def ensure(
@@ -275,7 +291,7 @@ def _make(
     for name in finite:
         save(plan, name, every[name], dataset, origin)
     if diverged := ", ".join(sorted(every.keys() - set(finite))):
-        raise ValueError(f"{diverged} diverged to NaN or infinite pixels: leave it out, or lower its step size")
+        raise ValueError(f"{diverged} diverged to NaN or infinite pixels: leave it out, or lower its recipe's rate")
 
 
 def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:

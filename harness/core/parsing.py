@@ -71,7 +71,7 @@ def _unknown(config_type: type, argument: str) -> ValueError:
     given, hints = argument.partition("=")[0], get_type_hints(config_type, include_extras=True)
     nameless = [spelling(one) for one in fields(config_type) if tyro.conf.Positional in get_args(hints[one.name])]
     if given in nameless:
-        return ValueError(f"{given} is no flag: give its values alone, before all flags")
+        return ValueError(f"{given} is no flag here: give {given.strip('-')} alone, without its name, before all flags")
     if argument.startswith("-"):
         return unknown("flag", given, [name for name in map(spelling, fields(config_type)) if name not in nameless])
     return ValueError(

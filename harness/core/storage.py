@@ -32,7 +32,8 @@ def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
         url.get_dialect().import_dbapi()
     except (ArgumentError, ValueError) as error:
         # A journal has no heartbeats, so the trials of a dead worker would never be given to another.
-        raise ValueError(f"--storage {shown(storage)} is no database, a journal is not enough: {ADVICE}") from error
+        known = f" {shown(storage)}" if "://" in storage else ""
+        raise ValueError(f"--storage{known} is no database's URL, and a journal is not enough: {ADVICE}") from error
     except ImportError as error:
         install = "pip install 'psycopg[binary]' and give postgresql+psycopg://USER@HOST/NAME"
         raise ValueError(f"--storage {shown(storage)}: {error}; for PostgreSQL {install}") from error

@@ -1,5 +1,6 @@
 """Long runs: killed and resumed, in groups, beside other runs in the same folder."""
 
+import math
 import os
 import shutil
 import signal
@@ -127,6 +128,15 @@ def _reshape(name):
     return lambda path: save_file({k: v[:1].clone() if k == name else v for k, v in load_file(path).items()}, path)
 
 
+def _change(name, value):
+    def damage(path):
+        tensors = load_file(path)
+        tensors[name].view(-1)[7] = value
+        save_file(tensors, path)
+
+    return damage
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -138,14 +148,26 @@ def _reshape(name):
         _drop("momentum_buffer/ours"),
         _reshape("pixels/ours"),
         _reshape("momentum_buffer/dm+ridge"),
+        _change("pixels/ours", math.nan),
+        _change("momentum_buffer/ours", 0.125),
     ],
 )
-def test_a_damaged_checkpoint_counts_as_none(digits, short, left, tmp_path, damage):
+def test_a_damaged_checkpoint_counts_as_none_with_a_warning(digits, short, left, tmp_path, damage):
     damage(left)
-    made, done = run(digits.train, tmp_path, SHORT)
+    with pytest.warns(UserWarning, match=rf"^the checkpoint {left} is damaged: what it was of starts anew$"):
+        made, done = run(digits.train, tmp_path, SHORT)
     assert done[0] == 0
     assert_same(made, short)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_kept(digits, left, tmp_path):
+    """On a shared file system it may be readable a moment later."""
+    left.unlink()
+    left.mkdir()
+    with pytest.raises(ValueError, match=rf"^cannot read {left}: Is a directory"):
+        run(digits.train, tmp_path, SHORT)
+    assert left.exists()
 
 
 @pytest.mark.usefixtures("left")
@@ -232,7 +254,7 @@ def test_a_recipe_without_terms_is_refused(digits):
 
 @pytest.mark.parametrize("views", [-2, 1, 3])
 def test_an_odd_or_negative_number_of_views_is_refused(views):
-    with pytest.raises(ValueError, match=rf"^dm has {views} views: give an even number, or 0 for none$"):
+    with pytest.raises(ValueError, match=rf"^dm has {views!r} views: give an even number, or 0 for none$"):
         replace(registry.condenser("dm"), views=views)
 
 
@@ -240,6 +262,12 @@ def test_an_odd_or_negative_number_of_views_is_refused(views):
 def test_views_that_cannot_be_augmented_each_on_its_own_are_refused(forbidding):
     with pytest.raises(ValueError, match=r"^dm has views: leave out shares_augmentation and augments$"):
         replace(registry.condenser("dm"), views=2, **forbidding)
+
+
+def test_views_without_an_augmentation_are_refused(digits):
+    plain = replace(SHORT, augmentation="")
+    with pytest.raises(ValueError, match=r"^readout-views has views: give the schedule an augmentation$"):
+        condense([registry.condenser("readout-views")], digits.train, GROUPS, plain, SEED)
 
 
 def test_the_number_of_views_is_work_and_part_of_the_key(digits):

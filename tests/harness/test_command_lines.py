@@ -55,7 +55,7 @@ BAD = {
     "continual --orders 1 2": "'2' belongs to no flag",
     "continual --upper-bound yes": "'yes' belongs to no flag",
     "evaluate x.pt --epoch 3": "unknown flag '--epoch'. Did you mean '--epochs'?",
-    "evaluate --memories x.pt": "--memories is no flag: give its values alone, before all flags",
+    "evaluate --memories x.pt": "--memories is no flag here: give memories alone, without its name, before all flags",
     "nas --prox ours": "unknown flag '--prox'. Did you mean '--proxy'?",
     "speed --seed 1": "unknown flag '--seed'. Did you mean '--seconds'?",
     # Not a number, or not one of the choices.

@@ -132,6 +132,35 @@ def test_unknown_flag_ends_in_exit_code_2():
     assert call("harness.continual", "--nettworks", "3").returncode == 2
 
 
+NOISY = """
+import warnings
+from dataclasses import replace
+from condensers.methods.views import VIEWS
+warnings.warn("something is\\nodd")
+CONDENSERS = (replace(VIEWS, name="mine", views=4.0),)
+"""
+
+
+def test_a_warning_of_ours_is_one_line_without_its_place(tmp_path):
+    plugin = tmp_path / "noisy.py"
+    plugin.write_text(NOISY)
+    command = [sys.executable, "-m", "harness.condense", "--plugin", str(plugin)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 2
+    note, error = ended.stderr.splitlines()
+    assert note == r"note: something is\nodd"
+    assert error.endswith("mine has 4.0 views: give an even number, or 0 for none")
+
+
+@pytest.mark.parametrize("command", [("harness",), ("harness.table", "--list")])
+def test_a_reader_of_a_list_that_has_gone_is_no_error(command):
+    end, pipe = os.pipe()
+    os.close(end)
+    ended = subprocess.run([sys.executable, "-m", *command], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    os.close(pipe)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_csv_of_another_schema_is_left_alone(tmp_path):
     (tmp_path / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="another schema"):

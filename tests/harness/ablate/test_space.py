@@ -62,7 +62,8 @@ def test_names_hold_no_exponent_whose_sign_would_begin_another_term():
         ("random", BOTH, "no term of random is searched: add some that can be written behind a +"),
         ("dc", BOTH, "no term of dc is searched: add some that can be written behind a +"),
         ("dm", BOTH, "no term of dm is searched: add some that can be written behind a +"),
-        ("blockwise", BOTH, "no term of blockwise is searched: add some that can be written behind a +"),
+        ("blockwise", BOTH, "no term of blockwise is searched: without +blocks it is no method that is known here"),
+        ("readout-views", BOTH, "searched: without +blocks-entropy it is no method that is known here; add some"),
         ("dm+whiten", ("readings",), "no term of dm+whiten has another reading: search its weights"),
     ],
 )
