@@ -68,6 +68,21 @@ def test_help_shows_the_command_without_importing_torch(name):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize(("name", "flag"), [("continual", "--orders"), ("nas", "--memories"), ("speed", "--repeats")])
+def test_a_flag_out_of_its_bounds_is_said_without_importing_torch(name, flag):
+    code = f"""
+import runpy, sys
+sys.argv = ["{name}", "{flag}", "0"]
+try:
+    runpy.run_module("harness.{name}", run_name="__main__")
+finally:
+    print("torch" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = f"error: {flag} is 0; give at least 1\n"
+    assert (answer.returncode, answer.stdout, answer.stderr) == (2, "False\n", said)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_lists_name_everything(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--list"])
