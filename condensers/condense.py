@@ -51,6 +51,7 @@ def condense(
     checkpoints: Path | None = None,
     progress: Callable[[int], object] = lambda iterations: None,
     match: Match | None = None,
+    save: Callable[[dict[str, Memory]], object] = lambda made: None,
 ) -> dict[str, Memory]:
     """A memory of all groups for each condenser, by name.
 
@@ -66,12 +67,13 @@ def condense(
         checkpoints: folder where long runs save their state, to go on from after a kill.
         progress: called with 1 after every iteration of a lockstep run.
         match: what condenses a group by recipes: `lockstep` unless classes are shared out (`condensers.sharding`).
+        save: called with the memories before their checkpoints are deleted.
 
     Raises:
-        ValueError: a condenser's name or a class more than once, more images per class than a class has, or a network
-            that does not fit.
+        ValueError: a condenser's name or a class more than once, more images per class than a class has, a schedule
+            that a condenser cannot run by, or a network that does not fit; all but the last before any work.
     """
-    _check(condensers, source, groups)
+    _check(condensers, source, groups, schedule)
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
     states: list[Checkpoint] = []
     for group in groups:
@@ -84,20 +86,26 @@ def condense(
             made = (match or lockstep)(recipes, source, group, own, seed, states[-1], progress)
             for name, memory in made.items():
                 parts[name].append(memory)
-    for state in states:
-        state.remove()
-    return {
+    memories = {
         condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
         for condenser in condensers
     }
+    save(memories)
+    for state in states:
+        state.remove()
+    return memories
 
 
-def _check(condensers: Sequence[Condenser], source: LabelledImages, groups: Sequence[Group]) -> None:
-    """Raise ValueError before any work for what is given twice, or is more than a class has."""
+def _check(
+    condensers: Sequence[Condenser], source: LabelledImages, groups: Sequence[Group], schedule: Schedule
+) -> None:
+    """Raise ValueError before any work for what is given twice, is more than a class has, or cannot be run."""
     _check_once("condenser", [condenser.name for condenser in condensers])
     _check_once("class", [label for group in groups for label in group.classes])
     for group in groups:
         _check_group(condensers, source, group)
+        for condenser in condensers:
+            condenser.check(condenser.schedule(schedule, group.ipc))
 
 
 def _check_once(kind: str, given: Sequence[str | int]) -> None:
@@ -260,13 +268,14 @@ class Checkpoint:
         """Go on from the file of such a run if there is one; a damaged one counts as none, with a warning.
 
         Raises:
-            ValueError: a file that cannot be read now, and may be whole.
+            ValueError: the file cannot be opened now. It may be whole, so it is not deleted.
         """
         if self.folder is None:
             return
         # The checksum of the starting images is part of the name, for other data sets may share the folder and seed.
         start = Memory(*loop.memory(loop.recipes[0].name), {}).checksum
-        run = json.dumps([*configs, start], sort_keys=True).encode()
+        # So is the way it is written: a file of an older one is not met, rather than called damaged.
+        run = json.dumps([*configs, start, DIGEST], sort_keys=True).encode()
         self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
         if not self.path.exists():
             return
@@ -275,7 +284,7 @@ class Checkpoint:
         try:
             self._restore(loop, load(kept))
         except (SafetensorError, KeyError, RuntimeError):
-            warnings.warn(f"the checkpoint {self.path} is damaged: what it was of starts anew", stacklevel=2)
+            warnings.warn(f"the checkpoint {self.path} is damaged and deleted: its run begins again", stacklevel=2)
             self.remove()
 
     def _restore(self, loop: Loop, found: dict[str, Tensor]) -> None:

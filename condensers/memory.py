@@ -10,6 +10,7 @@ With `indices` the metadata, and so the digest, also hold a digest of the pixels
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a memory file says of itself. Raises ValueError as `load_memory`."""
+    """What a memory file says of itself, whose digest is not checked. Raises ValueError as `load_memory` otherwise."""
     return _open(path)[1]
 
 
@@ -171,7 +172,7 @@ def check(memory: Memory) -> None:
     """
     if memory.images.dim() != 4 or memory.labels.shape != memory.images.shape[:1] or not len(memory):
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
-    if memory.images.shape[-1] % (memory.pixels.decoded or 1) ** 0.5:
+    if memory.images.shape[-1] % math.isqrt(memory.pixels.decoded):
         raise ValueError(f"images of {memory.images.shape[-1]} px do not hold {memory.pixels.decoded} tiles each")
     _check_finite(memory.images)
     if memory.labels.min() < 0:
@@ -311,7 +312,8 @@ def _look_up(indices: Tensor, labels: Tensor, source: LabelledImages | None) -> 
     if source is None:
         raise ValueError("the memory stores indices only: give the data set it was drawn from")
     if indices.min() < 0 or indices.max() >= len(source):
-        raise ValueError(f"the memory points at image {int(indices.max())} of a set of {len(source)}")
+        wrong = indices.min() if indices.min() < 0 else indices.max()
+        raise ValueError(f"the memory points at image {int(wrong)} of a set of {len(source)}")
     chosen = source.subset(indices.to(source.labels.device))
     if not torch.equal(chosen.labels.cpu(), labels):
         raise ValueError("the images that the memory points at have other labels: it is of another data set")

@@ -117,7 +117,7 @@ def cut(
     check_enough(counts[list(group.classes)].tolist(), group.ipc)
     batch = min(schedule.real_batch, int(counts[counts > 0].min()))
     on_cpu = source.images.device.type == "cpu"
-    at_once = (batch, *(group.ipc * recipe.decoded for recipe in recipes))
+    at_once = (batch, *(recipe.shown(schedule, group.ipc) for recipe in recipes))
     unit = lcm(*(max(1, schedule.chunk // images) for images in at_once)) if on_cpu else 1
     units = -(-len(group.classes) // unit)
     busy = min(ranks, units)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from condensers.core.networks import Images, Networks, Run, Source, TrainsOn
+from condensers.core.networks import Images, Networks, NetworkSource, Run, TrainsOn
 from condensers.core.pools import Pretrained
 from condensers.core.terms import JUDGE
 from condensers.device import draws
@@ -67,7 +67,7 @@ class WithJudge(nn.Module):
 class JudgedSource:
     """Sources side by side, by name."""
 
-    def __init__(self, sources: dict[str, Source]) -> None:
+    def __init__(self, sources: dict[str, NetworkSource]) -> None:
         self.sources = sources
 
     @property

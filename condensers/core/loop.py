@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from condensers.core.networks import Images, Run, Source
+from condensers.core.networks import Images, NetworkSource, Run
 from condensers.core.recipe import Iterative, Schedule
 from condensers.core.sampling import Pools, check_enough, initial_images
 from condensers.core.side import Side
@@ -63,7 +63,7 @@ class Loop(ABC):
         # Classes of the same number are augmented alike.
         self.alike = torch.zeros_like(self.classes) if schedule.shared_augmentation else self.classes
         self.pools = Pools(source, classes)
-        check_enough(self.pools.sizes, ipc)
+        check_enough(self.pools.sizes, ipc, max(recipe.decoded for recipe in recipes))
         # Bounded by the smallest class of the whole data set, so that draws do not depend on which classes are here.
         self.batch = min(schedule.real_batch, int(source.labels.unique(return_counts=True)[1].min()))
         network = recipes[0].networks.build(schedule.network, int(source.labels.max()) + 1, source.shape)
@@ -136,7 +136,7 @@ class Loop(ABC):
             context: the classes, and the key of further random numbers.
         """
 
-    def _begin(self, classes: list[int], ipc: int) -> Source:
+    def _begin(self, classes: list[int], ipc: int) -> NetworkSource:
         if len({recipe.networks for recipe in self.recipes}) != 1:
             raise ValueError("recipes that are matched on different networks cannot run in lockstep")
         training = Training(augmentation=self.schedule.augmentation, chunk=self.schedule.chunk)
@@ -147,7 +147,6 @@ class Loop(ABC):
 
     def _start(self, ipc: int) -> dict[str, Side]:
         most = ipc * max(recipe.decoded for recipe in self.recipes)
-        check_enough(self.pools.sizes, most)
         # A larger draw begins with the images of a smaller one, so all recipes start from the same images.
         real = initial_images(self.pools.source, self.pools, self.classes, most, self.seed)
         iterations, source = self.schedule.iterations, self.pools.source

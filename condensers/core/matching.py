@@ -95,8 +95,10 @@ class Matching(Loop):
     def _follow(self, real: Found) -> dict[tuple, list[Tensor]]:
         """The moving averages of real statistics that terms ask for, brought to this iteration."""
         for reads, decay in self.followed:
-            layers = self.averages.setdefault((*reads, decay), [torch.zeros_like(layer) for layer in real[reads]])
-            for average, layer in zip(layers, real[reads], strict=True):
+            followed = (*reads, decay)
+            if followed not in self.averages:
+                self.averages[followed] = [torch.zeros_like(layer) for layer in real[reads]]
+            for average, layer in zip(self.averages[followed], real[reads], strict=True):
                 # At iteration 0 there is no average yet: the weight is then 1, which copies the layer.
                 average.lerp_(layer, 1 - decay * (self._at > 0))
         return self.averages
@@ -107,8 +109,7 @@ class Matching(Loop):
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 
     def _matched(self, real: Statistics, draw: Draw, context: Context) -> Losses:
-        copies = max(1, self.schedule.views)
-        parts = {name: self._chunks(side.ipc * side.recipe.decoded * copies) for name, side in self.sides.items()}
+        parts = {name: self._chunks(side.recipe.shown(self.schedule, side.ipc)) for name, side in self.sides.items()}
         apart = [recipe for recipe in self.recipes if not recipe.couples_classes or len(parts[recipe.name]) == 1]
         jobs = [(recipe, part) for recipe in apart for part in parts[recipe.name]]
         # One map for all recipes, because each map ends by waiting for its slowest chunk.

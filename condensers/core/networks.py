@@ -47,7 +47,7 @@ class Run:
 
 
 @runtime_checkable
-class Source(Protocol):
+class NetworkSource(Protocol):
     """Hands out networks while a loop runs.
 
     Attributes:
@@ -82,7 +82,7 @@ class Networks(Protocol):
         """
         return registry.build(name, classes, shape)
 
-    def begin(self, run: Run) -> Source:
+    def begin(self, run: Run) -> NetworkSource:
         """The source for one run."""
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:

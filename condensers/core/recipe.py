@@ -9,7 +9,7 @@ from torch import Tensor
 
 from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
-from condensers.core.leagues import League
+from condensers.core.leagues import League, league
 from condensers.core.networks import Fresh, Networks
 from condensers.core.optimizers import SGD, Optimizer
 from condensers.core.pixels import Pixels, Raw
@@ -56,7 +56,10 @@ FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # defaults, as in DM
 
 @runtime_checkable
 class Condenser(Protocol):
-    """What every condenser has; nothing else is asked of it, whatever its kind."""
+    """What every condenser has.
+
+    One that makes pixels also has what `Iterative` has; a selection has `passes` and `epochs`.
+    """
 
     @property
     def name(self) -> str:
@@ -192,6 +195,10 @@ class Iterative:
         """Whether its networks are trained on real images."""
         return self.networks.trains_on == "real"
 
+    def shown(self, schedule: Schedule, ipc: int) -> int:
+        """Images of a class that a network is shown for so many stored ones."""
+        return ipc * self.decoded * max(1, schedule.views)
+
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError, before any work, if it cannot run by that schedule."""
 
@@ -300,8 +307,8 @@ def require_float32(recipe: Iterative, schedule: Schedule) -> None:
 
 
 def league_of(condenser: Condenser) -> League:
-    """`strict`: as many images decoded as stored, and no network saw real labels; else `open`."""
-    return "open" if condenser.trained_on_real or condenser.decoded > 1 else "strict"
+    """The league of its memories, whose labels are hard."""
+    return league(1, condenser.decoded, condenser.trained_on_real)
 
 
 def in_lockstep(recipes: Sequence[Iterative], base: Schedule, ipc: int) -> list[list[Iterative]]:

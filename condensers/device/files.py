@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from uuid import uuid4
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -16,7 +17,8 @@ def atomic_write(path: Path, data: bytes) -> None:
     Raises:
         ValueError: the file or its folder cannot be written; one line.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the number of the process: on another machine, or in another container, there may be the same.
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     with one_line_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,5 +1,6 @@
 """Chunks side by side on the threads of a CPU, each on one thread from beginning to end."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,14 +19,15 @@ class Lanes:
     Torch's own way, all threads on every operation, lets them wait for each other hundreds of times per iteration, for
     milliseconds each time if the machine has other work. Here the number of threads does not change the results either,
     not by a bit, except for a single chunk, which all threads share.
+
+    All lanes share their threads, for loops that train networks make lanes many times an iteration. So a function that
+    is mapped must not map: it would wait for the thread that it runs on.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.on_cpu = device.type == "cpu"
         threads = torch.get_num_threads() if self.on_cpu else 1
-        # Set in each thread, because some libraries under torch ignore what another thread has set.
-        alone = {"initializer": torch.set_num_threads, "initargs": (1,)}
-        self.pool = ThreadPoolExecutor(threads, "chunk", **alone) if threads > 1 else None
+        self.pool = _pool(threads) if threads > 1 else None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """The results in the order of the items; the function runs in the grad mode that it sets itself."""
@@ -46,6 +48,16 @@ def _one_thread() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    # Set in each thread, because some libraries under torch ignore what another thread has set.
+    return ThreadPoolExecutor(threads, "chunk", initializer=torch.set_num_threads, initargs=(1,))
+
+
+# A forked process has the executor, but not its threads.
+os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @cache

@@ -7,11 +7,10 @@ import pandas as pd
 from condensers import registry
 from condensers.core.grids import Grid
 from condensers.core.recipe import league_of
-from condensers.device.files import atomic_write
 from harness.ablate.grids import Ablation
 from harness.core.estimates import duration
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.ablations import ablation_figure
 from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_beside
@@ -21,7 +20,7 @@ def report(ablation: Ablation) -> None:
     """Print a table for each grid, and write ablate.csv and ablate.png."""
     frame = pd.DataFrame([line for grid in ablation.grids for line in _lines(ablation, grid)])
     path, figure = ablation.out / "ablate.csv", ablation.out / "ablate.png"
-    atomic_write(path, csv_of(frame))
+    write_csv(path, frame)
     for grid in ablation.grids:
         paper = f" ({grid.paper})" if grid.paper else ""
         say(f"{grid.name}: {grid.description}{paper}\n{_shown(frame[frame['grid'] == grid.name])}\n")
@@ -50,7 +49,7 @@ def _lines(ablation: Ablation, grid: Grid) -> Iterator[dict[str, object]]:
             "dataset": point.dataset.name,
             "images per class": point.ipc,
             "decoded per stored": made.decoded,
-            "condensed on": point.trained_on,
+            "condensed on": point.condensed_on,
             "trained": point.scoring.network,
             **_columns("accuracy", accuracy),
             "base": grid.reference,

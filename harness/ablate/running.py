@@ -146,7 +146,7 @@ class Batch:
             condenser=name,
             parameters=json.dumps(self.asked[name].params, sort_keys=True),
             ipc_stored=search.point.ipc,
-            condensed_on=search.point.trained_on,
+            condensed_on=search.point.condensed_on,
             network=scoring.network,
             status=self.status[name],
             iteration=iteration,

@@ -2,13 +2,12 @@
 
 import pandas as pd
 
-from condensers.device.files import atomic_write
 from harness.ablate.search import Search
 from harness.ablate.trials import OBJECTIVE, Trial, best
 from harness.core.estimates import print_estimate
 from harness.core.memories import condensing
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.core.work import Work
 from search_spaces.forward import forward_pass
 
@@ -20,7 +19,7 @@ def report(search: Search) -> None:
     trials = list(search.finished().values())
     path, won = search.out / "trials.csv", best(trials)
     frame = pd.DataFrame([_line(trial, trial is won) for trial in trials])
-    atomic_write(path, csv_of(frame))
+    write_csv(path, frame)
     counts = ", ".join(f"{count} {status}" for status, count in frame["status"].value_counts().items())
     say(f"{len(trials)} trials by {OBJECTIVE}: {counts}")
     if won:
@@ -37,7 +36,7 @@ def print_left(search: Search) -> None:
     say(f"trials     {left} to condense, {search.batch} in lockstep, none of them pruned")
     say(f"rungs      {' '.join(map(str, search.rungs))} of {search.iterations} iterations")
     scoring = search.point.scoring
-    names = sorted({search.point.trained_on, scoring.network})
+    names = sorted({search.point.condensed_on, scoring.network})
     work = sum((_work(search, min(search.batch, left - first)) for first in range(0, left, search.batch)), Work())
     print_estimate(work, names, scoring.dataset, scoring.training, scoring.device)
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from condensers.device.files import atomic_write
 from harness.analyse import drift, figures
 from harness.analyse.running import (
     DIVERSITY,
@@ -20,7 +19,7 @@ from harness.analyse.running import (
 )
 from harness.analyse.subjects import REAL, Subject
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import Correlation, correlation, crossed
 
@@ -161,4 +160,4 @@ def _said(value: Interval, percent: bool) -> str:
 
 
 def _write(analysis: Analysis, name: str, frame: pd.DataFrame) -> None:
-    atomic_write(analysis.out / name, csv_of(frame))
+    write_csv(analysis.out / name, frame)

@@ -50,6 +50,8 @@ def _make(config: Condense, ranks: Ranks) -> None:
     require_writable(config.out)
     # Rank 0 plans for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
     plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
+    for name in names:  # with --steps, some are made after others
+        registry.condenser(name).check(plan.schedule)
     on_device = dataset.to(device)
     where = name_of(device) + _shares(plan, on_device, ranks)
     if ranks.leads:

@@ -19,7 +19,7 @@ from harness.core import memories, queue
 from harness.core.devices import name_of
 from harness.core.flags import COMPARED
 from harness.core.progress import say
-from harness.core.protocols import NAIVE, Protocol
+from harness.core.protocols import NAIVE, WHOLE, Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
@@ -30,7 +30,6 @@ from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
 from search_spaces.registry import build
 
-WHOLE = "whole"
 RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that something depends on
 
 

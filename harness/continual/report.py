@@ -9,7 +9,7 @@ import numpy as np
 from condensers import registry
 from harness.core.checks import check_cells, damage
 from harness.core.progress import say
-from harness.core.protocols import marked
+from harness.core.protocols import WHOLE, marked
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
@@ -98,8 +98,6 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
         experiment: what was run.
         configs: values of the `config` column that belong to it; the file may hold others.
     """
-    from harness.continual.experiment import WHOLE
-
     how, frame = settings(experiment), experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
     # Their config says that all were trained alike, and `how` says how: older rows have a bare mark.
@@ -140,8 +138,6 @@ def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def settings(experiment: "Experiment") -> str:
     """How long networks are trained, and memories condensed: what rows say in a key alone, in one line."""
-    from harness.continual.experiment import WHOLE
-
     made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
     return "; ".join(filter(None, (trained(experiment), made)))
 

@@ -17,18 +17,18 @@ from condensers import registry
 from condensers.device import draws
 from condensers.device.networks import new_network
 from condensers.memory import Memory
-from harness.continual.experiment import GDUMB, RETRAIN, WHOLE, Experiment
+from harness.continual.experiment import GDUMB, RETRAIN, Experiment
 from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
 from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.progress import bar
-from harness.core.protocols import NAIVE, marked
+from harness.core.protocols import NAIVE, WHOLE, marked
 from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
-from harness.core.studies import Board
+from harness.core.studies import ACCURACY
 from harness.core.work import Work
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory
@@ -36,11 +36,9 @@ from scenarios.streams import continual_stream
 from search_spaces.forward import forward_pass
 from search_spaces.registry import identity_of
 
-ACCURACY = Board(objective="accuracy")
-
 
 @dataclass(frozen=True)
-class Source:
+class Learner:
     """What is compared: how networks learn, and from what.
 
     Attributes:
@@ -63,19 +61,19 @@ class Source:
 class Score:
     """What a cell is about: the networks of one memory at one step."""
 
-    source: Source
+    source: Learner
     order: int
     step: int
     config: str
     key: str
 
 
-def sources(experiment: Experiment) -> list[Source]:
+def sources(experiment: Experiment) -> list[Learner]:
     """What is compared: condensers and memory files under each strategy, `whole` retrained only, naive once."""
     held = [*experiment.names, *(file.name for file in experiment.files)]
-    found = [Source(name, strategy) for strategy in experiment.strategies if strategy != NAIVE for name in held]
+    found = [Learner(name, strategy) for strategy in experiment.strategies if strategy != NAIVE for name in held]
     found = [source for source in found if source.condenser != WHOLE or source.strategy == RETRAIN]
-    return [*found, *([Source("", NAIVE)] if NAIVE in experiment.strategies else [])]
+    return [*found, *([Learner("", NAIVE)] if NAIVE in experiment.strategies else [])]
 
 
 def configs(experiment: Experiment) -> set[str]:
@@ -88,7 +86,7 @@ def scores(experiment: Experiment, order: int) -> list[Score]:
     return [score for source in sources(experiment) for score in _scores_of(experiment, source, order)]
 
 
-def _scores_of(experiment: Experiment, source: Source, order: int) -> list[Score]:
+def _scores_of(experiment: Experiment, source: Learner, order: int) -> list[Score]:
     name = source.condenser
     shared = {
         "memory": _memory_key(experiment, name, order),
@@ -173,7 +171,7 @@ def run(experiment: Experiment) -> None:
             add_history(experiment.records, [score.key for score in _scores_of(experiment, source, order)])
 
 
-def _training(experiment: Experiment, source: Source) -> dict[str, object]:
+def _training(experiment: Experiment, source: Learner) -> dict[str, object]:
     """How networks are trained, as JSON values."""
     if source.strategy != RETRAIN:
         return settings_of(experiment, source.strategy)

@@ -111,8 +111,7 @@ def check_leagues(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
     Raises ValueError in one line.
     """
     check_once(rows, where)
-    is_open = rows["soft_labels"] | rows["trained_on_real"] | (rows["ipc_decoded"] > rows["ipc_stored"])
-    bad = rows[rows["league"] != is_open.map({True: "open", False: "strict"})]
+    bad = rows[rows["league"] != is_open(rows).map({True: "open", False: "strict"})]
     if len(bad):
         cell, league = bad[["cell", "league"]].iloc[0]
         raise damage(where, cell, f"holds league = {league!r}, which does not follow from its other columns")
@@ -149,6 +148,12 @@ def _check_values(where: object, cell: object, metric: object, values: "pd.Serie
     bad = values[~values.astype(float).between(least, 1)]  # nan is never between
     if len(bad):
         raise damage(where, cell, f"holds {metric} = {float(bad.iloc[0]):g}, not {least} to 1")
+
+
+def is_open(rows: "pd.DataFrame") -> "pd.Series":
+    """Which rows are of the open league, as `condensers.core.leagues.league`; a memory has hard labels if none say."""
+    found = (rows["ipc_decoded"] > rows["ipc_stored"]) | rows["trained_on_real"].astype(bool)
+    return found | rows["soft_labels"] if "soft_labels" in rows else found
 
 
 def damage(where: object, cell: object, what: str) -> ValueError:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from condensers.core.cost import TRAINING
 from condensers.device.networks import new_network
 from condensers.device.training import Training, train
 from harness.core.progress import say
-from harness.core.work import BACKWARD, Work
+from harness.core.work import Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
@@ -57,7 +58,7 @@ def _seconds(work: Work, networks: Sequence[str], dataset: Dataset, training: Tr
     share = CALIBRATION_SECONDS / len(networks)
     forward, back = np.array([_per_image(name, dataset, training, device, share) for name in networks]).T
     seconds = _fitted(flops, forward) @ (work.forward, work.forward_flop)
-    return float(seconds + _fitted(BACKWARD * flops, back) @ (work.trained, work.trained_flop))
+    return float(seconds + _fitted(TRAINING * flops, back) @ (work.trained, work.trained_flop))
 
 
 def _fitted(flops: np.ndarray, seconds: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ seed, and is one set by its name.
 import json
 from collections.abc import Sequence
 
+from condensers.core import leagues
 from condensers.memory import Memory
 from harness.core.memories import Stored
 
@@ -85,6 +86,5 @@ def identity_of(memory: Memory) -> tuple[str, str]:
 def league(stored: Stored) -> str:
     """`strict` or `open`, or `not said` where a file does not say whether real labels trained a network."""
     memory, real = stored.memory, stored.memory.metadata.get("trained_on_real")
-    if real or memory.soft_labels is not None or len(memory.decoded()) > len(memory):
-        return "open"
-    return "not said" if real is None else "strict"
+    found = leagues.league(1, memory.pixels.decoded, bool(real), memory.soft_labels is not None)
+    return "not said" if real is None and found == "strict" else found

@@ -12,13 +12,14 @@ import numpy as np
 
 from condensers import registry, sharding
 from condensers.condense import Group, condense, config, runs
+from condensers.core.cost import TRAINING
 from condensers.core.recipe import Schedule
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata, save_memory
 from condensers.published import SUFFIXES, import_published, sets_in
 from condensers.sharding import ALONE, Ranks
 from harness.core.progress import bar, say
 from harness.core.seeds import config_key
-from harness.core.work import BACKWARD, NONE, Work
+from harness.core.work import NONE, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
@@ -210,7 +211,7 @@ def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
             forward = own.iterations * len(group.classes) * min(own.real_batch, smallest) * first.real_passes
             images = group.ipc * len(group.classes)
             # What is more than training them once counts as so many images more.
-            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / BACKWARD) for recipe in recipes)
+            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / TRAINING) for recipe in recipes)
             hidden = first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
             trained = own.iterations * images * often + hidden
             parts.append((own.iterations, Work.of(flops, round(forward), round(trained))))
@@ -256,7 +257,7 @@ def ensure(
         ranks: processes that all call this and share the work; the first alone writes.
 
     Raises:
-        ValueError: more images per class than a class has, or a folder that cannot be written.
+        ValueError: more images per class than a class has, pixels that diverged, or a folder that cannot be written.
     """
     if not ranks.agree(plan.missing()):
         return True
@@ -279,19 +280,24 @@ def _make(
     ranks: Ranks,
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
+    called = {condenser.name: name for name, condenser in zip(names, condensers, strict=True)}
     # Only rank 0 makes selections; sharing them among ranks would save no time.
     shared = [condenser for condenser in condensers if ranks.leads or condenser.makes_pixels]
     checkpoints = plan.folder / "checkpoints" / plan.precision
     match = partial(sharding.match, ranks) if ranks.count > 1 else None
-    made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match)
-    if not ranks.leads:
-        return
-    every = {name: made[condenser.name] for name, condenser in zip(names, condensers, strict=True)}
-    finite = [name for name, memory in every.items() if memory.images.isfinite().all()]
-    for name in finite:
-        save(plan, name, every[name], dataset, origin)
-    if diverged := ", ".join(sorted(every.keys() - set(finite))):
+
+    def keep(made: dict[str, Memory]) -> None:
+        for name in _finite(made) if ranks.leads else ():
+            save(plan, called[name], made[name], dataset, origin)
+        ranks.agree(None)  # the other ranks keep their checkpoints until rank 0 has saved
+
+    made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match, keep)
+    if diverged := ", ".join(sorted(called[name] for name in made.keys() - set(_finite(made)))):
         raise ValueError(f"{diverged} diverged to NaN or infinite pixels: leave it out, or lower its recipe's rate")
+
+
+def _finite(made: Mapping[str, Memory]) -> list[str]:
+    return [name for name, memory in made.items() if memory.images.isfinite().all()]
 
 
 def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:

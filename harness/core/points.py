@@ -26,11 +26,9 @@ from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, schedule_of, settle, training_of
-from harness.core.studies import Board
+from harness.core.studies import ACCURACY
 from scenarios.datasets import Dataset
 from search_spaces.registry import build
-
-ACCURACY = Board(objective="accuracy")
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,13 @@ class Point:
     Attributes:
         plans: of its memories, one for each replicate; all condensers of the grid are in each.
         scoring: what the memories are scored with.
-        trained_on: the network that was condensed on.
+        condensed_on: the network that memories are made with.
         ipc: stored images per class.
     """
 
     plans: tuple[memories.Plan, ...]
     scoring: Scoring
-    trained_on: str
+    condensed_on: str
     ipc: int
 
     @property
@@ -104,7 +102,7 @@ def check(points: Sequence[Point], names: Sequence[str]) -> None:
     for point in points:
         for name in names:
             registry.condenser(name).check(point.plans[0].schedule)
-        for network in {point.trained_on, point.scoring.network}:
+        for network in {point.condensed_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
         check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded, point.dataset.name)
 
@@ -152,7 +150,7 @@ def print_left(points: Sequence[Point], names: Sequence[str], records: Records[S
     say(f"memories   {len(missing)} to condense")
     say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")
     first = points[0].scoring
-    networks = sorted({name for point in points for name in (point.trained_on, point.scoring.network)})
+    networks = sorted({name for point in points for name in (point.condensed_on, point.scoring.network)})
     print_estimate(work_of(left), networks, first.dataset, first.training, first.device)
 
 

@@ -70,7 +70,6 @@ class Lines(Nested):
     within a `with` a thread says where they stand even if none of them moves.
     """
 
-    disable = False
     _lock: ClassVar[Lock] = Lock()
     _said: ClassVar[float] = time.monotonic()
 
@@ -93,10 +92,6 @@ class Lines(Nested):
         self._first = self._first or (time.monotonic() - self._started, self.n)
         self._pass_on(n)
 
-    def set_postfix_str(self, text: str) -> None:
-        """What is at work, for the next lines."""
-        self._now = f", {text}"
-
     def _say_if_due(self) -> None:
         with Lines._lock:
             now = time.monotonic()
@@ -107,7 +102,7 @@ class Lines(Nested):
     def _line(self, elapsed: float) -> str:
         counted = f"{self.n} of {self.total} {self.unit}" if self._counts else self.unit
         share = f"{self.n / max(self.total, 1):.0%} ({counted})"
-        return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {self._left(elapsed)} left{self._now}"
+        return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {self._left(elapsed)} left"
 
     def _left(self, elapsed: float) -> str:
         """Time left at the pace since the first update, which may have counted what a checkpoint already had."""

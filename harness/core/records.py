@@ -285,12 +285,17 @@ def csv_of(frame: "pd.DataFrame") -> bytes:
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """Write a summary as a CSV. Raises ValueError if it cannot be written."""
+    atomic_write(path, csv_of(frame))
+
+
 def provenance(device: str, precision: str) -> dict[str, object]:
     """Where a row or a memory comes from: what `Provenance` holds beside the chunk.
 
     Args:
         device: what the cell ran on, e.g. `cpu` or `cuda NVIDIA H200`; starts with the kind.
-        precision: arithmetic of the networks, e.g. `float32`.
+        precision: arithmetic of the networks, e.g. `fp32`.
 
     Returns:
         commit (of this code; `-dirty` if a room of it has changes that are not committed), versions, threads
@@ -317,15 +322,15 @@ def origin_of(device: str, precision: str, chunk: int) -> Provenance:
 def _commit() -> str:
     # Only the code's folders: a run that appends to committed results does not change the code.
     try:
-        described = _git(ROOT, "describe", "--always") if (ROOT / ".git").exists() else ""
-        changed = described and _git(ROOT, "status", "--porcelain", "--", *ROOMS)
+        described = _git("describe", "--always") if (ROOT / ".git").exists() else ""
+        changed = described and _git("status", "--porcelain", "--", *ROOMS)
     except (OSError, subprocess.CalledProcessError):
         described = changed = ""
     return f"{described}-dirty" if changed else described or _version("condensed-memories") or "unknown"
 
 
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(ROOT), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -345,4 +350,4 @@ def _backend(device: str) -> str:
 
     if device.startswith("cpu"):
         return "mkldnn" if backends.mkldnn.is_available() else "native"
-    return "mps" if device.startswith("mps") else f"cudnn {backends.cudnn.version()}"
+    return f"cudnn {backends.cudnn.version()}"

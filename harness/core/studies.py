@@ -39,6 +39,7 @@ class Board:
 
 
 ONE_BOARD = Board()
+ACCURACY = Board(objective="accuracy")
 
 
 @patient_methods

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-BACKWARD = 3  # a training pass in forward passes: forward, gradient of activations, gradient of weights
+from condensers.core.cost import TRAINING
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Work:
     @classmethod
     def of(cls, flop: float, forward: int = 0, trained: int = 0) -> "Work":
         """Of images through a network that takes `flop` for the forward pass of one."""
-        return cls(forward, trained, flop * forward, BACKWARD * flop * trained)
+        return cls(forward, trained, flop * forward, TRAINING * flop * trained)
 
     @property
     def flop(self) -> float:

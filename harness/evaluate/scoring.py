@@ -7,12 +7,13 @@ from harness.core import memories
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import print_estimate
 from harness.core.makings import check
+from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
-from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.core.settings import place_of
 from harness.evaluate.comparison import Scored, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import load
@@ -43,17 +44,7 @@ def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
 
 def _scoring_of(config: Evaluate) -> Scoring:
     device, protocol = place_of(config)
-    settled = settle(config, protocol)
     dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
-    return Scoring(
-        dataset,
-        label_of(config, protocol),
-        network_of(config, protocol, dataset),
-        training_of(settled, protocol, dataset, device),
-        config.networks,
-        config.seed,
-        config.precision,
-        device,
-    )
+    return scoring_of(config, protocol, device, dataset)

@@ -57,6 +57,9 @@ def _names(name: str, path: Path) -> bool:
 @cache
 def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")[:LARGEST] if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        with path.open(errors="replace") as file:
+            return file.read(LARGEST)
     except OSError:
         return ""

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from condensers.device.files import atomic_write
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.intervals import by_memory, interval
 
 FILE = "differences.csv"
@@ -39,7 +38,7 @@ def write(path: Path, found: pd.DataFrame) -> str:
     if found.empty:
         path.unlink(missing_ok=True)
         return ""
-    atomic_write(path, csv_of(found))
+    write_csv(path, found)
     return f"every two lines, paired by memory: {path}"
 
 

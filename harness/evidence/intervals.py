@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from condensers.core.leagues import LEAGUES
+from harness.core.checks import is_open
 from harness.core.protocols import NAIVE
 from harness.core.seeds import seed_of
 
@@ -212,7 +213,7 @@ def average_incremental_accuracy(frame: pd.DataFrame) -> pd.Series:
     return _means(values[complete], index)
 
 
-def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per condenser, the most accurate first.
 
     | column | what |
@@ -230,42 +231,41 @@ def summary(frame: pd.DataFrame, method: Method = "t") -> pd.DataFrame:
 
     Args:
         frame: records of one experiment.
-        method: as for `interval`.
 
     Raises:
         ValueError: the frame is not of one experiment.
     """
     one_experiment(frame)
     average = average_incremental_accuracy(frame)
-    rows = [_row(frame, average, name, method) for name in frame["condenser"].unique()]
+    rows = [_row(frame, average, name) for name in frame["condenser"].unique()]
     rows.sort(key=lambda row: -np.nan_to_num(row["accuracy"].mean, nan=-1))
     return pd.DataFrame(rows)
 
 
-def _row(frame: pd.DataFrame, average: pd.Series, condenser: str, method: Method) -> dict[str, object]:
+def _row(frame: pd.DataFrame, average: pd.Series, condenser: str) -> dict[str, object]:
     mine = frame[frame["condenser"] == condenser]
     final = mine[mine["step"] == mine["steps"]]
     scores = final[final["metric"] == "accuracy"]
     row = {
         "condenser": condenser,
         "league": league_of(mine),
-        "accuracy": interval(scores, method),
+        "accuracy": interval(scores),
         "accuracy_bootstrap": interval(scores, "bootstrap"),
-        "average_accuracy": interval(average[average.index.get_level_values("condenser") == condenser], method),
+        "average_accuracy": interval(average[average.index.get_level_values("condenser") == condenser]),
     }
     if "forgetting" in set(frame["metric"]):
-        row["forgetting"] = interval(final[final["metric"] == "forgetting"], method)
+        row["forgetting"] = interval(final[final["metric"] == "forgetting"])
     if any(base_of(name)[0] == RANDOM for name in frame["condenser"].unique()):
-        row["above_random"] = _above_random(frame, condenser, method)
+        row["above_random"] = _above_random(frame, condenser)
     return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
 
 
-def _above_random(frame: pd.DataFrame, condenser: str, method: Method) -> Interval | None:
+def _above_random(frame: pd.DataFrame, condenser: str) -> Interval | None:
     reference = real_images(condenser, frame["condenser"].unique())
     if reference is None:
         return None
     last = int(frame["steps"].iloc[0])
-    return paired_difference(frame, "accuracy", condenser, reference, step=last, method=method)
+    return paired_difference(frame, "accuracy", condenser, reference, step=last)
 
 
 def real_images(condenser: str, names: Collection[str]) -> str | None:
@@ -294,8 +294,7 @@ def league_of(rows: pd.DataFrame) -> str:
     """The league of the memory that rows are about; `-` if they are about none."""
     if not rows["ipc_stored"].any():
         return NO_MEMORY
-    strict = (rows["ipc_stored"] == rows["ipc_decoded"]).all() and not rows["trained_on_real"].any()
-    return "strict" if strict else "open"
+    return "open" if is_open(rows).any() else "strict"
 
 
 def format_table(table: pd.DataFrame) -> str:

@@ -54,7 +54,7 @@ def published_accuracy(point: Point, name: str, tested: bool) -> float:
 
 def _known(point: Point, name: str) -> Published | None:
     return published(
-        point.dataset.name, point.dataset.shape[1], point.ipc, name, point.trained_on, point.scoring.network
+        point.dataset.name, point.dataset.shape[1], point.ipc, name, point.condensed_on, point.scoring.network
     )
 
 

@@ -1,8 +1,8 @@
 """Export memories: folders of images, or the `.pt` file that other projects publish.
 
-    python -m harness.export out/memories/*.safetensors                      OUT/NAME/train/CLASS/0000.png
+    python -m harness.export out/memories/*.safetensors                      OUT/NAME/train/CLASS/00000.png
     python -m harness.export memory.safetensors --test                       with test images: a data set, folder:PATH
-    python -m harness.export memory.safetensors --format huggingface         data/train/CLASS/0000.png and a card
+    python -m harness.export memory.safetensors --format huggingface         data/train/CLASS/00000.png and a card
     python -m harness.export memory.safetensors --format pt                  [images, labels], exact
 
 Networks are trained on normalised pixels that no picture can hold: in a folder they are clamped to black and white and

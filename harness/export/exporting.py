@@ -24,7 +24,7 @@ from scenarios.datasets import Dataset, load
 
 
 @dataclass(frozen=True)
-class Source:
+class Exported:
     """A memory with what it takes to undo its normalisation, and its data set where that is needed."""
 
     path: Path
@@ -74,16 +74,18 @@ def _target(config: Export, path: Path) -> Path:
     return config.out / (f"{path.stem}.pt" if config.format == "pt" else path.stem)
 
 
-def _read(config: Export, path: Path) -> Source:
+def _read(config: Export, path: Path) -> Exported:
     published = path.suffix in SUFFIXES
     metadata = {} if published else read_metadata(path)
     needed = config.dataset or config.test or metadata.get("store") == "indices"
     dataset = _dataset(config, path, metadata.get("dataset")) if needed else None
-    memory = memories.read(path, dataset, soft=True).memory
+    memory = memories.read(path, dataset, soft=True, number=config.set).memory
     if config.mean and not published:
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
+    if config.set and not published:
+        raise ValueError("--set is for published .pt files; a .safetensors holds one set")
     mean, std = _normalisation(config, path, memory, dataset)
-    return Source(path, memory, mean, std, dataset)
+    return Exported(path, memory, mean, std, dataset)
 
 
 def _dataset(config: Export, path: Path, made_from: str | None) -> Dataset:
@@ -120,14 +122,14 @@ def _write_tensors(target: Path, memory: Memory) -> None:
     say(f"{target}: {len(decoded)} images and their labels, normalised as networks see them")
 
 
-def _pictures(source: Source) -> Pictures:
+def _pictures(source: Exported) -> Pictures:
     try:
         return pictures_of(source.memory, source.mean, source.std)
     except ValueError as error:
         raise ValueError(f"{source.path}: {error}") from error
 
 
-def _write_folder(config: Export, target: Path, source: Source, pictures: Pictures) -> None:
+def _write_folder(config: Export, target: Path, source: Exported, pictures: Pictures) -> None:
     """Under a name of its own until it is whole, so that a kill leaves nothing that looks like a data set."""
     names = folder_names(source.memory.classes, source.class_names)
     inside = Path("data") if config.format == "huggingface" else Path()

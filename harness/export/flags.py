@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 import tyro
 
-from harness.core.flags import DataFlags, OutputFlags, flag
+from harness.core.flags import DataFlags, OutputFlags, PublishedFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(DataFlags, OutputFlags):
+class Export(PublishedFlags, DataFlags, OutputFlags):
     """Flags of the command."""
 
     box: ClassVar[str] = "exporting"
@@ -21,12 +21,6 @@ class Export(DataFlags, OutputFlags):
         "folder", "Class folders of PNGs, the same with a card for the Hugging Face hub, or a .pt of [images, labels]."
     )
     test: bool = flag(False, "Also write the test images of the data set: a folder is then a data set, folder:PATH.")
-    mean: tuple[float, ...] = flag(
-        (), "Of published files: the mean that was taken off their pixels (0 to 1); one number, or one a channel."
-    )
-    std: tuple[float, ...] = flag(
-        (), "Of published files: the deviation that their pixels were divided by; one number, or one a channel."
-    )
     dataset: str | None = flag(
         None,
         "Data set by name (--list), or folder:PATH, where it is needed: for memories that are stored as indices, and "

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from condensers import registry
 from harness.core.cells import unfinished
 from harness.core.estimates import print_estimate
 from harness.core.memories import condensing
@@ -22,7 +23,8 @@ def print_left(survey: Survey) -> None:
     for records in (survey.records, survey.table, tables.published(survey.dataset.identity)):
         left = unfinished(left, records)
     # A network on a memory that is not made yet has no key, so it is counted apart.
-    later = [work_of(survey, one, images) for one in survey.architectures] * len(missing) * survey.replicates
+    decoded = [images * registry.condenser(name).decoded for name in missing]
+    later = [work_of(survey, one, own) for own in decoded for one in survey.architectures] * survey.replicates
     say(f"networks   {len(left) + len(later)} to train")
     _print_estimate(survey, [*(cell.work for cell in left), *later])
 
@@ -34,7 +36,8 @@ def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replica
     every = search.cells(there, search.searches(there, samplers, trials, replicates))
     left = unfinished(every, search.records_of(survey))
     images = survey.training.epochs * survey.ipc * survey.dataset.classes
-    later = [search.work_of(survey, images, trials)] * len(missing) * len(set(samplers)) * replicates
+    decoded = [images * registry.condenser(name).decoded for name in missing]
+    later = [search.work_of(survey, own, trials) for own in decoded] * len(set(samplers)) * replicates
     say(f"searches   {len(left) + len(later)} of {trials} trials, none of them stopped early or tried before")
     say(f"known      {len(known)} of the {len(survey.space)} whole-set accuracies that regret rests on")
     _print_estimate(survey, [*(cell.work for cell in left), *later])

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from condensers.device.files import atomic_write
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.figures import COLOURS, MARKERS, NAME, blank, head, plain, save_figure
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import FEWEST, flat
@@ -233,4 +232,4 @@ def _shown(row: dict[str, object]) -> dict[str, str]:
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    atomic_write(path, csv_of(frame))
+    write_csv(path, frame)

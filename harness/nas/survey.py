@@ -31,7 +31,6 @@ from search_spaces.spaces import Architecture, Space, largest_space, space
 
 # A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
 SURVEYS_ONLY = ("subset", "replicates", "memories", "merge")
-FLAGS = {"memory_replicates": "memories", "whole_replicates": "whole-replicates"}
 DEFAULTS = {
     "digits": "digits and a part of its space, as quick has it; CIFAR-10 and all 720 are --protocol paper",
     "cifar10": "CIFAR-10 and its whole space, as paper has it; digits and a part of a smaller one are --protocol quick",
@@ -227,6 +226,8 @@ def _check(survey: Survey) -> None:
     if len(survey.architectures) < FEWEST:
         raise ValueError(f"{len(survey.architectures)} architectures have no rank correlation: give --subset {FEWEST}")
     _check_ipc(survey)
+    for name in survey.condensers:
+        registry.condenser(name).check(survey.schedule)
     build(survey.schedule.network, survey.dataset.classes, survey.dataset.shape)
     for records in (survey.records, tables.published(survey.dataset.identity)):
         tables.read_networks(records)

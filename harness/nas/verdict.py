@@ -8,10 +8,9 @@ import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from condensers.device.files import atomic_write
 from harness.core.progress import say
 from harness.core.protocols import WHOLE
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.ranking import TOP, Correlation, correlation, difference, flat, ranking_summary
 from harness.evidence.scatter import choice, scatter
 from harness.evidence.surveys import is_first, networks_of, paired
@@ -29,7 +28,7 @@ def report(survey: Survey, cells: Collection[str]) -> None:
     rows = rows[rows["cell"].isin(cells)]
     found = [summarise(survey, rows, name) | _above(rows, name, survey.proxies[0]) for name in survey.proxies]
     path = survey.out / "summary.csv"
-    atomic_write(path, csv_of(pd.DataFrame(map(flat, found))))
+    write_csv(path, pd.DataFrame(map(flat, found)))
     for row in found:
         scatter(paired(rows, row["proxy"]), row, survey.out / f"scatter-{row['proxy'].replace(':', '_')}.png")
     say(format_tables(found))

@@ -20,7 +20,7 @@ def section(found: Found) -> Section:
     return Section("ablations", "Ablations", intro, [*grids, *searches], problems=[*damaged, *others])
 
 
-def _grids(found: Found, source: Source) -> list[Figure]:
+def _grids(source: Source) -> list[Figure]:
     return [_grid(source, about, rows) for about, rows in grouped(source.frame, POINT)]
 
 
@@ -58,7 +58,7 @@ def _grid(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figur
     )
 
 
-def _searches(found: Found, source: Source) -> list[Figure]:
+def _searches(source: Source) -> list[Figure]:
     best = source.frame.sort_values("accuracy", ascending=False)
     numbers = pd.DataFrame(
         {

@@ -35,7 +35,7 @@ def section(found: Found) -> Section:
     return Section("analyses", "Analyses", intro, figures, problems=problems)
 
 
-def _correlations(found: Found, source: Source) -> list[Figure]:
+def _correlations(source: Source) -> list[Figure]:
     rows = source.frame.dropna(subset=["spearman"])
     if rows.empty:
         return []
@@ -58,7 +58,7 @@ def _correlations(found: Found, source: Source) -> list[Figure]:
     ]
 
 
-def _measures(found: Found, source: Source) -> list[Figure]:
+def _measures(source: Source) -> list[Figure]:
     return [
         _chart(source, metric, rows, ABOUT.get(str(metric), "The objective on real images, without augmentation."))
         for metric, rows in source.frame.groupby("metric", sort=False)
@@ -78,7 +78,7 @@ def _chart(source: Source, metric: str, rows: pd.DataFrame, note: str) -> Figure
     return Figure(slug("measure", source.path.parent, metric), title, note, alt, (source,), numbers, chart)
 
 
-def _among_real(found: Found, source: Source) -> list[Figure]:
+def _among_real(source: Source) -> list[Figure]:
     """Images of one class in two dimensions, beside the number that says the same of all."""
     return [
         _embedding(source, str(metric), rows)
@@ -107,7 +107,7 @@ def _many(rows: pd.DataFrame, name: str) -> int:
     return int((rows["condenser"] == name).sum())
 
 
-def _drifts(found: Found, source: Source) -> list[Figure]:
+def _drifts(source: Source) -> list[Figure]:
     rows = source.frame
     numbers = pd.DataFrame(
         {

@@ -6,7 +6,7 @@ A column of numbers says its unit in brackets after its name, and is written wit
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,13 +96,13 @@ class Section:
         return bool(self.figures or any(self.extra.values()))
 
 
-def drawn(found: Found, kind: str, draw: Callable[[Found, Source], Sequence[Figure]]) -> tuple[list[Figure], list[str]]:
+def drawn(found: Found, kind: str, draw: Callable[[Source], Iterable[Figure]]) -> tuple[list[Figure], list[str]]:
     """Figures of all sources of a kind, and a line for each source whose rows do not go together."""
     figures: list[Figure] = []
     problems: list[str] = []
     for source in found.of(kind):
         try:
-            figures += draw(found, source)
+            figures += list(draw(source))
         except DAMAGE as error:
             problems.append(f"{source.path} is not drawn: {one_line(str(error))}")
     return figures, problems

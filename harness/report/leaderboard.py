@@ -22,7 +22,7 @@ def section(found: Found) -> Section:
     return Section("leaderboard", "Leaderboard", intro, figures, problems=problems)
 
 
-def _figures(found: Found, source: Source) -> list[Figure]:
+def _figures(source: Source) -> list[Figure]:
     return [_figure(source, about, rows) for about, rows in grouped(check_leagues(source.frame, source.path), POINT)]
 
 

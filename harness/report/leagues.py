@@ -41,7 +41,7 @@ def _verdicts_and_lines(source: Source) -> tuple[int, int]:
     return int(known.isin(set(VERDICTS) - {NOT_RUN}).sum()), len(source.frame)
 
 
-def _figures(found: Found, source: Source) -> list[Figure]:
+def _figures(source: Source) -> list[Figure]:
     points = list(grouped(source.frame, POINT))
     # Within a league, those that decode several images from one are apart.
     tables = [

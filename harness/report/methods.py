@@ -154,7 +154,7 @@ def _block(text: str) -> tuple[str, str]:
     return ("verbatim", text) if lines[0].startswith(("|", "-", "*")) else ("text", " ".join(text.split()))
 
 
-def _standing(method: Method, names: Sequence[str], found: Found, source: Source) -> list[Figure]:
+def _standing(method: Method, names: Sequence[str], source: Source) -> list[Figure]:
     anchored = dict.fromkeys(names, method.id)
     rows = source.frame.assign(
         place=source.frame.groupby(LEAGUE)["accuracy"].rank(ascending=False, method="min"),

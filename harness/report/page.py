@@ -15,7 +15,7 @@ from condensers.device.files import atomic_write
 from harness.core.command import one_line
 from harness.core.flags import check
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.sources import OWN, Found, read_folders
 from harness.report import (
     ablations,
@@ -45,7 +45,7 @@ def report(config: Report) -> None:
     found, out = read_folders(config.folders), config.out or config.folders[0] / "report"
     sections = with_distinct_ids([one for one in _sections(found, config.data_root) if one or one.problems])
     figures = [figure for one in sections for figure in figures_of(one)]
-    atomic_write(out / OWN, csv_of(numbers_of(figures)))
+    write_csv(out / OWN, numbers_of(figures))
     page = render(found, sections)
     atomic_write(out / PAGE, page.encode())
     problems = problems_of(found, sections)

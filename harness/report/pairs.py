@@ -18,7 +18,7 @@ FURTHER = ("iterations", "condensed on")  # what tells lines of one condenser ap
 
 def section(found: Found) -> Section:
     """A chart for each comparison: who is above whom, by how much, and whether that is told from nothing."""
-    figures, problems = drawn(found, FILE, lambda found, source: list(_figures(source)))
+    figures, problems = drawn(found, FILE, _figures)
     intro = (
         "By how many points the line at the left is above the one at the top, paired by memory. A cell is filled where "
         "the 95 % interval of the difference excludes zero; no interval is widened for there being others."

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.core.checks import check_cells
+from harness.core.checks import check_cells, is_open
 from harness.core.protocols import MARK, NAIVE, WHOLE
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
@@ -20,7 +20,7 @@ FURTHER = " #"  # between a name and the number of its making
 
 def streams(found: Found) -> Section:
     """Class-incremental streams: a curve, the last step and differences, for each experiment and league."""
-    figures, problems = drawn(found, ScoreRow.__name__, lambda found, source: list(_streams(_checked(source))))
+    figures, problems = drawn(found, ScoreRow.__name__, lambda source: _streams(_checked(source)))
     intro = (
         "Classes come in steps, and networks are trained on what is remembered. Bands and brackets are 95 % intervals "
         "over memories; differences are paired by class order."
@@ -32,7 +32,7 @@ def studies(found: Found) -> Section:
     """Memories of all classes: accuracies and differences, for each network, size and league."""
     tables = {source.path.parent for kind in ("table.csv", SubmissionRow.__name__) for source in found.of(kind)}
 
-    def draw(found: Found, source: Source) -> list[Figure]:
+    def draw(source: Source) -> list[Figure]:
         return [] if source.path.parent in tables else list(_studies(_checked(source)))
 
     figures, problems = drawn(found, ScoreRow.__name__, draw)
@@ -122,8 +122,8 @@ def _title(source: Source, league: str, about: str) -> str:
 
 def _leagues(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each league; what has no memory goes with the strict one."""
-    strict = (rows["ipc_stored"] >= rows["ipc_decoded"]) & ~rows["trained_on_real"].astype(bool)
-    parts = (("strict", rows[strict]), ("open", rows[~strict]))
+    apart = is_open(rows)
+    parts = (("strict", rows[~apart]), ("open", rows[apart]))
     return [(league, part) for league, part in parts if len(part)]
 
 

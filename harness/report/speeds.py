@@ -26,7 +26,7 @@ def section(found: Found) -> Section:
     return Section("speed", "Speed", intro, figures, problems=problems)
 
 
-def _figures(found: Found, source: Source) -> list[Figure]:
+def _figures(source: Source) -> list[Figure]:
     rows = source.frame[source.frame["ratio"].notna()]
     return [_figure(source, *key, own) for key, own in rows.groupby(["what", "machine", "device"], sort=False)]
 

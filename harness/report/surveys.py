@@ -27,7 +27,7 @@ def section(found: Found) -> Section:
         drawn(found, kind, draw)
         for kind, draw in (
             ("summary.csv", _correlations),
-            (NetworkRow.__name__, lambda found, source: list(_scatters(source))),
+            (NetworkRow.__name__, _scatters),
             ("search_summary.csv", _searches),
         )
     ]
@@ -39,7 +39,7 @@ def section(found: Found) -> Section:
     return Section("search", "Architecture search", intro, figures, problems=problems)
 
 
-def _correlations(found: Found, source: Source) -> list[Figure]:
+def _correlations(source: Source) -> list[Figure]:
     return [_correlation(source, own) for _, own in source.frame.groupby(WHOLE_SET, sort=False)]
 
 
@@ -208,7 +208,7 @@ def _side_by_side(frame: pd.DataFrame) -> pd.DataFrame:
     return ordered[columns].rename(columns=proxies | {"on_whole": "on the whole set (%)"})
 
 
-def _searches(found: Found, source: Source) -> list[Figure]:
+def _searches(source: Source) -> list[Figure]:
     rows = source.frame
     steps = sorted(int(match[1]) for name in rows if (match := AFTER.fullmatch(name)))
     lines = [

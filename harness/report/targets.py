@@ -21,7 +21,7 @@ def section(found: Found) -> Section:
     return Section("targets", "Targets", intro, figures, problems=problems)
 
 
-def _figures(found: Found, source: Source) -> list[Figure]:
+def _figures(source: Source) -> list[Figure]:
     return [_verdicts(source), *(_table(source, about, rows) for about, rows in grouped(source.frame, PLACE))]
 
 

@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from itertools import count
 from statistics import fmean
 
-from condensers.core.leagues import LEAGUES
+from condensers.core.leagues import LEAGUES, league
 from harness.core.cells import Cell, run_cells
 from harness.core.checks import check_leagues, damage
 from harness.core.devices import name_of
 from harness.core.flags import check
 from harness.core.makings import check as check_makings
 from harness.core.memories import Stored, made_from
+from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records, origin_of
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
-from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.core.settings import place_of
 from harness.submit.checks import check_entries
 from harness.submit.flags import Submit
 from scenarios.datasets import load
@@ -58,8 +59,7 @@ class Entry:
     @property
     def league(self) -> str:
         """What follows from what is in the file, and from what is stated."""
-        open_league = self.soft or self.trained_on_real or self.decoded > self.stored.memory.per_class
-        return "open" if open_league else "strict"
+        return league(self.stored.memory.per_class, self.decoded, self.trained_on_real, self.soft)
 
 
 def submit(config: Submit) -> None:
@@ -108,9 +108,7 @@ def _check(config: Submit) -> None:
 def _scoring_of(config: Submit) -> Scoring:
     device, protocol = place_of(config)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
-    training = training_of(settle(config, protocol), protocol, dataset, device)
-    network, label = network_of(config, protocol, dataset), label_of(config, protocol)
-    return Scoring(dataset, label, network, training, config.networks, config.seed, config.precision, device)
+    return scoring_of(config, protocol, device, dataset)
 
 
 def _entry(config: Submit, number: int, stored: Stored) -> Entry:

@@ -10,12 +10,11 @@ import pandas as pd
 from condensers import registry
 from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import league_of
-from condensers.device.files import atomic_write
 from harness.core.estimates import duration
 from harness.core.points import Point, key_of
 from harness.core.progress import say
 from harness.core.protocols import marked
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.costs import cost_figure
 from harness.evidence.differences import FILE, MEASURED, OTHER, differences, write
 from harness.evidence.intervals import Interval, above, interval
@@ -71,7 +70,7 @@ def report(grid: Grid) -> None:
     frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])
     path = grid.out / "table.csv"
     lost = _lost(path, frame)
-    atomic_write(path, csv_of(frame))
+    write_csv(path, frame)
     every_two = write(grid.out / FILE, _differences(entries, frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
@@ -133,7 +132,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "league": league_of(condenser),
         "images per class": point.ipc,
         "decoded per stored": condenser.decoded,
-        "condensed on": point.trained_on,
+        "condensed on": point.condensed_on,
         "trained": point.scoring.network,
         "iterations": _iterations(point, entry.condenser),
         "accuracy": accuracy.mean,

@@ -2,10 +2,9 @@
 
 import pandas as pd
 
-from condensers.device.files import atomic_write
 from harness.core.flags import check
 from harness.core.progress import say
-from harness.core.records import csv_of
+from harness.core.records import write_csv
 from harness.evidence.published import NOT_RUN
 from harness.evidence.sources import read_folders
 from harness.targets.comparing import compare
@@ -28,7 +27,7 @@ def report(config: Targets) -> None:
         raise ValueError(found.problems[0])
     frame = compare(found)
     path = (config.out or config.folders[0]) / NAME
-    atomic_write(path, csv_of(frame))
+    write_csv(path, frame)
     counts = ", ".join(f"{count} {verdict}" for verdict, count in frame["verdict"].value_counts().items())
     settled = frame[frame["verdict"] != NOT_RUN]
     if len(settled):

@@ -154,7 +154,7 @@ def _change(name, value):
 )
 def test_a_damaged_checkpoint_counts_as_none_with_a_warning(digits, short, left, tmp_path, damage):
     damage(left)
-    with pytest.warns(UserWarning, match=rf"^the checkpoint {left} is damaged: what it was of starts anew$"):
+    with pytest.warns(UserWarning, match=rf"^the checkpoint {left} is damaged and deleted: its run begins again$"):
         made, done = run(digits.train, tmp_path, SHORT)
     assert done[0] == 0
     assert_same(made, short)
@@ -168,6 +168,29 @@ def test_a_checkpoint_that_cannot_be_read_now_is_kept(digits, left, tmp_path):
     with pytest.raises(ValueError, match=rf"^cannot read {left}: Is a directory"):
         run(digits.train, tmp_path, SHORT)
     assert left.exists()
+
+
+@pytest.mark.usefixtures("left")
+def test_a_checkpoint_stays_until_its_memories_are_kept(digits, left, tmp_path):
+    """A disk may be full when hours of work are to be written."""
+
+    def full(made):
+        assert set(made) == {condenser.name for condenser in CONDENSERS}
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        condense(CONDENSERS, digits.train, GROUPS, SHORT, SEED, tmp_path, save=full)
+    assert left.exists()
+    _, done = run(digits.train, tmp_path, SHORT)
+    assert done[0] == SHORT.iterations
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_schedule_that_the_last_condenser_cannot_run_by_is_refused_before_work(digits):
+    done, rounded = [], replace(SHORT, real_dtype="bfloat16")
+    with pytest.raises(ValueError, match=r"^dc computes in float32 only"):
+        condense([*CONDENSERS, registry.condenser("dc")], digits.train, GROUPS, rounded, SEED, progress=done.append)
+    assert done == []
 
 
 @pytest.mark.usefixtures("left")

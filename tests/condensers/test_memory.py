@@ -198,6 +198,14 @@ def test_pixels_that_are_not_finite_are_not_written(made, tmp_path, store):
     assert not path.exists()
 
 
+def test_a_factor_that_no_image_has_is_one_line(made, tmp_path):
+    path = tmp_path / "memory.safetensors"
+    save_memory(made, path)
+    told = {"decoding": {"name": "Factor", "factor": 10**160}}
+    rewrite(path, header=lambda header: header | {"memory": json.dumps(json.loads(header["memory"]) | told)})
+    assert "px do not hold" in complaint(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", '{"config": 1}', '{"config": {"groups": [3]}}', "{}"])
 def test_bad_metadata_is_one_line(made, tmp_path, text):
     path = tmp_path / "memory.safetensors"

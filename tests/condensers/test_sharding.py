@@ -91,14 +91,15 @@ def chunks_of(matching, synthetic):
 @pytest.mark.parametrize("ranks", [2, 3, 10, 16])
 @pytest.mark.parametrize("ipc", [1, 3, 8, 10])
 @pytest.mark.parametrize("chunk", [1, 8, 9, 20, 40, 2000])
-@pytest.mark.parametrize("name", ["dm", "m3d"])
-def test_no_chunk_is_parted(digits, ranks, ipc, chunk, name):
-    schedule, recipes = replace(SCHEDULE, chunk=chunk), [condenser(name)]
+@pytest.mark.parametrize(("name", "views"), [("dm", 0), ("dm", 2), ("m3d", 0)])
+def test_no_chunk_is_parted(digits, ranks, ipc, chunk, name, views):
+    recipes = [replace(condenser(name), views=views)]
+    schedule = replace(SCHEDULE, chunk=chunk, views=views, augmentation="crop" if views else "")
     shares = cut(digits.train, Group(ALL, ipc), schedule, ranks, recipes)
     assert len(shares) == ranks
     assert sum(shares, ()) == ALL
     assert shares[0]
-    images = ipc * recipes[0].decoded
+    images = ipc * recipes[0].decoded * max(1, views)
     whole = chunks_of(Matching(digits.train, ALL, ipc, recipes, schedule, 0), images)
     parts = [chunks_of(Matching(digits.train, x, ipc, recipes, schedule, 0), images) for x in shares if x]
     assert [list(chain(*side)) for side in zip(*parts, strict=True)] == whole

@@ -175,7 +175,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
         (Condense, "memory condensing data protocol computing output"),
         (Continual, "stream condensing training sharing-work data protocol computing output"),
         (Evaluate, "scoring published-files training data protocol computing output"),
-        (Export, "exporting data output"),
+        (Export, "exporting published-files data output"),
         (Report, "report output"),
         (Nas, "survey whole-set search condensing training sharing-work data protocol computing output"),
         (Submit, "submission published-files training data protocol computing output"),

@@ -24,11 +24,10 @@ def test_a_log_gets_a_line_with_share_and_time_left(capsys):
     with Lines(200, "condensing", every=0.0) as shown:
         shown.update(0)
         shown.update(50)
-        shown.set_postfix_str("dm")
         shown.update(100)
     first, second = capsys.readouterr().err.splitlines()
     assert first == "condensing: 25% (50 of 200 it), 00:00 gone, 00:00 left"
-    assert second == "condensing: 75% (150 of 200 it), 00:00 gone, 00:00 left, dm"
+    assert second == "condensing: 75% (150 of 200 it), 00:00 gone, 00:00 left"
     assert shown.n == 150
 
 

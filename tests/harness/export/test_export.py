@@ -122,6 +122,17 @@ def test_a_published_set_needs_its_normalisation(memory, tmp_path):
     assert torch.equal(levels, (255 * raw_of(memory)[order]).round().clamp(0, 255).byte())
 
 
+def test_each_set_of_a_published_file_can_be_exported(memory, saved, tmp_path):
+    path = tmp_path / "five.pt"
+    torch.save({"data": [[memory.images + shift, memory.labels] for shift in (0.0, 0.25)]}, path)
+    config = Export(memories=(path,), out=tmp_path / "out", format="pt", set=1)
+    command.main(config)
+    again = import_published(tmp_path / "out" / "five.pt")
+    assert torch.equal(again.images, memory.images + 0.25)
+    with pytest.raises(ValueError, match=r"--set is for published \.pt files; a \.safetensors holds one set"):
+        command.main(replace(config, memories=(saved,)))
+
+
 def test_what_is_there_is_not_overwritten_and_nothing_is_half_written(memory, saved, tmp_path):
     out = tmp_path / "out"
     (out / "birds").mkdir(parents=True)

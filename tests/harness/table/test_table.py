@@ -181,7 +181,7 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
         assert all(registry.condenser(name) for name in preset["condensers"]), number
     grid = prepare(Table(table=2, dataset=("digits",), ipc=(1,), out=tmp_path, resolution=32))
     assert grid.names == ("random", "dm", "ours")
-    assert [(point.ipc, point.trained_on, point.scoring.network) for point in grid.points] == [
+    assert [(point.ipc, point.condensed_on, point.scoring.network) for point in grid.points] == [
         (1, "ResNet18", "ResNet18")
     ]
 
@@ -219,7 +219,7 @@ def test_mistakes_are_one_line_before_any_work(changed, words, tmp_path):
 
 def test_under_bench_memories_of_narrower_networks_are_scored_by_the_papers_evaluation(tmp_path):
     (point,) = prepare(Table(protocol="bench", condensers=("dm",), ipc=(1,), out=tmp_path)).points
-    assert (point.trained_on, point.scoring.network) == ("ConvNet-W64-D2-IN-ReLU-Avg", "ConvNet-W128-D2-IN-ReLU-Avg")
+    assert (point.condensed_on, point.scoring.network) == ("ConvNet-W64-D2-IN-ReLU-Avg", "ConvNet-W128-D2-IN-ReLU-Avg")
     assert point.scoring.training.describe() == Training(augmentation=point.dataset.augmentation).describe()
 
 
