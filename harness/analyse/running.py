@@ -21,7 +21,6 @@ from harness.analyse.accuracies import accuracies
 from harness.analyse.checking import rows_of
 from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
-from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.makings import check, names_of
@@ -30,6 +29,7 @@ from harness.core.records import Records, origin_of
 from harness.core.rows import MeasureRow
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.core.stored import made_from, read
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build, identity_of
 
@@ -119,8 +119,8 @@ def prepare(config: Analyse) -> Analysis:
         raise ValueError("no memories given: name at least one file")
     device, protocol = place_of(config)
     settled = settle(config, protocol)
-    dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
-    stored = [memories.read(path, dataset) for path in _files(config)]
+    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
+    stored = [read(path, dataset) for path in _files(config)]
     check(stored)
     shown = zip(stored, names_of(stored, sizes=False), strict=True)
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in shown}

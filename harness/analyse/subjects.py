@@ -10,8 +10,8 @@ from torch import Tensor
 from condensers.core.sampling import Pools
 from condensers.device import draws
 from condensers.memory import Memory
-from harness.core.memories import Stored
 from harness.core.seeds import seed_of
+from harness.core.stored import Stored
 from scenarios.datasets import Dataset
 
 REAL = "real"

@@ -15,7 +15,7 @@ from condensers.core.recipe import Schedule
 from condensers.core.sampling import check_enough
 from condensers.device.training import Training
 from harness.continual.flags import Continual, Strategy
-from harness.core import memories, queue
+from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.flags import COMPARED
 from harness.core.progress import say
@@ -24,6 +24,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
+from harness.core.stored import Stored, check_steps, read
 from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
@@ -57,7 +58,7 @@ class Experiment:
     steps: int
     names: tuple[str, ...]
     strategies: tuple[str, ...]
-    files: tuple[memories.Stored, ...]
+    files: tuple[Stored, ...]
     per_class: int | None
     max_size: int | None
     orders: int
@@ -130,7 +131,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     # By the condensers' own names, so that none is compared with its alias; checked before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     dataset = load(config.dataset, config.data_root, config.resolution)
-    files = tuple(memories.read(path, dataset) for path in dict.fromkeys(config.memory))
+    files = tuple(read(path, dataset) for path in dict.fromkeys(config.memory))
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
     training = training_of(settled, protocol, dataset, device)
@@ -191,18 +192,18 @@ def _check(experiment: Experiment) -> None:
     _check_size(experiment)
     for order in range(experiment.orders):
         for file in experiment.files:
-            memories.check_steps(file, experiment.step_classes(order), order)
+            check_steps(file, experiment.step_classes(order), order)
     _check_held(experiment)
     experiment.records.finished()
 
 
-def _check_files(files: Sequence[memories.Stored]) -> None:
+def _check_files(files: Sequence[Stored]) -> None:
     """Raise ValueError for memory files whose rows would pass for those of something else."""
     for name, count in Counter(file.name for file in files).items():
         if count > 1:
             raise ValueError(f"{count} memory files are called {name}, and so would the rows of each be: rename them")
         _check_name(name)
-    known: dict[str, memories.Stored] = {}
+    known: dict[str, Stored] = {}
     for file in files:
         if (same := known.setdefault(file.memory.checksum, file)) is not file:
             raise ValueError(f"{same.path} and {file.path} hold the same memory: name one of them")

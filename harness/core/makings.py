@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from condensers.core import leagues
 from condensers.memory import Memory
-from harness.core.memories import Stored
+from harness.core.stored import Stored
 
 Settings = dict[str, object]
 PER_CLASS = "images per class"

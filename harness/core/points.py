@@ -18,7 +18,6 @@ from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.devices import name_of
 from harness.core.estimates import print_estimate
 from harness.core.flags import Common
-from harness.core.memories import Stored
 from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records, provenance
@@ -26,6 +25,7 @@ from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, schedule_of, settle, training_of
+from harness.core.stored import Stored
 from harness.core.studies import ACCURACY
 from scenarios.datasets import Dataset
 from search_spaces.registry import build

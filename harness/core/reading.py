@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from condensers.published import SUFFIXES, doubt, renormalise
-from harness.core import memories
-from harness.core.memories import Stored
 from harness.core.progress import say
+from harness.core.stored import Stored, read
 from scenarios.datasets import Dataset
 
 
@@ -35,7 +34,7 @@ def read_all(config: Named, dataset: Dataset) -> list[Stored]:
     """Every memory file once, so that a bad one is said before the first is trained on.
 
     Raises:
-        ValueError: as `harness.core.memories.read`, or `--mean`, `--std` or `--set` that do not go with the files.
+        ValueError: as `harness.core.stored.read`, or `--mean`, `--std` or `--set` that do not go with the files.
     """
     if bool(config.mean) != bool(config.std):
         raise ValueError("--mean and --std go together: give both")
@@ -47,7 +46,7 @@ def read_all(config: Named, dataset: Dataset) -> list[Stored]:
 
 
 def _read(config: Named, path: Path, dataset: Dataset) -> Stored:
-    stored = memories.read(path, dataset, soft=True, number=config.set)
+    stored = read(path, dataset, soft=True, number=config.set)
     if not _published(path):
         return stored
     if config.mean:

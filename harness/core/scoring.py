@@ -19,11 +19,11 @@ from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
 from harness.core.makings import making
-from harness.core.memories import Stored
 from harness.core.progress import bar, say
 from harness.core.records import Records, origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key, seed_of
+from harness.core.stored import Stored
 from harness.core.work import Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass

@@ -12,7 +12,7 @@ import pandas as pd
 
 from condensers.core.leagues import LEAGUES
 from harness.core.makings import UNSEEDED, identity_of, league, names_of
-from harness.core.memories import Stored
+from harness.core.stored import Stored
 from harness.evidence.intervals import MEMORY, Interval, interval
 
 ABOVE, LEAGUE = "above the first", "league"

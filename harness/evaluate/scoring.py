@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from harness.core import memories
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import print_estimate
 from harness.core.makings import check
@@ -14,6 +13,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import place_of
+from harness.core.stored import made_from
 from harness.evaluate.comparison import Scored, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import load
@@ -44,7 +44,7 @@ def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
 
 def _scoring_of(config: Evaluate) -> Scoring:
     device, protocol = place_of(config)
-    dataset = load(config.dataset or memories.made_from(config.memories[0]), config.data_root, config.resolution)
+    dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
     return scoring_of(config, protocol, device, dataset)

@@ -14,9 +14,9 @@ import torch
 from condensers.device.files import atomic_write, one_line_errors
 from condensers.memory import Memory, read_metadata
 from condensers.published import SUFFIXES
-from harness.core import memories
 from harness.core.flags import check
 from harness.core.progress import say
+from harness.core.stored import read
 from harness.export.card import card
 from harness.export.flags import Export
 from harness.export.pictures import Pictures, folder_names, pictures_of, write_pictures
@@ -79,7 +79,7 @@ def _read(config: Export, path: Path) -> Exported:
     metadata = {} if published else read_metadata(path)
     needed = config.dataset or config.test or metadata.get("store") == "indices"
     dataset = _dataset(config, path, metadata.get("dataset")) if needed else None
-    memory = memories.read(path, dataset, soft=True, number=config.set).memory
+    memory = read(path, dataset, soft=True, number=config.set).memory
     if config.mean and not published:
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
     if config.set and not published:

@@ -14,8 +14,8 @@ from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
 from condensers.memory import Memory, read_metadata
-from harness.core import memories
 from harness.core.protocols import EARLY, WHOLE, WholeTraining
+from harness.core.stored import Stored, read
 from scenarios.datasets import Dataset, usual_side
 
 SUFFIX = ".safetensors"
@@ -137,7 +137,7 @@ def is_file(proxy: str) -> bool:
     return Path(proxy).suffix in (SUFFIX, *published.SUFFIXES)
 
 
-def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:
+def read_file(path: Path, split: Dataset, validation: int) -> Stored:
     """A memory file that was condensed from the training images of `split`, and so has not seen the others.
 
     Raises:
@@ -153,4 +153,4 @@ def read_file(path: Path, split: Dataset, validation: int) -> memories.Stored:
             f"--validation {validation} leaves, so it may have seen those to choose on: make it with "
             f"python -m harness.condense --dataset {split.name}{size} --validation {validation}"
         )
-    return memories.read(path, split)
+    return read(path, split)

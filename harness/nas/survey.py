@@ -12,7 +12,7 @@ from condensers.core.sampling import check_enough
 from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
-from harness.core import memories, queue
+from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
@@ -20,6 +20,7 @@ from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
+from harness.core.stored import Stored
 from harness.evidence.ranking import FEWEST
 from harness.nas import tables
 from harness.nas.flags import Nas
@@ -62,7 +63,7 @@ class Survey:
     space: Space
     architectures: tuple[Architecture, ...]
     proxies: tuple[str, ...]
-    files: tuple[memories.Stored, ...]
+    files: tuple[Stored, ...]
     ipc: int
     replicates: int
     memory_replicates: int

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from harness.core.memories import Stored
+from harness.core.stored import Stored
 from scenarios.datasets import Dataset
 
 ALIKE = 2.0  # of 255 levels, root mean square over pixels: less is a copy, however it was stored

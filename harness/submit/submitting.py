@@ -14,7 +14,6 @@ from harness.core.checks import check_leagues, damage
 from harness.core.devices import name_of
 from harness.core.flags import check
 from harness.core.makings import check as check_makings
-from harness.core.memories import Stored, made_from
 from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
@@ -23,6 +22,7 @@ from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import place_of
+from harness.core.stored import Stored, made_from
 from harness.submit.checks import check_entries
 from harness.submit.flags import Submit
 from scenarios.datasets import load

@@ -21,10 +21,10 @@ from harness.condense.flags import Condense
 from harness.continual import __main__ as continual
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.core import memories
 from harness.core.records import PAUSE, Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import cell_of, network_seeds
+from harness.core.stored import read
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate import scoring
 from harness.evaluate.flags import Evaluate
@@ -249,7 +249,7 @@ def test_indices_of_synthetic_images_are_refused(tmp_path):
 def test_evaluate_waits_for_the_process_that_has_a_memory(memory, tmp_path):
     config = Evaluate(memories=(memory,), networks=1, epochs=1, out=tmp_path)
     run, records = scoring._scoring_of(config), Records(tmp_path / "results.csv", ScoreRow)
-    key = cell_of(run, memories.read(memory, run.dataset)).key
+    key = cell_of(run, read(memory, run.dataset)).key
     other = threading.Thread(target=evaluate.main, args=(config,))
     with records.claim(key) as mine:
         assert mine

@@ -8,7 +8,7 @@ import torch
 
 from condensers.memory import Memory
 from harness.core.makings import check, making
-from harness.core.memories import Stored
+from harness.core.stored import Stored
 from harness.evaluate.comparison import Scored, format_table, table
 from harness.evidence.intervals import interval
 

@@ -1,0 +1,80 @@
+"""Memory files that a user named: read, and checked against what they are wanted for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata
+from condensers.published import SUFFIXES, import_published, sets_in
+from harness.core.progress import say
+from scenarios.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A memory and the file that it is kept in."""
+
+    path: Path
+    memory: Memory
+
+    @property
+    def name(self) -> str:
+        """What its rows are called."""
+        return self.path.stem
+
+
+def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 0) -> Stored:
+    """Read a memory file (`.safetensors`, or a published `.pt`) and check that it is of `dataset`, if one is given.
+
+    Args:
+        path: of the file.
+        dataset: that it must be of, or None.
+        soft: whether the caller can do with soft labels.
+        number: which set of a published file that holds several, from 0.
+
+    Raises:
+        ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
+    """
+    if not path.name.isprintable():  # it could not be written into a row, after hours of work
+        raise ValueError(f"the memory {str(path)!a} has a name that cannot be written down: rename the file")
+    published = path.suffix in SUFFIXES
+    metadata = {} if published else read_metadata(path)
+    try:
+        # Checked first, because indices into another data set would give other images.
+        if dataset:
+            check_origin(metadata, dataset.name, dataset.checksum)
+        memory = import_published(path, number) if published else load_memory(path, dataset and dataset.train)
+        if dataset:
+            check_fits(memory, dataset.name, dataset.shape, dataset.classes)
+        if memory.soft_labels is not None and not soft:
+            raise ValueError("it has soft labels, which only python -m harness.evaluate trains on")
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+    if published and (sets := sets_in(path)) > 1:
+        say(f"note: {path} holds {sets} sets, and number {number} is read (from 0)")
+    return Stored(path, memory)
+
+
+def made_from(path: Path) -> str:
+    """The data set that a memory file names. Raises ValueError if it names none."""
+    dataset = None if path.suffix in SUFFIXES else read_metadata(path).get("dataset")
+    if dataset is None:
+        raise ValueError(f"{path} does not say what it was made from: give --dataset")
+    return dataset
+
+
+def check_steps(stored: Stored, steps: Sequence[Sequence[int]], order: int) -> None:
+    """Raise ValueError if slicing the memory by the steps of a class order would show one something of later ones."""
+    metadata = stored.memory.metadata
+    if metadata.get("separable"):
+        return
+    groups = metadata.get("config", {}).get("groups")
+    if groups is None:
+        raise ValueError(f"{stored.name} does not say which classes were condensed together: later steps may leak")
+    for classes, _ in groups:
+        if not any(set(classes) <= set(step) for step in steps):
+            raise ValueError(
+                f"{stored.name} condensed {len(classes)} classes together that class order {order} shows in different "
+                f"steps, and {metadata.get('condenser')} couples classes: condense it step by step for that order "
+                f"(harness.condense --steps {len(steps)} --order {order}){f', or give --orders {order}' * bool(order)}"
+            )
