@@ -14,7 +14,7 @@ from search_spaces.forward import depth
 
 MEAN = Term(mean_activation, squared)
 OWN = DM.plus("mean-twice", MEAN)
-SCHEDULE = Schedule(iterations=2, real_batch=8, network="ConvNet-W4-D3-NN-ReLU-None", augmentation="", chunk=200)
+SCHEDULE = Schedule(iterations=2, real_batch=8, network="ConvNet-W4-D3-NN-ReLU-None", augmentation="crop", chunk=200)
 
 
 @pytest.fixture

@@ -241,7 +241,7 @@ def test_a_cell_that_fails_says_why_and_is_tried_again_by_the_next_command(tmp_p
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
-        ("queue.db", r"no database, .*: give sqlite:///PATH on one machine"),
+        ("queue.db", r"^--storage is no database.s URL, .*: give sqlite:///PATH on one machine"),
         ("journal.log", "a journal is not enough"),
         ("redis://localhost", "no database"),
         ("postgresql://me@host:port/x", "no database"),
