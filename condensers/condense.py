@@ -86,10 +86,8 @@ def condense(
             made = (match or lockstep)(recipes, source, group, own, seed, states[-1], progress)
             for name, memory in made.items():
                 parts[name].append(memory)
-    memories = {
-        condenser.name: _joined(parts[condenser.name], metadata(condenser, source, groups, schedule, seed))
-        for condenser in condensers
-    }
+    about = {condenser.name: metadata(condenser, source, groups, schedule, seed) for condenser in condensers}
+    memories = {name: _joined(parts[name], own) for name, own in about.items()}
     save(memories)
     for state in states:
         state.remove()
