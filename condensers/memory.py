@@ -25,7 +25,7 @@ from torch import Tensor
 from condensers import schema
 from condensers.core.pixels import Pixels, pixels_of
 from condensers.device.files import atomic_write
-from condensers.device.images import LabelledImages
+from condensers.device.images import LabelledImages, position_in_class
 
 SCHEMA = "condensed-memory-2"
 UNDIGESTED = "condensed-memory-1"  # older files: the checksum covers only pixels and labels
@@ -97,7 +97,7 @@ class Memory:
 
     def first_per_class(self, n: int) -> "Memory":
         """The first `n` images of every class: how a class shrinks when its share of the budget does."""
-        return self._take(_rank_in_class(self.labels) < n)
+        return self._take(position_in_class(self.labels) < n)
 
     def stored_as(self, store: str, source: LabelledImages | None = None) -> "Memory":
         """The memory as it reads after a round trip through that `store`."""
@@ -318,12 +318,3 @@ def _look_up(indices: Tensor, labels: Tensor, source: LabelledImages | None) -> 
     if not torch.equal(chosen.labels.cpu(), labels):
         raise ValueError("the images that the memory points at have other labels: it is of another data set")
     return source.normalise(chosen.images).cpu()
-
-
-def _rank_in_class(labels: Tensor) -> Tensor:
-    """For each image, how many of the same class come before it."""
-    order = labels.argsort(stable=True)
-    grouped = labels[order]
-    rank = torch.empty_like(labels)
-    rank[order] = torch.arange(len(labels), device=labels.device) - torch.searchsorted(grouped, grouped)
-    return rank

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from condensers.device.images import LabelledImages
+from condensers.device.images import LabelledImages, position_in_class
 from scenarios import files
 from search_spaces.names import unknown
 
@@ -93,7 +93,7 @@ class Dataset:
             )
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(_HOLD_OUT_SEED))
         rank = torch.empty_like(labels)
-        rank[order] = files.position_in_class(labels[order])
+        rank[order] = position_in_class(labels[order])
         held = rank >= counts[labels] - per_class
         device = self.train.labels.device
         return (~held).nonzero().squeeze(1).to(device), held.nonzero().squeeze(1).to(device)

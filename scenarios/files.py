@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from condensers.device.files import require_file
+from condensers.device.images import position_in_class
 
 _PROBE_SECONDS = 3  # so that a machine without a network says so in seconds
 _MOST_PIXELS = 2**26  # of one picture; in colour that is 0.2 GB, and each thread holds one
@@ -38,16 +39,6 @@ class Raw(NamedTuple):
     train: Pixels
     test: Pixels
     class_names: tuple[str, ...]
-
-
-def position_in_class(labels: Int64[Tensor, "n"]) -> Int64[Tensor, "n"]:
-    """For each label, how many equal labels stand before it."""
-    order = labels.argsort(stable=True)
-    counts = torch.bincount(labels)
-    starts = counts.cumsum(0) - counts
-    position = torch.empty_like(labels)
-    position[order] = torch.arange(len(labels)) - starts[labels[order]]
-    return position
 
 
 def _split(images: Tensor, labels: Tensor, every: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:

@@ -60,3 +60,12 @@ class LabelledImages:
         # Cached on the device: building them anew would make every call wait for a copy from the host.
         mean, std = (torch.tensor(x, device=self.images.device).view(-1, 1, 1) for x in (self.mean, self.std))
         return mean, std
+
+
+def position_in_class(labels: Int64[Tensor, "n"]) -> Int64[Tensor, "n"]:
+    """For each image, how many of the same class stand before it."""
+    order = labels.argsort(stable=True)
+    grouped = labels[order]
+    position = torch.empty_like(labels)
+    position[order] = torch.arange(len(labels), device=labels.device) - torch.searchsorted(grouped, grouped)
+    return position

@@ -8,7 +8,7 @@ from harness.core.estimates import print_estimate
 from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.records import write_csv
-from harness.core.work import Work
+from harness.core.work import NONE, Work
 from search_spaces.forward import forward_pass
 
 SHOWN = 5  # trials on the terminal
@@ -37,7 +37,7 @@ def print_left(search: Search) -> None:
     say(f"rungs      {' '.join(map(str, search.rungs))} of {search.iterations} iterations")
     scoring = search.point.scoring
     names = sorted({search.point.condensed_on, scoring.network})
-    work = sum((_work(search, min(search.batch, left - first)) for first in range(0, left, search.batch)), Work())
+    work = sum((_work(search, min(search.batch, left - first)) for first in range(0, left, search.batch)), NONE)
     print_estimate(work, names, scoring.dataset, scoring.training, scoring.device)
 
 

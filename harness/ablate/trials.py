@@ -19,13 +19,11 @@ from harness.core.checks import check_words, damage
 from harness.core.records import Records
 from harness.core.rows import RungRow
 from harness.core.seeds import config_key
-from harness.core.studies import open_storage, open_study, quiet
+from harness.core.studies import STARTUP, UNPRUNED, open_storage, open_study, quiet
 
 OBJECTIVE = "validation accuracy"
 CONDENSER = "condenser"  # the attribute of a trial that names it
 STATUS = ("complete", "pruned", "diverged")
-STARTUP = 10  # random trials before the sampler learns from them
-UNPRUNED = 5  # complete trials before one is pruned
 Parameters = dict[str, str | float]
 SAMPLER = f"multivariate tree-structured Parzen estimators after {STARTUP}, median pruning after {UNPRUNED}"
 

@@ -2,7 +2,7 @@
 
 from harness.continual.experiment import Experiment
 from harness.continual.report import trained
-from harness.continual.stream import cells, memory_plan, sources
+from harness.continual.stream import cells, learners, memory_plan
 from harness.core.cells import unfinished, work_of
 from harness.core.estimates import print_estimate
 from harness.core.progress import say
@@ -13,7 +13,7 @@ def print_left(experiment: Experiment) -> None:
     plans = [memory_plan(experiment, order) for order in range(experiment.orders)]
     left = unfinished(cells(experiment), experiment.records)
     missing = sum(len(plan.missing()) for plan in plans)
-    say(f"sources    {', '.join(source.name for source in sources(experiment))}")
+    say(f"learners   {', '.join(learner.name for learner in learners(experiment))}")
     say(f"memories   {missing} to condense: {experiment.orders} orders, matched on {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {trained(experiment)}")
     networks = [experiment.schedule.network, experiment.network]

@@ -29,7 +29,7 @@ from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.core.studies import ACCURACY
-from harness.core.work import Work
+from harness.core.work import NONE, Work
 from scenarios.buffers import CondensedBuffer, class_share
 from scenarios.strategies import RetrainFromMemory
 from scenarios.streams import continual_stream
@@ -61,18 +61,18 @@ class Learner:
 class Score:
     """What a cell is about: the networks of one memory at one step."""
 
-    source: Learner
+    learner: Learner
     order: int
     step: int
     config: str
     key: str
 
 
-def sources(experiment: Experiment) -> list[Learner]:
+def learners(experiment: Experiment) -> list[Learner]:
     """What is compared: condensers and memory files under each strategy, `whole` retrained only, naive once."""
     held = [*experiment.names, *(file.name for file in experiment.files)]
     found = [Learner(name, strategy) for strategy in experiment.strategies if strategy != NAIVE for name in held]
-    found = [source for source in found if source.condenser != WHOLE or source.strategy == RETRAIN]
+    found = [learner for learner in found if learner.condenser != WHOLE or learner.strategy == RETRAIN]
     return [*found, *([Learner("", NAIVE)] if NAIVE in experiment.strategies else [])]
 
 
@@ -83,11 +83,11 @@ def configs(experiment: Experiment) -> set[str]:
 
 def scores(experiment: Experiment, order: int) -> list[Score]:
     """The scores of one class order, condenser by condenser, step by step."""
-    return [score for source in sources(experiment) for score in _scores_of(experiment, source, order)]
+    return [score for learner in learners(experiment) for score in _scores_of(experiment, learner, order)]
 
 
-def _scores_of(experiment: Experiment, source: Learner, order: int) -> list[Score]:
-    name = source.condenser
+def _scores_of(experiment: Experiment, learner: Learner, order: int) -> list[Score]:
+    name = learner.condenser
     shared = {
         "memory": _memory_key(experiment, name, order),
         "dataset": experiment.dataset.checksum,
@@ -96,7 +96,7 @@ def _scores_of(experiment: Experiment, source: Learner, order: int) -> list[Scor
         "max_size": experiment.max_size,
         "networks": experiment.networks,
         "network": identity_of(experiment.network),
-        "training": _training(experiment, source),
+        "training": _training(experiment, learner),
         "seed": experiment.seed,
         "precision": experiment.precision,
         "protocol": marked(experiment.protocol),
@@ -104,7 +104,7 @@ def _scores_of(experiment: Experiment, source: Learner, order: int) -> list[Scor
     keys = [config_key(shared | {"step": step}) for step in range(1, experiment.steps + 1)]
     # The class order is left out, so that a condenser has one config over all orders.
     config = config_key({**shared, "memory": _memory_key(experiment, name, 0), "steps": experiment.steps})
-    return [Score(source, order, step, config, key) for step, key in enumerate(keys, 1)]
+    return [Score(learner, order, step, config, key) for step, key in enumerate(keys, 1)]
 
 
 def _memory_key(experiment: Experiment, name: str, order: int) -> str:
@@ -141,11 +141,11 @@ def cells(experiment: Experiment) -> list[Cell]:
     online = Online(experiment, partial(drawn_network, experiment))
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     turns = [score for together in zip(*by_order, strict=True) for score in together]
-    anew = [score for score in turns if score.source.strategy == RETRAIN]
-    streamed = [score for own in by_order for score in own if score.source.strategy != RETRAIN]
+    anew = [score for score in turns if score.learner.strategy == RETRAIN]
+    streamed = [score for own in by_order for score in own if score.learner.strategy != RETRAIN]
     shared = [_shared(experiment, order) for order in range(experiment.orders)]
     return [
-        _cell(experiment, score, online, shared[score.order].get(score.source.condenser, {}))
+        _cell(experiment, score, online, shared[score.order].get(score.learner.condenser, {}))
         for score in (*anew, *streamed)
     ]
 
@@ -167,20 +167,20 @@ def run(experiment: Experiment) -> None:
         number=lambda rows: fmean(row.value for row in rows if row.metric == "accuracy"),
     )
     for order in range(experiment.orders):
-        for source in sources(experiment):
-            add_history(experiment.records, [score.key for score in _scores_of(experiment, source, order)])
+        for learner in learners(experiment):
+            add_history(experiment.records, [score.key for score in _scores_of(experiment, learner, order)])
 
 
-def _training(experiment: Experiment, source: Learner) -> dict[str, object]:
+def _training(experiment: Experiment, learner: Learner) -> dict[str, object]:
     """How networks are trained, as JSON values."""
-    if source.strategy != RETRAIN:
-        return settings_of(experiment, source.strategy)
-    return (experiment.whole if source.condenser == WHOLE else experiment.training).describe()
+    if learner.strategy != RETRAIN:
+        return settings_of(experiment, learner.strategy)
+    return (experiment.whole if learner.condenser == WHOLE else experiment.training).describe()
 
 
 def _cell(experiment: Experiment, score: Score, online: Online, shared: dict[str, Work]) -> Cell:
-    shown = {"condenser": score.source.name, "order": score.order}
-    if score.source.strategy == RETRAIN:
+    shown = {"condenser": score.learner.name, "order": score.order}
+    if score.learner.strategy == RETRAIN:
         # Other strategies make all steps in one run, so one worker takes them together.
         shown["step"] = score.step
     make = partial(_make, experiment, score, online)
@@ -189,13 +189,13 @@ def _cell(experiment: Experiment, score: Score, online: Online, shared: dict[str
 
 def _work(experiment: Experiment, score: Score) -> Work:
     """Training and testing."""
-    groups, strategy = experiment.groups(score.order)[: score.step], score.source.strategy
+    groups, strategy = experiment.groups(score.order)[: score.step], score.learner.strategy
     seen = sum(len(group.classes) for group in groups)
     real = len(experiment.dataset.train) // experiment.dataset.classes
-    if score.source.condenser == WHOLE:
+    if score.learner.condenser == WHOLE:
         epochs, images = experiment.whole.epochs, real * seen
     elif strategy in (RETRAIN, GDUMB):
-        decoded = groups[-1].ipc * _decoded(experiment, score.source.condenser)
+        decoded = groups[-1].ipc * _decoded(experiment, score.learner.condenser)
         epochs, images = experiment.training.epochs, seen * decoded
     else:
         # A minibatch of the memory goes with each of the step's images.
@@ -205,12 +205,12 @@ def _work(experiment: Experiment, score: Score) -> Work:
     return Work.of(flop, forward=experiment.networks * tested, trained=experiment.networks * epochs * images)
 
 
-def _decoded(experiment: Experiment, source: str) -> int:
-    """Images that each stored one of a source is decoded to."""
+def _decoded(experiment: Experiment, name: str) -> int:
+    """Images that each stored one of a memory is decoded to."""
     for file in experiment.files:
-        if file.name == source:
+        if file.name == name:
             return file.memory.pixels.decoded
-    return registry.condenser(source).decoded
+    return registry.condenser(name).decoded
 
 
 def _make(experiment: Experiment, score: Score, online: Online) -> list[ScoreRow] | None:
@@ -221,7 +221,7 @@ def _make(experiment: Experiment, score: Score, online: Online) -> list[ScoreRow
 def _ensure(experiment: Experiment, score: Score) -> bool:
     """Make the memories of the cell's order, unless it needs none; False while another live process does."""
     plan = memory_plan(experiment, score.order)
-    if score.source.condenser not in plan.names:
+    if score.learner.condenser not in plan.names:
         return True
     progress = memories.progress(plan, f"order {score.order}: condensing", experiment.dataset)
     origin = provenance(name_of(experiment.device), experiment.precision) | {"class_order": score.order}
@@ -230,7 +230,7 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
 
 def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
     """The memory that networks learn from; None for a strategy without one."""
-    name = score.source.condenser
+    name = score.learner.condenser
     for file in experiment.files:
         if file.name == name:
             return file.memory
@@ -243,13 +243,13 @@ def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
 def _rows(experiment: Experiment, score: Score, memory: Memory | None, online: Online) -> list[ScoreRow]:
     """Train and test all networks of a cell; one row per network and metric."""
     started = time.perf_counter()
-    if score.source.strategy == RETRAIN:
+    if score.learner.strategy == RETRAIN:
         values = _tested(experiment, score, memory)
         seconds = (time.perf_counter() - started) / experiment.networks
     else:
         steps = (replace(score, step=step) for step in range(1, experiment.steps + 1))
-        work = sum((_work(experiment, step) for step in steps), Work())
-        streamed = online.run(score.source.strategy, score.order, memory, work)
+        work = sum((_work(experiment, step) for step in steps), NONE)
+        streamed = online.run(score.learner.strategy, score.order, memory, work)
         values, seconds = streamed.values[score.step - 1], streamed.seconds
     row = _row_maker(experiment, score, memory, seconds)
     return [
@@ -262,10 +262,10 @@ def _rows(experiment: Experiment, score: Score, memory: Memory | None, online: O
 def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[str, float]]:
     """The metrics of every network that is trained anew from the memory."""
     stream = continual_stream(experiment.dataset, experiment.steps, score.order)
-    whole = score.source.condenser == WHOLE
+    whole = score.learner.condenser == WHOLE
     bounds = {} if whole else {"per_class": experiment.per_class, "max_size": experiment.max_size}
     training, seed = experiment.whole if whole else experiment.training, partial(experiment.network_seed, score.order)
-    said = f"{score.source.name}, order {score.order}, step {score.step}"
+    said = f"{score.learner.name}, order {score.order}, step {score.step}"
     with bar(training.epochs * experiment.networks, said, worth=_work(experiment, score).gflop) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
@@ -298,7 +298,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
         cell=score.key,
         dataset=experiment.dataset.name,
         dataset_checksum=experiment.dataset.checksum,
-        condenser=score.source.name,
+        condenser=score.learner.name,
         config=score.config,
         ipc_stored=share,
         ipc_decoded=share * max(1, decoded),
@@ -320,6 +320,6 @@ def _share(experiment: Experiment, score: Score, memory: Memory | None, seen: li
     if memory is None:
         return 0
     share = memory.of_classes(seen).per_class
-    if score.source.condenser == WHOLE:
+    if score.learner.condenser == WHOLE:
         return share
     return min(share, class_share(len(seen), experiment.per_class, experiment.max_size))

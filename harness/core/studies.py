@@ -22,6 +22,8 @@ from harness.core.records import PAUSE
 
 HEARTBEAT = "HARNESS_HEARTBEAT"  # environment: seconds between two signs of life of a worker, 10 if it is not set
 ATTEMPTS = 3  # at connecting, while other processes may be making the same tables
+STARTUP = 10  # random trials before a sampler learns from them
+UNPRUNED = 5  # complete trials before one is pruned
 GRACE = 3  # heartbeats that a worker may miss before its trial is given to another
 
 

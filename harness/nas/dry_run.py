@@ -8,7 +8,7 @@ from harness.core.cells import unfinished
 from harness.core.estimates import print_estimate
 from harness.core.memories import condensing
 from harness.core.progress import say
-from harness.core.work import Work
+from harness.core.work import NONE, Work
 from harness.nas import search, tables
 from harness.nas.candidates import candidates, cells, memory_plans, proxies, work_of
 from harness.nas.survey import Survey
@@ -55,5 +55,5 @@ def _print_estimate(survey: Survey, counted: Sequence[Work]) -> None:
     memories = [condensing(plan, survey.dataset) for plan in memory_plans(survey)]
     largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
     sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))
-    work = sum([*counted, *memories], Work())
+    work = sum([*counted, *memories], NONE)
     print_estimate(work, list(sample), survey.dataset, survey.training, survey.device)

@@ -9,8 +9,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-STARTUP = 10  # random trials before a sampler learns from them
-UNPRUNED = 5  # complete trials before one is pruned
+from harness.core.studies import STARTUP, UNPRUNED
+
 REPORTS = 5  # looks at the validation accuracy in a network's training, the last one included
 TOURNAMENT = 5
 

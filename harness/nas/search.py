@@ -31,7 +31,7 @@ from harness.core.records import Records, origin_of
 from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import Provenance
 from harness.core.seeds import config_key, seed_of
-from harness.core.studies import Board, open_storage, open_study
+from harness.core.studies import UNPRUNED, Board, open_storage, open_study
 from harness.core.work import Work
 from harness.nas import tables
 from harness.nas.candidates import (
@@ -45,7 +45,7 @@ from harness.nas.candidates import (
     proxies,
 )
 from harness.nas.proxies import Proxy, of_whole
-from harness.nas.samplers import METHODS, REPORTS, UNPRUNED
+from harness.nas.samplers import METHODS, REPORTS
 from harness.nas.survey import Survey
 from search_spaces.spaces import Architecture
 

@@ -118,11 +118,6 @@ def test_hold_out_can_leave_a_single_training_image(digits):
     assert digits.hold_out(130).train.labels.bincount().min() == 1
 
 
-def test_position_in_class():
-    labels = torch.tensor([2, 0, 2, 2, 0])
-    assert files.position_in_class(labels).tolist() == [0, 0, 1, 2, 1]
-
-
 # --- names
 
 

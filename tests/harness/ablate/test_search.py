@@ -19,9 +19,10 @@ from harness.ablate.__main__ import main
 from harness.ablate.flags import Ablate
 from harness.ablate.running import run
 from harness.ablate.search import prepare
-from harness.ablate.trials import OBJECTIVE, UNPRUNED, best
+from harness.ablate.trials import OBJECTIVE, best
 from harness.core.records import Records
 from harness.core.rows import RungRow
+from harness.core.studies import UNPRUNED
 from harness.table.__main__ import main as table
 from harness.table.flags import Table
 

@@ -157,7 +157,7 @@ def test_a_file_named_like_something_else_is_refused(done, tmp_path, name, what)
 def test_a_dry_run_counts_them(done, capsys, tmp_path):
     main(replace(done, out=tmp_path, dry_run=True))
     said = capsys.readouterr().out
-    assert "sources    random (gdumb), dm (gdumb), random (replay), dm (replay), naive" in said
+    assert "learners   random (gdumb), dm (gdumb), random (replay), dm (replay), naive" in said
     assert f"scores     {len(NAMES) * 2 * 5} cells" in said
 
 

@@ -17,12 +17,11 @@ from condensers.device.training import accuracy, train
 from harness.core.records import Records
 from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import columns, parse
-from harness.core.studies import HEARTBEAT
+from harness.core.studies import HEARTBEAT, STARTUP, UNPRUNED
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, new_network, proxies
 from harness.nas.flags import Nas
 from harness.nas.proxies import of_whole
-from harness.nas.samplers import STARTUP, UNPRUNED
 from harness.nas.search import _rungs, records_of, run_searches, whole_accuracies
 from harness.nas.search_report import report_searches
 from harness.nas.survey import Survey, prepare
