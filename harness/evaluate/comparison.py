@@ -13,7 +13,7 @@ import pandas as pd
 from condensers.core.leagues import LEAGUES
 from harness.core.makings import UNSEEDED, identity_of, league, names_of
 from harness.core.stored import Stored
-from harness.evidence.intervals import MEMORY, Interval, interval
+from harness.evidence.intervals import MEMORY, Interval, above, by_memory, interval
 
 ABOVE, LEAGUE = "above the first", "league"
 
@@ -76,13 +76,13 @@ def _series(members: Sequence[Scored]) -> pd.Series:
 
 
 def _difference(values: pd.Series, first: pd.Series) -> Interval | None:
-    one, other = (side.groupby(level=MEMORY).mean() for side in (values, first))
+    one, other = by_memory(values), by_memory(first)
     if _unseeded(other):
         return interval(one - other.iloc[0])
     if _unseeded(one):
         return interval(one.iloc[0] - other)
-    one, other = one.align(other, join="inner")
-    return interval(one - other) if len(one) else None
+    found = above(one, other)
+    return found if found.n else None
 
 
 def is_unseeded(stored: Stored) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.core.records import write_csv
-from harness.evidence.intervals import by_memory, interval
+from harness.evidence.intervals import above, by_memory
 
 FILE = "differences.csv"
 OTHER = "other "  # begins what a row says of the second line
@@ -43,8 +43,7 @@ def write(path: Path, found: pd.DataFrame) -> str:
 
 
 def _row(one: Line, other: Line) -> dict[str, object]:
-    mine, its = one[1].align(other[1], join="inner")
-    found = interval(mine - its)
+    found = above(one[1], other[1])
     ends = (round(end, DIGITS) for end in (found.mean, found.low, found.high))
     measured = dict(zip(MEASURED, (*ends, found.n), strict=True))
     return {**one[0], **{OTHER + name: value for name, value in other[0].items()}, **measured}

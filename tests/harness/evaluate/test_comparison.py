@@ -1,5 +1,6 @@
 """Which memories repeat each other, and how others stand to the first, on memories and accuracies made by hand."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -56,6 +57,11 @@ def test_differences_are_paired_by_seed():
     assert (found.n, found.mean) == (2, pytest.approx((0.05 + 0.15) / 2))
     expected = interval(frame_of([0.15, 0.05]))
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+
+
+def test_a_network_without_a_number_is_not_left_out_of_a_difference():
+    frame = table([scored("random", 1, 0.2), scored("dm", 1, 0.9, math.nan)])
+    assert math.isnan(frame["above the first"][1].mean)
 
 
 def frame_of(values):
