@@ -1,20 +1,13 @@
 """From a data set to memories: every condenser behind one function, matching recipes in lockstep."""
 
-import hashlib
-import json
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
-
+from condensers.checkpoints import Checkpoint
 from condensers.core.cost import cost_of, cost_of_selection, total
 from condensers.core.gradients import GradientMatching
 from condensers.core.identity import identity
@@ -23,13 +16,10 @@ from condensers.core.matching import Matching
 from condensers.core.recipe import Condenser, Iterative, Schedule, Selection, in_lockstep, league_of
 from condensers.core.sampling import check_enough
 from condensers.core.unrolling import Unrolling
-from condensers.device.files import atomic_write, one_line_errors
 from condensers.device.images import LabelledImages
-from condensers.memory import Memory, digest_of, join
+from condensers.memory import Memory, join
 
 LOOPS: dict[str, type[Loop]] = {"matching": Matching, "gradients": GradientMatching, "unrolling": Unrolling}
-CHECKPOINT_SECONDS = 60.0
-DIGEST = "digest"  # of a checkpoint's other tensors
 Match = Callable[..., dict[str, Memory]]
 Keep = Callable[[dict[str, Memory]], Iterable[str]]
 
@@ -75,22 +65,22 @@ def condense(
     """
     _check(condensers, source, groups, schedule)
     parts: dict[str, list[Memory]] = {condenser.name: [] for condenser in condensers}
-    states: list[Checkpoint] = []
+    begun: list[Checkpoint] = []
     for group in groups:
         for selection in (condenser for condenser in condensers if not condenser.makes_pixels):
             parts[selection.name].append(_select(selection, source, group, schedule, seed))
         for recipes in runs(condensers, schedule, group.ipc):
             # Checkpoints stay until the last group is done: a run killed there must not repeat the groups before it.
-            states.append(Checkpoint(checkpoints))
+            begun.append(Checkpoint(checkpoints))
             own = recipes[0].schedule(schedule, group.ipc)
-            made = (match or lockstep)(recipes, source, group, own, seed, states[-1], progress)
+            made = (match or lockstep)(recipes, source, group, own, seed, begun[-1], progress)
             for name, memory in made.items():
                 parts[name].append(memory)
     about = {condenser.name: metadata(condenser, source, groups, schedule, seed) for condenser in condensers}
     memories = {name: _joined(parts[name], own) for name, own in about.items()}
     save(memories)
-    for state in states:
-        state.remove()
+    for checkpoint in begun:
+        checkpoint.remove()
     return memories
 
 
@@ -177,16 +167,16 @@ def lockstep(
     group: Group,
     schedule: Schedule,
     seed: int,
-    state: "Checkpoint",
+    checkpoint: Checkpoint,
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
-    """A memory of one group for each recipe, going on from what is in `state`. Raises ValueError as `condense`."""
+    """A memory of one group for each recipe, going on from what is in `checkpoint`. Raises ValueError as `condense`."""
     loop = LOOPS[recipes[0].loop](source, group.classes, group.ipc, recipes, schedule, seed)
-    state.resume(loop, [config(recipe, [group], schedule, seed) for recipe in recipes])
+    checkpoint.resume(loop, [config(recipe, [group], schedule, seed) for recipe in recipes])
     progress(loop.iteration)
-    _advance(loop, schedule.iterations, state, progress)
-    state.save(loop)
-    return {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+    _advance(loop, schedule.iterations, checkpoint, progress)
+    checkpoint.save(loop)
+    return {recipe.name: _memory(loop, recipe, checkpoint.seconds) for recipe in recipes}
 
 
 def race(
@@ -197,7 +187,7 @@ def race(
     group: Group,
     schedule: Schedule,
     seed: int,
-    state: "Checkpoint",
+    checkpoint: Checkpoint,
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
     """`lockstep` that stops at some iterations, from where only those recipes go on that `keep` names.
@@ -216,8 +206,8 @@ def race(
     begin = partial(LOOPS[recipes[0].loop], source, group.classes, group.ipc, schedule=schedule, seed=seed)
     loop, left_behind = begin(recipes), {}
     for rung in rungs:
-        _advance(loop, rung, state, progress)
-        standing = {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+        _advance(loop, rung, checkpoint, progress)
+        standing = {recipe.name: _memory(loop, recipe, checkpoint.seconds) for recipe in recipes}
         about = {recipe.name: metadata(recipe, source, [group], schedule, seed) for recipe in recipes}
         kept = set(keep({name: _told(one, about[name] | {"iterations": rung}) for name, one in standing.items()}))
         left_behind |= {name: one for name, one in standing.items() if name not in kept}
@@ -226,8 +216,8 @@ def race(
         recipes, tensors = [recipe for recipe in recipes if recipe.name in kept], loop.state()
         loop = begin(recipes)
         loop.restore(tensors)
-    _advance(loop, schedule.iterations, state, progress)
-    return left_behind | {recipe.name: _memory(loop, recipe, state.seconds) for recipe in recipes}
+    _advance(loop, schedule.iterations, checkpoint, progress)
+    return left_behind | {recipe.name: _memory(loop, recipe, checkpoint.seconds) for recipe in recipes}
 
 
 def _told(memory: Memory, about: dict[str, object]) -> Memory:
@@ -235,83 +225,14 @@ def _told(memory: Memory, about: dict[str, object]) -> Memory:
     return replace(memory, metadata=about | memory.metadata)
 
 
-def _advance(loop: Loop, iterations: int, state: "Checkpoint", progress: Callable[[int], object]) -> None:
-    """Step until so many iterations are done, keeping the state."""
+def _advance(loop: Loop, iterations: int, checkpoint: Checkpoint, progress: Callable[[int], object]) -> None:
+    """Step until so many iterations are done, with a checkpoint about once a minute."""
     while loop.iteration < iterations:
         loop.step()
         progress(1)
-        state.save_if_due(loop)
+        checkpoint.save_if_due(loop)
 
 
 def _memory(loop: Loop, recipe: Iterative, seconds: float) -> Memory:
     """What a recipe has made so far, with its cost."""
     return Memory(*loop.memory(recipe.name), {"cost": asdict(cost_of(loop, recipe, seconds))})
-
-
-class Checkpoint:
-    """The state of one lockstep run on disk, written about once a minute; a folder of None keeps nothing."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self.path: Path | None = None
-        self.started = self.saved = time.monotonic()
-        self.seconds_before = 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time spent on the run, with that before a kill as far as it was saved."""
-        return self.seconds_before + time.monotonic() - self.started
-
-    def resume(self, loop: Loop, configs: list[dict[str, object]]) -> None:
-        """Go on from the file of such a run if there is one; a damaged one counts as none, with a warning.
-
-        Raises:
-            ValueError: the file cannot be opened now. It may be whole, so it is not deleted.
-        """
-        if self.folder is None:
-            return
-        # The checksum of the starting images is part of the name, for other data sets may share the folder and seed.
-        start = Memory(*loop.memory(loop.recipes[0].name), {}).checksum
-        # So is the way it is written: a file of an older one is not met, rather than called damaged.
-        run = json.dumps([*configs, start, DIGEST], sort_keys=True).encode()
-        self.path = self.folder / f"{hashlib.sha256(run).hexdigest()[:16]}.safetensors"
-        if not self.path.exists():
-            return
-        with one_line_errors("read", self.path):
-            kept = self.path.read_bytes()
-        try:
-            self._restore(loop, load(kept))
-        except (SafetensorError, KeyError, RuntimeError):
-            warnings.warn(f"the checkpoint {self.path} is damaged and deleted: its run begins again", stacklevel=2)
-            self.remove()
-
-    def _restore(self, loop: Loop, found: dict[str, Tensor]) -> None:
-        """Raises KeyError or RuntimeError, and changes nothing, if it is not what was written, or not of this run."""
-        if not torch.equal(found.pop(DIGEST), _digest(found)):
-            raise RuntimeError("the digest does not fit")
-        loop.restore(found)
-        self.seconds_before = float(found["seconds"])
-
-    def save_if_due(self, loop: Loop) -> None:
-        """Write the state if it was last written more than CHECKPOINT_SECONDS ago."""
-        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
-            self.save(loop)
-
-    def save(self, loop: Loop) -> None:
-        """Write the state."""
-        if self.path is not None:
-            state = {name: tensor.detach().cpu().contiguous() for name, tensor in loop.state().items()}
-            state |= {"seconds": torch.tensor(self.seconds, dtype=torch.float64)}
-            atomic_write(self.path, save(state | {DIGEST: _digest(state)}))
-        self.saved = time.monotonic()
-
-    def remove(self) -> None:
-        """Delete the file, and what a kill in the middle of writing it left: the run is over."""
-        if self.path is not None:
-            with one_line_errors("write", self.path):
-                for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
-                    file.unlink(missing_ok=True)
-
-
-def _digest(state: dict[str, Tensor]) -> Tensor:
-    return torch.tensor(list(bytes.fromhex(digest_of(["checkpoint"], state))), dtype=torch.uint8)

@@ -16,7 +16,8 @@ from typing import TypeVar
 import torch
 from torch import distributed as dist
 
-from condensers.condense import Checkpoint, Group, lockstep
+from condensers.checkpoints import Checkpoint
+from condensers.condense import Group, lockstep
 from condensers.core.cost import total
 from condensers.core.recipe import Condenser, Iterative, Schedule
 from condensers.core.sampling import check_enough
@@ -132,7 +133,7 @@ def match(
     group: Group,
     schedule: Schedule,
     seed: int,
-    state: Checkpoint,
+    checkpoint: Checkpoint,
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
     """`lockstep` of a group shared out to ranks: every rank calls it, and gets the whole memories.
@@ -143,7 +144,7 @@ def match(
     check_separable(recipes, schedule)
     shares = cut(source, group, schedule, ranks.count, recipes)
     mine = Group(shares[ranks.rank], group.ipc)
-    made = lockstep(recipes, source, mine, schedule, seed, state, progress) if mine.classes else {}
+    made = lockstep(recipes, source, mine, schedule, seed, checkpoint, progress) if mine.classes else {}
     # All ranks wait here on the host, so that NCCL starts when all of them are there.
     dist.barrier()
     return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks) for recipe in recipes}

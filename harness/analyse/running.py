@@ -13,8 +13,6 @@ from torch import Tensor
 
 from condensers import registry
 from condensers.core.recipe import Recipe
-from condensers.device import draws
-from condensers.device.networks import new_network
 from condensers.device.training import Training, accuracy, train
 from harness.analyse import drift, measures, subjects
 from harness.analyse.accuracies import accuracies
@@ -27,6 +25,7 @@ from harness.core.makings import check, names_of
 from harness.core.progress import bar
 from harness.core.records import Records, origin_of
 from harness.core.rows import MeasureRow
+from harness.core.scoring import drawn_network
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
 from harness.core.stored import made_from, read
@@ -97,9 +96,8 @@ class Analysis:
         return [seed_of(self.dataset.identity, self.seed, *own, number) for number in range(self.networks)]
 
     def new_network(self, seed: int) -> torch.nn.Module:
-        """A network of random weights."""
-        key, dataset = draws.key_of(seed, "weights"), self.dataset
-        return new_network(self.network, dataset.classes, dataset.shape, self.device, key)
+        """An untrained network, with the first weights that a seed names."""
+        return drawn_network(self.network, self.dataset, self.device, seed)
 
     def described(self) -> dict[str, object]:
         """All that decides the values beside the memory, as JSON values."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+from torch import nn
 
 from condensers import registry
 from condensers.condense import Group
@@ -22,6 +23,7 @@ from harness.core.progress import say
 from harness.core.protocols import NAIVE, WHOLE, Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
+from harness.core.scoring import drawn_network
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
 from harness.core.stored import Stored, check_steps, read
@@ -108,6 +110,10 @@ class Experiment:
         return seed_of(
             self.dataset.identity, self.seed, "order", order, "memory", 0, "step", step, "network", replicate
         )
+
+    def new_network(self, seed: int) -> nn.Module:
+        """An untrained network, with the first weights that a seed names."""
+        return drawn_network(self.network, self.dataset, self.device, seed)
 
 
 def prepare(config: Continual) -> Experiment:

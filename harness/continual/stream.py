@@ -11,11 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
-from torch import nn
-
 from condensers import registry
-from condensers.device import draws
-from condensers.device.networks import new_network
 from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, RETRAIN, Experiment
 from harness.continual.online import Online, accuracies, settings_of
@@ -138,7 +134,7 @@ def cells(experiment: Experiment) -> list[Cell]:
 
     Then those of other strategies, stream by stream: all steps of one are made in one run.
     """
-    online = Online(experiment, partial(drawn_network, experiment))
+    online = Online(experiment, experiment.new_network)
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     turns = [score for together in zip(*by_order, strict=True) for score in together]
     anew = [score for score in turns if score.learner.strategy == RETRAIN]
@@ -269,7 +265,7 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
     with bar(training.epochs * experiment.networks, said, worth=_work(experiment, score).gflop) as shown:
         strategy = RetrainFromMemory(
             buffer=CondensedBuffer(memory, **bounds),
-            make_network=lambda step, replicate: drawn_network(experiment, seed(step + 1, replicate)),
+            make_network=lambda step, replicate: experiment.new_network(seed(step + 1, replicate)),
             make_seed=lambda step, replicate: seed(step + 1, replicate),
             replicates=experiment.networks,
             training=training,
@@ -280,12 +276,6 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
             strategy.observe(experience)
         strategy.train(stream.train_stream[score.step - 1])
         return [accuracies(experiment, network, score.order, score.step) for network in strategy.networks]
-
-
-def drawn_network(experiment: Experiment, seed: int) -> nn.Module:
-    """A network of an experiment, with the first weights that a seed names."""
-    dataset, key = experiment.dataset, draws.key_of(seed, "weights")
-    return new_network(experiment.network, dataset.classes, dataset.shape, experiment.device, key)
 
 
 def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seconds: float) -> Callable[..., ScoreRow]:

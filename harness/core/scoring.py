@@ -10,6 +10,7 @@ from functools import partial
 from statistics import fmean
 
 import torch
+from torch import nn
 
 from condensers.device import draws
 from condensers.device.networks import new_network
@@ -145,6 +146,11 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
     )
 
 
+def drawn_network(name: str, dataset: Dataset, device: torch.device, seed: int) -> nn.Module:
+    """The network of that name for a data set's images, with the first weights that a seed names."""
+    return new_network(name, dataset.classes, dataset.shape, device, draws.key_of(seed, "weights"))
+
+
 def accuracies(
     scoring: Scoring, memory: Memory, progress: Callable[[int], object] = lambda epochs: None
 ) -> list[float]:
@@ -158,10 +164,7 @@ def accuracies(
     test = scoring.dataset.test.to(scoring.device)
     decoded = memory.decoded()
     images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
-    seeds, dataset = _seeds(scoring, memory), scoring.dataset
-    networks = [
-        new_network(scoring.network, dataset.classes, dataset.shape, scoring.device, draws.key_of(seed, "weights"))
-        for seed in seeds
-    ]
+    seeds = _seeds(scoring, memory)
+    networks = [drawn_network(scoring.network, scoring.dataset, scoring.device, seed) for seed in seeds]
     train_all(networks, images, targets, scoring.training, seeds, progress)
     return [accuracy(network, test, scoring.training.chunk) for network in networks]

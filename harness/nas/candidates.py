@@ -11,7 +11,6 @@ from statistics import fmean
 from torch import nn
 
 from condensers.condense import Group
-from condensers.device import draws, networks
 from condensers.device.training import accuracy, train
 from condensers.memory import Memory
 from harness.core import memories
@@ -235,7 +234,7 @@ def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
 def _row(survey: Survey, one: Candidate) -> NetworkRow:
     """Train and test the network."""
     seed, source = _seed(survey, one), one.proxy
-    network, (images, labels) = new_network(survey, one.architecture, seed), source.data
+    network, (images, labels) = survey.new_network(one.architecture, seed), source.data
     started = time.perf_counter()
     said, worth = f"{one.architecture.name} on {source.name}", _work(survey, one).gflop
     with bar(source.training.epochs, said, "epochs", worth) as shown:
@@ -290,9 +289,3 @@ def _seed(survey: Survey, one: Candidate) -> int:
 def has_converged(network: nn.Module) -> bool:
     """Whether all its values are finite. Asking waits for the device, so a time taken next includes all its work."""
     return all(bool(weights.isfinite().all()) for weights in network.state_dict().values())
-
-
-def new_network(survey: Survey, architecture: Architecture, seed: int) -> nn.Module:
-    """An architecture with fresh weights, where the work is done."""
-    dataset, key = survey.dataset, draws.key_of(seed, "weights")
-    return networks.new_network(architecture.name, dataset.classes, dataset.shape, survey.device, key)

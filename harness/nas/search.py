@@ -41,7 +41,6 @@ from harness.nas.candidates import (
     config_of,
     has_converged,
     make_memories,
-    new_network,
     proxies,
 )
 from harness.nas.proxies import Proxy, of_whole
@@ -278,14 +277,14 @@ class _Trials:
         """Train an epoch for nothing, so that one-time costs of the process are not in the first trial's time."""
         source = self.search.proxy
         training = replace(source.training, epochs=1)
-        train(new_network(self.survey, self.survey.architectures[0], seed=0), *source.data, training, seed=0)
+        train(self.survey.new_network(self.survey.architectures[0], seed=0), *source.data, training, seed=0)
 
     def _train(self, architecture: Architecture, trial: optuna.Trial) -> _Outcome:
         survey, source, done, reports = self.survey, self.search.proxy, [], {}
         training, split = source.training, survey.on_device.test
         rungs = _rungs(training.epochs) if METHODS[self.search.sampler].prunes else ()
         seed = survey.network_seed(architecture, "proxy", source.memory_replicate, self.search.replicate)
-        network, (images, labels) = new_network(survey, architecture, seed), source.data
+        network, (images, labels) = survey.new_network(architecture, seed), source.data
 
         def after_epoch(epochs: int) -> None:
             done.append(epochs)

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from condensers import registry
 from condensers.core.recipe import Schedule
@@ -18,6 +19,7 @@ from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
 from harness.core.records import Records
 from harness.core.rows import NetworkRow
+from harness.core.scoring import drawn_network
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
 from harness.core.stored import Stored
@@ -109,6 +111,10 @@ class Survey:
         """Names all draws of one network: the same for all proxies, others for the whole set."""
         own = ("nas", source, memory, architecture.name, "network", replicate)
         return seed_of(self.dataset.identity, self.seed, *own)
+
+    def new_network(self, architecture: Architecture, seed: int) -> nn.Module:
+        """An untrained network, with the first weights that a seed names."""
+        return drawn_network(architecture.name, self.dataset, self.device, seed)
 
 
 def prepare(config: Nas) -> Survey:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from condensers import condense
+from condensers import checkpoints, condense
 from condensers.condense import Group
 from condensers.core.recipe import Schedule
 from condensers.registry import condenser
@@ -22,7 +22,7 @@ SEED = 5
 
 def main(folder, threads):
     torch.set_num_threads(threads)
-    condense.CHECKPOINT_SECONDS = 0
+    checkpoints.CHECKPOINT_SECONDS = 0
     source = load("digits", Path("unused")).train
     condense.condense(CONDENSERS, source, GROUPS, SCHEDULE, SEED, folder, lambda done: print(done, flush=True))
     print("finished", flush=True)

@@ -13,8 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from condensers import condense as module
-from condensers import registry
+from condensers import checkpoints, registry
 from condensers.condense import Group, condense
 from condensers.core.recipe import Recipe
 from condensers.memory import check, load_memory, save_memory
@@ -107,7 +106,7 @@ def stopped(digits, tmp_path_factory):
             raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHECKPOINT_SECONDS", 0)
+        patch.setattr(checkpoints, "CHECKPOINT_SECONDS", 0)
         with pytest.raises(Stopped):
             condense(CONDENSERS, digits.train, GROUPS, SHORT, SEED, folder, stop)
     (path,) = folder.iterdir()

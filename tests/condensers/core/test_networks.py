@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from condensers import registry
-from condensers.condense import Checkpoint, Group, config, lockstep
+from condensers.checkpoints import Checkpoint
+from condensers.condense import Group, config, lockstep
 from condensers.core.judged import Judged
 from condensers.core.matching import Matching
 from condensers.core.networks import Fresh, Run

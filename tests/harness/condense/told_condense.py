@@ -7,10 +7,10 @@ import os
 import runpy
 import sys
 
-from condensers import condense
+from condensers import checkpoints, condense
 
 
-class Told(condense.Checkpoint):
+class Told(checkpoints.Checkpoint):
     def resume(self, matching, configs):
         super().resume(matching, configs)
         # One write: lines of several processes share a pipe.
@@ -19,6 +19,6 @@ class Told(condense.Checkpoint):
 
 
 if __name__ == "__main__":
-    condense.CHECKPOINT_SECONDS = 0
+    checkpoints.CHECKPOINT_SECONDS = 0
     condense.Checkpoint = Told
     runpy.run_module("harness.condense", run_name="__main__")

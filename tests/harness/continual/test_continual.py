@@ -22,7 +22,7 @@ from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.continual.report import settings
-from harness.continual.stream import drawn_network, memory_plan, scores
+from harness.continual.stream import memory_plan, scores
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.studies import HEARTBEAT
@@ -116,7 +116,7 @@ def measured_by_avalanche(out: Path) -> dict[tuple[int, int, str], float]:
     plan, stream = memory_plan(experiment, 0), continual_stream(experiment.dataset, 5, 0)
     strategy = RetrainFromMemory(
         buffer=CondensedBuffer(plan.load("dm", experiment.dataset), per_class=3),
-        make_network=lambda step, replicate: drawn_network(experiment, experiment.network_seed(0, step + 1, replicate)),
+        make_network=lambda step, replicate: experiment.new_network(experiment.network_seed(0, step + 1, replicate)),
         make_seed=lambda step, replicate: experiment.network_seed(0, step + 1, replicate),
         replicates=2,
         training=experiment.training,

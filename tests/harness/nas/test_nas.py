@@ -22,7 +22,7 @@ from harness.evidence import ranking
 from harness.evidence.ranking import Correlation
 from harness.evidence.surveys import paired
 from harness.nas.__main__ import main
-from harness.nas.candidates import candidates, new_network, proxies, run
+from harness.nas.candidates import candidates, proxies, run
 from harness.nas.flags import Nas
 from harness.nas.proxies import steps_of
 from harness.nas.survey import DEFAULTS, Survey, prepare
@@ -144,7 +144,7 @@ def test_early_stops_after_as_many_steps_as_a_memory_takes(finished):
     taken = []
     handle = register_optimizer_step_post_hook(lambda *_: taken.append(1))
     try:
-        train(new_network(finished, finished.architectures[0], seed=0), images, labels, early.training, seed=0)
+        train(finished.new_network(finished.architectures[0], seed=0), images, labels, early.training, seed=0)
     finally:
         handle.remove()
     assert len(taken) == early.steps == 3

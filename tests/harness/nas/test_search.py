@@ -19,7 +19,7 @@ from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import columns, parse
 from harness.core.studies import HEARTBEAT, STARTUP, UNPRUNED
 from harness.nas.__main__ import main
-from harness.nas.candidates import candidates, new_network, proxies
+from harness.nas.candidates import candidates, proxies
 from harness.nas.flags import Nas
 from harness.nas.proxies import of_whole
 from harness.nas.search import _rungs, records_of, run_searches, whole_accuracies
@@ -112,7 +112,7 @@ def test_a_trial_is_the_network_of_a_survey_whatever_was_looked_at_meanwhile(fin
     by_name = {architecture.name: architecture for architecture in finished.space}
     for _, row in pd.concat([normed.head(3), complete.head(2)]).iterrows():
         seed = finished.network_seed(by_name[row["architecture"]], "proxy", 0, row["search_replicate"])
-        network = new_network(finished, by_name[row["architecture"]], seed)
+        network = finished.new_network(by_name[row["architecture"]], seed)
         train(network, *source.data, source.training, seed)
         assert accuracy(network, finished.on_device.test, source.training.chunk) == row["validation_accuracy"]
 
