@@ -9,7 +9,7 @@ DATA ?= data
 .PHONY: demo lead test lint docs install
 
 demo: install  ## Compare condensers on scikit-learn's handwritten digits (no download).
-	$(RUN) -m harness.continual
+	$(RUN) -m harness.continual --protocol quick
 
 lead: install  ## CIFAR-10, 10 images per class: condense by the lead recipe, score by the paper's evaluation.
 	$(RUN) -m harness.table --protocol bench --dataset cifar10 --data-root $(DATA) --condensers blockwise --memories 1 \

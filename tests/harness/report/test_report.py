@@ -188,7 +188,7 @@ def test_every_figure_names_rows_command_and_what_it_shows(committed):
 
 def test_commands_are_those_of_the_readme(committed):
     *_, text = committed
-    asked = "python -m harness.continual --dataset cifar100 --steps 5 --orders 3"
+    asked = "python -m harness.continual --protocol quick --dataset cifar100 --steps 5 --orders 3"
     assert f"{asked} \\\n  --condensers random herding dm ours blockwise --store uint8" in text
     read = {str(source.path.relative_to(RESULTS)): source.making for source in read_folders([RESULTS]).sources}
     assert "--subset 405" in read["nas/whole_digits.csv"].command
