@@ -59,7 +59,8 @@ GROUPS = Kind("a list of [classes, images per class]", lambda value: value is No
 FIELDS = {
     **dict.fromkeys(("condenser", "dataset", "dataset_checksum", "store", "checksum", "pixels", "pool"), TEXT),
     **dict.fromkeys(("commit", "versions", "device", "precision", "backend", "imported_from"), TEXT),
-    **dict.fromkeys(("seed", "iterations", "class_order", "memory_replicate", "stored_bytes"), NATURAL),
+    **dict.fromkeys(("seed", "experiment_seed", "class_order", "memory_replicate"), NATURAL),
+    **dict.fromkeys(("iterations", "stored_bytes"), NATURAL),
     **dict.fromkeys(("stored_per_class", "decoded_per_class", "chunk", "threads", "ranks"), COUNT),
     **dict.fromkeys(("separable", "trained_on_real"), TRUTH),
     **dict.fromkeys(("mean", "std"), NUMBERS),

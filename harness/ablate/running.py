@@ -117,7 +117,8 @@ class Batch:
     def _finish(self, name: str, memory: Memory) -> None:
         """Keep the memory, and score it as it is kept."""
         if memory.images.isfinite().all():
-            origin = provenance(name_of(self.scoring.device), self.scoring.precision) | {"memory_replicate": 0}
+            own = {"memory_replicate": 0, "experiment_seed": self.scoring.seed}
+            origin = provenance(name_of(self.scoring.device), self.scoring.precision) | own
             memories.save(self.plan, name, memory, self.dataset, origin)
             memory = self.plan.load(name, self.search.point.dataset)
         self._look(name, memory, self.search.iterations, self.scoring.networks)

@@ -16,7 +16,7 @@ class Condense(CondensingFlags, Common):
     ipc: int | None = flag(None, f"Stored images per class; {by_protocol('memory_per_class')}.", least=1, marks=True)
     replicate: int = flag(0, "Memory replicate: another number, another draw of everything.", least=0)
     steps: int = flag(1, "Condense the classes of each step of a stream apart, as coupled recipes need it.", least=1)
-    order: int = flag(0, "Class order of these steps.", least=0)
+    order: int = flag(0, "Class order of these steps; another one, other draws, too.", least=0)
     validation: int = flag(
         0, "Training images per class to hold out, so that something can be chosen on them.", least=0
     )

@@ -57,8 +57,9 @@ def _make(config: Condense, ranks: Ranks) -> None:
     if ranks.leads:
         done = f"{_iterations(plan)} iterations, {plan.groups[0].ipc} images per class"
         say(f"protocol {label_of(config, protocol)} on {where}: {done}")
-    origin = provenance(name_of(device), config.precision)
-    _run(plan, on_device, origin | {"memory_replicate": config.replicate, "ranks": ranks.count}, ranks)
+    own = {"memory_replicate": config.replicate, "experiment_seed": config.seed, "ranks": ranks.count}
+    own |= {"class_order": config.order} if config.steps > 1 else {}
+    _run(plan, on_device, provenance(name_of(device), config.precision) | own, ranks)
     for name in names if ranks.leads else ():
         _show(plan, name, dataset)
 
@@ -92,13 +93,19 @@ def _plan(
         checksum=dataset.checksum,
         groups=_groups(dataset, settled),
         schedule=schedule_of(config, protocol, dataset, device),
-        seed=seed_of(dataset.identity, config.seed, "memory", config.replicate),
+        seed=_seed(config, dataset),
         precision=config.precision,
         store=config.store,
         store_selections=config.store,
         folder=config.out,
         label=f"{dataset.identity}-ipc{settled.ipc}-replicate{config.replicate}",
     )
+
+
+def _seed(config: Condense, dataset: Dataset) -> int:
+    """Names all draws. Memories of several class orders pass for replicates, so none shares draws with another."""
+    order = ("order", config.order) if config.order else ()
+    return seed_of(dataset.identity, config.seed, "memory", config.replicate, *order)
 
 
 def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:

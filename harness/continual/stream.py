@@ -220,7 +220,8 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
     if score.learner.condenser not in plan.names:
         return True
     progress = memories.progress(plan, f"order {score.order}: condensing", experiment.dataset)
-    origin = provenance(name_of(experiment.device), experiment.precision) | {"class_order": score.order}
+    own = {"class_order": score.order, "experiment_seed": experiment.seed}
+    origin = provenance(name_of(experiment.device), experiment.precision) | own
     return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
 
 

@@ -191,7 +191,8 @@ def _cell(point: Point, replicate: int, name: str, records: Records[ScoreRow]) -
 def _make(point: Point, replicate: int, name: str, key: str, records: Records[ScoreRow]) -> list[ScoreRow] | None:
     """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
     plan, scoring = point.plans[replicate], point.scoring
-    origin = provenance(name_of(scoring.device), scoring.precision) | {"memory_replicate": replicate}
+    own = {"memory_replicate": replicate, "experiment_seed": scoring.seed}
+    origin = provenance(name_of(scoring.device), scoring.precision) | own
     progress = memories.progress(plan, f"{plan.label}: condensing", point.dataset)
     # Moved only to condense: other cells find their memory made.
     dataset = point.dataset.to(scoring.device) if plan.missing() else point.dataset

@@ -127,6 +127,11 @@ def marked(label: str) -> str:
     return name + mark
 
 
+def with_memory_seed(label: str, seed: int) -> str:
+    """A recorded protocol that says by which seed memories were drawn, where this is not the seed of their scoring."""
+    return f"{label.removesuffix(MARK)}{MARK}memory_seed={seed}"
+
+
 def protocol_for(name: str | None, device: str) -> Protocol:
     """The named protocol; without a name paper on CUDA, quick on a CPU."""
     return PROTOCOLS[name or ("paper" if device == "cuda" else "quick")]

@@ -4,10 +4,11 @@ What `harness.evaluate` and `harness.table` share.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from harness.core.checks import check_cells
 from harness.core.devices import name_of
 from harness.core.makings import making
 from harness.core.progress import bar, say
+from harness.core.protocols import with_memory_seed
 from harness.core.records import Records, origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key, seed_of
@@ -73,7 +75,7 @@ def work_of_networks(scoring: Scoring, images: int) -> Work:
 
 
 def _key(scoring: Scoring, stored: Stored) -> str:
-    seeds = _seeds(scoring, stored.memory)
+    seeds = seeds_of(scoring, stored.memory)
     return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **described(scoring)})
 
 
@@ -100,8 +102,11 @@ def network_seeds(scoring: Scoring, memory_seed: int | str) -> list[int]:
     ]
 
 
-def _seeds(scoring: Scoring, memory: Memory) -> list[int]:
-    return network_seeds(scoring, memory.metadata.get("seed", "published"))
+def seeds_of(scoring: Scoring, memory: Memory) -> list[int]:
+    """What names the draws of each network of a memory; a published one has no seed, but may have a number."""
+    number = memory.metadata.get("memory_replicate", 0)  # of a set in a published file
+    unseeded = f"published {number}" if number else "published"
+    return network_seeds(scoring, memory.metadata.get("seed", unseeded))
 
 
 def _metric(scoring: Scoring) -> str:
@@ -140,10 +145,16 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         classes_seen=scoring.dataset.classes,
         metric=_metric(scoring),
         seconds=seconds,
-        protocol=scoring.protocol,
+        protocol=_label(scoring, metadata),
         origin=origin_of(name_of(scoring.device), scoring.precision, scoring.training.chunk),
         memory_checksum=stored.memory.checksum,
     )
+
+
+def _label(scoring: Scoring, metadata: Mapping[str, Any]) -> str:
+    """The protocol, marked for a memory that was drawn by another seed than others are: it is not paired with them."""
+    seed = metadata.get("experiment_seed", scoring.seed)
+    return scoring.protocol if seed == scoring.seed else with_memory_seed(scoring.protocol, seed)
 
 
 def drawn_network(name: str, dataset: Dataset, device: torch.device, seed: int) -> nn.Module:
@@ -164,7 +175,7 @@ def accuracies(
     test = scoring.dataset.test.to(scoring.device)
     decoded = memory.decoded()
     images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
-    seeds = _seeds(scoring, memory)
+    seeds = seeds_of(scoring, memory)
     networks = [drawn_network(scoring.network, scoring.dataset, scoring.device, seed) for seed in seeds]
     train_all(networks, images, targets, scoring.training, seeds, progress)
     return [accuracy(network, test, scoring.training.chunk) for network in networks]

@@ -19,7 +19,8 @@ Flags = TypeVar("Flags", bound=Common)
 
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
-TRAINED = ("network", "epochs", "whole_epochs", "augment")  # flags that say how networks are trained
+# Flags whose values a label says: how networks are trained, and which draws all have.
+SAID = ("network", "epochs", "whole_epochs", "augment", "seed")
 
 
 def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
@@ -41,15 +42,17 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
 def label_of(flags: Common, protocol: Protocol) -> str:
     """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell.
 
-    Behind the `+` stands how networks are trained, for accuracies of other trainings are not to be compared: such as
-    `quick-1+epochs=5`. How memories are condensed is their own business, and only marked.
+    Behind the `+` stands how networks are trained, for accuracies of other trainings are not to be compared, and a seed
+    of one's own, for memories of other draws are not paired: such as `quick-1+epochs=5`. How memories are condensed is
+    their own business, and only marked.
 
     Args:
         flags: as they were given, not settled.
     """
     marking = {one.name: getattr(flags, one.name) for one in fields(flags) if one.metadata["marks"]}
     given = {name: value for name, value in marking.items() if value is not None and value is not False}
-    said = MARK.join(f"{name}={given[name]}" for name in TRAINED if name in given)
+    given |= {"seed": flags.seed} if flags.seed else {}
+    said = MARK.join(f"{name}={given[name]}" for name in SAID if name in given)
     return f"{protocol.name}{MARK}{said}" if given else protocol.name
 
 

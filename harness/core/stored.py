@@ -7,7 +7,7 @@ from pathlib import Path
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata
 from condensers.published import SUFFIXES, import_published, sets_in
 from harness.core.progress import say
-from scenarios.datasets import Dataset
+from scenarios.datasets import Dataset, usual_side
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 
     if published and (sets := sets_in(path)) > 1:
         say(f"note: {path} holds {sets} sets, and number {number} is read (from 0)")
     return Stored(path, memory)
+
+
+def check_held_out(path: Path, split: Dataset, validation: int) -> None:
+    """Raise ValueError unless a memory file says that it was made from the training images that a split leaves."""
+    metadata = {} if path.suffix in SUFFIXES else read_metadata(path)
+    if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
+        size = f" --resolution {split.shape[1]}" if split.shape[1] != usual_side(split.name) else ""
+        raise ValueError(
+            f"{path} was not condensed from the {len(split.train)} images of {split.name} at {split.shape[1]} px that "
+            f"--validation {validation} leaves, so it may have seen those to choose on: make it with "
+            f"python -m harness.condense --dataset {split.name}{size} --validation {validation}"
+        )
 
 
 def made_from(path: Path) -> str:

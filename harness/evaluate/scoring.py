@@ -13,7 +13,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, values_of
 from harness.core.settings import place_of
-from harness.core.stored import made_from
+from harness.core.stored import check_held_out, made_from
 from harness.evaluate.comparison import Scored, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
 from scenarios.datasets import load
@@ -25,6 +25,8 @@ def score(config: Evaluate) -> None:
         raise ValueError("no memories given: name at least one file")
     scoring = _scoring_of(config)
     records = Records(config.out / "results.csv", ScoreRow)
+    for path in config.memories if config.validation else ():
+        check_held_out(path, scoring.dataset, config.validation)
     stored = read_all(config, scoring.dataset)
     check(stored)
     cells = [cell_of(scoring, memory) for memory in stored]

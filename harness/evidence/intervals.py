@@ -18,7 +18,7 @@ from scipy import stats
 
 from condensers.core.leagues import LEAGUES
 from harness.core.checks import is_open
-from harness.core.protocols import NAIVE
+from harness.core.protocols import NAIVE, WHOLE
 from harness.core.seeds import seed_of
 
 Method = Literal["t", "bootstrap"]
@@ -257,7 +257,13 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str) -> dict[str, o
         row["forgetting"] = interval(final[final["metric"] == "forgetting"])
     if any(base_of(name)[0] == RANDOM for name in frame["condenser"].unique()):
         row["above_random"] = _above_random(frame, condenser)
-    return row | {"memories": len(scores.drop_duplicates(MEMORY)), "networks": len(scores)}
+    return row | {"memories": _memories(scores), "networks": len(scores)}
+
+
+def _memories(scores: pd.DataFrame) -> int:
+    """How many: one that served all class orders, as a file does, is one."""
+    made = scores["memory_checksum"].nunique() if (scores["condenser"] != WHOLE).any() else 0
+    return made or len(scores.drop_duplicates(MEMORY))
 
 
 def _above_random(frame: pd.DataFrame, condenser: str) -> Interval | None:

@@ -73,7 +73,7 @@ def run_all(survey: Survey, every: Sequence[Cell], storage: str | None, workers:
 
 def make_memories(survey: Survey) -> None:
     """Condense whatever is not there yet."""
-    origin = provenance(name_of(survey.device), survey.precision)
+    origin = provenance(name_of(survey.device), survey.precision) | {"experiment_seed": survey.seed}
     for replicate, plan in enumerate(memory_plans(survey)):
         own = origin | {"memory_replicate": replicate}
         while not _ensure(survey, plan, own):

@@ -13,10 +13,10 @@ from condensers import published
 from condensers.device import draws
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
-from condensers.memory import Memory, read_metadata
+from condensers.memory import Memory
 from harness.core.protocols import EARLY, WHOLE, WholeTraining
-from harness.core.stored import Stored, read
-from scenarios.datasets import Dataset, usual_side
+from harness.core.stored import Stored, check_held_out, read
+from scenarios.datasets import Dataset
 
 SUFFIX = ".safetensors"
 
@@ -145,12 +145,5 @@ def read_file(path: Path, split: Dataset, validation: int) -> Stored:
     """
     if not path.exists():
         raise ValueError(f"there is no memory file {path}")
-    metadata = read_metadata(path) if path.suffix == SUFFIX else {}
-    if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
-        size = f" --resolution {split.shape[1]}" if split.shape[1] != usual_side(split.name) else ""
-        raise ValueError(
-            f"{path} was not condensed from the {len(split.train)} images of {split.name} at {split.shape[1]} px that "
-            f"--validation {validation} leaves, so it may have seen those to choose on: make it with "
-            f"python -m harness.condense --dataset {split.name}{size} --validation {validation}"
-        )
+    check_held_out(path, split, validation)
     return read(path, split)

@@ -106,14 +106,13 @@ def _studies(source: Source) -> Iterator[Figure]:
 
 
 def _apart(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, where several memories of one making and number have numbers of their own.
+    """The rows, where several memories of one making and number are makings of their own.
 
-    Such are those of other seeds, or of class orders that older memories do not say. Rows do not say which of them
-    belong together, so none is paired.
+    Such are those that other code or another machine made of one seed, or older ones, which do not say their class
+    order or seed. They are not replicates, and rows do not say which of them belong together.
     """
-    memories = rows.groupby(["config", *MEMORY])["memory_checksum"].transform("nunique")
-    own = rows["memory_replicate"].max() + 1 + pd.factorize(rows["cell"])[0]
-    return rows.assign(memory_replicate=rows["memory_replicate"].where(memories < 2, own))
+    memories = rows.groupby(["config", "protocol", *MEMORY])["memory_checksum"].transform("nunique")
+    return rows.assign(config=rows["config"].where(memories < 2, rows["config"] + rows["memory_checksum"]))
 
 
 def _title(source: Source, league: str, about: str) -> str:

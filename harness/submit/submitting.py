@@ -69,7 +69,7 @@ def submit(config: Submit) -> None:
     stored = read_all(config, scoring.dataset)
     check_entries(stored, scoring.dataset)
     check_makings(stored)
-    entries = [_entry(config, number, one) for number, one in enumerate(stored)]
+    entries = [_entry(config, number, seeded(one)) for number, one in enumerate(stored)]
     for entry in entries:
         if config.league and entry.league != config.league:
             raise ValueError(f"{entry.stored.path} is in the {entry.league} league, not {config.league}: {_why(entry)}")
@@ -125,6 +125,15 @@ def _entry(config: Submit, number: int, stored: Stored) -> Entry:
             "labels: leave out --trained-on-real"
         )
     return Entry(stored, number, stated if said is None else bool(said))
+
+
+def seeded(stored: Stored) -> Stored:
+    """The memory, whose checksum names the draws of its networks unless it has a seed.
+
+    Else replicates would share them, and an interval over memories would lack the luck of networks.
+    """
+    memory = stored.memory
+    return replace(stored, memory=replace(memory, metadata={"seed": memory.checksum} | dict(memory.metadata)))
 
 
 def _why(entry: Entry) -> str:

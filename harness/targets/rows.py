@@ -15,7 +15,7 @@ from condensers.device.training import Training
 from harness.core.checks import check_cells
 from harness.core.protocols import WHOLE, marked
 from harness.core.schema import ScoreRow
-from harness.evidence.intervals import Interval, interval, league_of
+from harness.evidence.intervals import MEMORY, Interval, interval, league_of
 from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
 from harness.evidence.sources import Found, Source, grouped
 from harness.targets.measured import Measured, given, protocol_of, require_counts, training_of
@@ -135,9 +135,14 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
         for about, own in grouped(ended[ended["metric"] == SCORE], STREAM):
             ipc = ALL if about["condenser"] == WHOLE else str(about["ipc_stored"])
             known = (about["dataset"], ipc, about["condenser"]) in wanted and _of_papers_images(own)
-            if known and (networks := _networks(source, about)):
+            if known and _has_own_memories(own, ipc) and (networks := _networks(source, about)):
                 check_cells(own, own["network_replicate"].nunique(), [SCORE], source.path)
                 yield _of_stream(source, about, ipc, networks, own)
+
+
+def _has_own_memories(rows: pd.DataFrame, ipc: str) -> bool:
+    """Whether each class order has a memory of its own; one that served several, as a file does, is one memory."""
+    return ipc == ALL or rows["memory_checksum"].nunique() == len(rows.drop_duplicates(MEMORY))
 
 
 def _networks(source: Source, about: dict[str, object]) -> tuple[str, str] | None:

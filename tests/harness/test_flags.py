@@ -125,7 +125,7 @@ def test_a_default_that_is_spelled_out_settles_to_the_same_and_is_marked():
         (True, Nas(ipc=3)),
         (True, Nas(epochs=3)),
         (True, Nas(real_batch=3)),
-        (False, Continual(orders=3, networks=2, seed=1, chunk=4, precision="bf16", dataset="svhn", resolution=9)),
+        (False, Continual(orders=3, networks=2, chunk=4, precision="bf16", dataset="svhn", resolution=9)),
         (False, Evaluate(networks=2, validation=3)),
         (False, Nas(subset=9, validation=9, recipe="short-1", replicates=2, memories=3)),
         (False, Condense(steps=5, order=1, validation=3, replicate=2, store="uint8")),
@@ -142,10 +142,12 @@ def test_what_a_protocol_says_of_a_cell_is_marked_and_nothing_else(marked, flags
         ("network=ResNet18+epochs=3", Evaluate(epochs=3, network="ResNet18")),
         ("whole_epochs=3", Continual(whole_epochs=3)),
         ("augment=True", Continual(augment=True)),
+        ("seed=7", Continual(seed=7)),
+        ("epochs=3+seed=7", Evaluate(seed=7, epochs=3)),
         ("", Continual(iterations=5)),
     ],
 )
-def test_how_networks_are_trained_stands_behind_the_mark(said, flags: Common):
+def test_how_networks_are_trained_and_which_draws_they_have_stands_behind_the_mark(said, flags: Common):
     assert label_of(flags, QUICK) == f"{QUICK.name}+{said}"
 
 

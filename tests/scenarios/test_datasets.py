@@ -53,6 +53,18 @@ def test_digits_constants_are_the_train_split_statistics(digits):
     assert digits.train.normalise(digits.train.images).std().item() == pytest.approx(1, abs=1e-3)
 
 
+def test_the_checksum_of_an_added_data_set_holds_its_normalisation():
+    code = (
+        "from dataclasses import replace; from pathlib import Path; from scenarios import datasets; "
+        "digits = datasets.DATASETS['digits']; datasets.add({'mine': digits, 'other': "
+        "replace(digits, normalisation=((0.5,), (0.5,)))}); "
+        "found = [datasets.load(name, Path()) for name in ('digits', 'mine', 'other')]; "
+        "print(*(one.checksum for one in found), *(one.hold_out(3).checksum for one in found))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(set(ran.stdout.split())) == 6
+
+
 def test_no_flip_where_a_mirror_image_is_another_class():
     flips = {name: "flip" in source.augmentation.split("_") for name, source in DATASETS.items()}
     assert [name for name, flip in flips.items() if not flip] == ["digits", "svhn"]

@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 import torch
 
-from condensers.memory import load_memory
+from condensers.memory import Memory, load_memory
 from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
+from harness.core.points import scoring_of
+from harness.core.protocols import QUICK
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
+from harness.core.scoring import seeds_of
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 
@@ -127,3 +130,30 @@ def test_damaged_rows_are_never_averaged(own, tmp_path, damage, words):
         evaluate.main(config)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_may_have_seen_the_held_out_images_is_refused(own, memory, tmp_path):
+    torch.save((memory.images, memory.labels), tmp_path / "hard.pt")
+    for path in (tmp_path / "hard.pt", own[0]):
+        with pytest.raises(ValueError, match=rf"{path.name} was not condensed from the 1052 .* so it may have seen"):
+            evaluate.main(Evaluate(memories=(path,), validation=30, out=tmp_path, **FLAGS))
+    condense.main(Condense(condensers=("random",), ipc=2, validation=30, out=tmp_path / "held"))
+    (held,) = (tmp_path / "held").glob("*.safetensors")
+    evaluate.main(Evaluate(memories=(held,), validation=30, out=tmp_path, **FLAGS))
+
+
+def test_rows_of_a_memory_that_another_seed_drew_are_marked(own, tmp_path):
+    condense.main(Condense(condensers=("random",), ipc=2, seed=7, out=tmp_path / "other"))
+    (other,) = (tmp_path / "other").glob("*.safetensors")
+    evaluate.main(Evaluate(memories=(own[0], other), out=tmp_path, **FLAGS))
+    evaluate.main(Evaluate(memories=(other,), seed=7, out=tmp_path, **FLAGS))
+    rows = Records(tmp_path / "results.csv", ScoreRow).read()
+    known = ["quick-1+epochs=2", "quick-1+epochs=2+memory_seed=7", "quick-1+epochs=2+seed=7"]
+    assert rows["protocol"].drop_duplicates().tolist() == known
+
+
+def test_replicates_of_a_published_set_have_networks_of_their_own(memory, digits):
+    scoring = scoring_of(Evaluate(**FLAGS), QUICK, torch.device("cpu"), digits)
+    sets = [Memory(memory.images, memory.labels, {"memory_replicate": number}) for number in (0, 1)]
+    first, second = (seeds_of(scoring, one) for one in sets)
+    assert set(first).isdisjoint(second)

@@ -48,6 +48,7 @@ def frame_of(scores=SCORES, **changes):
             (2, "accuracy_on_step_1", 0.9),
         )
     ]
+    rows = [row | {"memory_checksum": f"{row['condenser']} {row['class_order']}"} for row in rows]
     same = {"dataset": "cifar100", "dataset_checksum": "ab", "ipc_stored": 20, "ipc_decoded": 20, "steps": 2}
     more = {"memory_replicate": 0, "protocol": "paper", "trained_on_real": False}
     return pd.DataFrame(rows).assign(**same | more | changes)
@@ -221,6 +222,12 @@ def test_a_summary_has_every_condenser_best_first():
     assert dm["above_random"] == paired_difference(frame_of(), "accuracy", "dm", "random", step=2)
     assert (dm["memories"], dm["networks"], dm["league"]) == (3, 6, "strict")
     assert table.iloc[1]["above_random"] is None
+
+
+def test_a_memory_that_served_all_class_orders_is_one():
+    table = summary(frame_of(memory_checksum="ab"))
+    assert table["memories"].tolist() == [1, 1]
+    assert all("] n=3" in line for line in format_table(table).splitlines()[1:3])
 
 
 def test_naive_training_has_no_memory_that_real_images_could_stand_for():

@@ -224,8 +224,8 @@ def test_older_rows_of_one_making_say_less_of_their_training_and_are_drawn_toget
     assert alike["value"].tolist() == grown["value"].tolist()
 
 
-def test_memories_of_other_seeds_are_several_and_not_paired(tmp_path, capsys):
-    """Such as older memories of the class orders of a stream, scored by `harness.evaluate`."""
+def test_two_contents_of_one_making_and_number_are_no_replicates(tmp_path, capsys):
+    """Such as what another machine makes of one seed, or older memories of several class orders."""
     rows = pd.read_csv(STUDY)
     rows = rows[rows["condenser"].isin(["random", "dm"])]
     first = rows[rows["cell"].isin(rows.drop_duplicates("condenser")["cell"])]
@@ -233,7 +233,9 @@ def test_memories_of_other_seeds_are_several_and_not_paired(tmp_path, capsys):
     put(pd.concat([first, other.assign(value=other["value"] + 0.1)]), tmp_path / "in" / "results.csv")
     _, numbers = draw(tmp_path / "out", tmp_path / "in")
     assert lines_of(capsys) == []
-    assert set(numbers_of(numbers, "accuracy-", "memories").values()) == {2}
+    found = numbers_of(numbers, "accuracy-", "memories")
+    assert set(found.values()) == {1}
+    assert set(found) == {"random", "random #2", "dm", "dm #2"}
     assert not numbers["figure"].str.startswith("difference-").any()
 
 

@@ -1,6 +1,7 @@
 """Submissions of real memories of digits: rows, leagues that are derived, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,14 +10,19 @@ import torch
 from condensers.memory import Memory, load_memory, save_memory
 from harness.condense.__main__ import main as condense
 from harness.condense.flags import Condense
+from harness.core.points import scoring_of
+from harness.core.protocols import QUICK
 from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
+from harness.core.scoring import seeds_of
+from harness.core.stored import Stored
 from harness.report.__main__ import main as report
 from harness.report.flags import Report
 from harness.submit.__main__ import main
 from harness.submit.checks import copies_of_test
 from harness.submit.flags import Submit
+from harness.submit.submitting import seeded
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,15 @@ def test_a_row_for_each_memory_and_its_scores_beside(files, tmp_path):
     }
     assert {row.cell: row.accuracy for row in rows} == {score.cell: score.value for score in scores}
     assert [row.memory_checksum for row in rows] == [load_memory(path).checksum for path in files["dm"]]
+
+
+def test_replicates_of_a_published_method_have_networks_of_their_own(files, digits):
+    scoring = scoring_of(entry(()), QUICK, torch.device("cpu"), digits)
+    memories = [replace(load_memory(path), metadata={}) for path in files["dm"]]
+    first, second = (seeds_of(scoring, seeded(Stored(Path("x.pt"), memory)).memory) for memory in memories)
+    assert set(first).isdisjoint(second)
+    own = load_memory(files["dm"][0])
+    assert seeded(Stored(files["dm"][0], own)).memory.metadata["seed"] == own.metadata["seed"]
 
 
 def test_the_same_again_adds_nothing_and_another_name_is_refused(files, tmp_path):

@@ -120,6 +120,16 @@ def stream(folder: Path, condenser: str, mean: float, networks: int = 5, **about
     """What harness.continual leaves of the first and the last step of a stream, with a memory for each class order."""
     usual = {"dataset": "cifar100", "ipc_stored": 20, "ipc_decoded": 20, "steps": 5, "classes_seen": 100}
     last = cells([mean + off for off in NEAR], networks, condenser=condenser, metric="accuracy", **usual | about)
-    last = [replace(one, step=5, class_order=one.memory_replicate, memory_replicate=0) for one in last]
+    made = about.get("memory_checksum")
+    last = [
+        replace(
+            one,
+            step=5,
+            class_order=one.memory_replicate,
+            memory_replicate=0,
+            memory_checksum=made or str(one.memory_replicate),
+        )
+        for one in last
+    ]
     first = [replace(one, cell=f"{one.cell}-first", step=1, value=0.9) for one in last]
     Records(folder / "results.csv", ScoreRow).append([*first, *last])

@@ -187,6 +187,12 @@ def test_streams_and_whole_sets_are_met_after_the_last_step(tmp_path):
     assert (whole["verdict"], float(whole["ours"])) == ("other evaluation", pytest.approx(56.2))
 
 
+def test_a_memory_that_served_every_class_order_stands_beside_nothing(tmp_path):
+    """As a file of that name does, which is one memory however many orders it is streamed in."""
+    stream(tmp_path, "dm", 0.344, memory_checksum="ab")
+    assert found(targets(tmp_path, out=tmp_path / "out"), "dm", "Figure 3b", "cifar100", "20")["ours"] == ""
+
+
 @pytest.mark.parametrize(
     ("label", "command"),
     [
