@@ -26,6 +26,8 @@ EXAMPLES = {
 }
 
 
+CONVNET = re.compile(r"ConvNet-W(\d+)-D(\d+)(?:-(\w+))?(?:-(\w+))?(?:-(\w+))?")
+LATER = ("IN", "ReLU", "Avg")  # parts of a ConvNet's name that may be left out
 PARTS = ("features", "embedding_size", "TAPS", "classifier")
 # From plugins: what builds a network for so many classes and images of a shape, by name.
 ADDED: dict[str, Callable[[int, tuple[int, int, int]], nn.Module]] = {}
@@ -46,6 +48,19 @@ def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]
     ADDED.update(networks)
 
 
+def full_name(name: str) -> str:
+    """The one spelling of a network: all five parts of a ConvNet's name, a classic one without `-IN`.
+
+    What is no network's name, or a plugin's, stays as it is: `build` says what is wrong with it.
+    """
+    if match := CONVNET.fullmatch(name):
+        width, depth, *later = match.groups()
+        sizes = (f"W{width.lstrip('0') or 0}", f"D{depth.lstrip('0') or 0}")
+        return "-".join(("ConvNet", *sizes, *(part or default for part, default in zip(later, LATER, strict=True))))
+    base, _, norm = name.partition("-")
+    return base if norm == "IN" and base in CLASSIC and base != "AlexNet" else name
+
+
 def identity_of(name: str) -> str:
     """The name as keys quote it: that of a plugin's network with a digest of its source."""
     return f"{name}@{digest_of(ADDED[name].__module__)}" if name in ADDED else name
@@ -63,12 +78,8 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """
     if name in ADDED:
         return _whole(name, ADDED[name](classes, shape))
-    match = re.fullmatch(r"ConvNet-W(\d+)-D(\d+)(?:-(\w+))?(?:-(\w+))?(?:-(\w+))?", name)
-    if match:
-        width, depth, *parts = match.groups()
-        norm, activation, pooling = (
-            part or default for part, default in zip(parts, ("IN", "ReLU", "Avg"), strict=True)
-        )
+    if match := CONVNET.fullmatch(full_name(name)):
+        width, depth, norm, activation, pooling = match.groups()
         _check("norm", norm, NORMS)
         _check("activation", activation, ACTIVATIONS)
         _check("pooling", pooling, POOLINGS)

@@ -32,7 +32,7 @@ def main(config: Ablate) -> None:
     from harness.core.points import print_left, run
 
     ablation = prepare(config)
-    of_point = (ablation.point,), ablation.names, ablation.records
+    of_point = (ablation.point,), ablation.records
     if config.dry_run:
         return print_left(*of_point)
     run(*of_point, "ablate", ablation.storage, ablation.workers)

@@ -45,7 +45,7 @@ class Ablation:
     @property
     def names(self) -> tuple[str, ...]:
         """All variants, each once."""
-        return self.point.plans[0].names
+        return self.point.names
 
     @cached_property
     def records(self) -> Records[ScoreRow]:

@@ -43,7 +43,7 @@ def _run(search: Search) -> None:
     url = storages.url_of(search.storage, search.out)
     dataset = search.point.dataset.to(search.point.scoring.device)
     with storages.one_line_errors(url), bar(search.trials, "search", "trials") as shown:
-        name = f"ablate-{search.point.dataset.identity}-{search.key}"
+        name = f"ablate-{search.point.dataset.identity}-{search.key}-{search.records.folder_id()}"
         study = open_trials(name, url, search.space.distributions, list(search.finished().values()))
         while (done := len(ended(study))) < search.trials:
             shown.update(done - shown.n)

@@ -114,7 +114,8 @@ def open_trials(
     """The study of that name in line with the records.
 
     What a killed run was at has failed, and what it had recorded without telling the study is added. A study that
-    knows of trials whose rows were deleted is made anew. Only one process may have the study.
+    knows of trials whose rows were deleted is made anew. Only one process may have the study, so its name must tell
+    the output folder: of all that share the folder one at a time works at a search, but others may share the storage.
     """
     # No heartbeats: they are for trials that go from one worker to another, and these stay with one process.
     storage, names = open_storage(url, heartbeat=False), {trial.name for trial in known}

@@ -21,7 +21,7 @@ from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
-from harness.core.makings import check, names_of
+from harness.core.makings import check, check_apart, check_recorded, names_of
 from harness.core.progress import bar
 from harness.core.records import Records, origin_of
 from harness.core.rows import MeasureRow
@@ -133,6 +133,9 @@ def prepare(config: Analyse) -> Analysis:
     label = label_of(config, protocol)
     where = (config.seed, label, config.precision, device, config.scores, config.out)
     analysis = Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
+    keys = [key_of(analysis, named[one.path], {}) for one in stored]
+    check_apart(stored, keys)
+    check_recorded(stored, keys, analysis.records.read(), analysis.records.path)
     if config.scores:
         _one_size(own)
         _ = analysis.accuracies  # read now, so that a mistake is said before any work

@@ -10,6 +10,7 @@ from torch import Tensor
 from condensers.core.sampling import Pools
 from condensers.device import draws
 from condensers.memory import Memory
+from harness.core.makings import row_name
 from harness.core.seeds import seed_of
 from harness.core.stored import Stored
 from scenarios.datasets import Dataset
@@ -39,10 +40,16 @@ class Subject:
 
 
 def of_file(stored: Stored, shown: str, dataset: Dataset) -> Subject:
-    """A memory file that fits the data set: it has as many images of every class."""
+    """A memory file that fits the data set: it has as many images of every class.
+
+    Raises:
+        ValueError: it has the name of the real images.
+    """
+    name = row_name(stored)
+    if name == REAL:
+        raise ValueError(f"{stored.path} goes by the name {REAL}, as samples of real images do: rename it")
     decoded, metadata = stored.memory.decoded(), stored.memory.metadata
     images = decoded.images[decoded.labels.argsort(stable=True)].unflatten(0, (dataset.classes, -1))
-    name = str(metadata.get("condenser", stored.name))
     return Subject(name, shown, int(metadata.get("memory_replicate", 0)), stored.memory, images)
 
 

@@ -6,10 +6,14 @@ seed, and is one set by its name.
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from condensers.core import leagues
 from condensers.memory import Memory
 from harness.core.stored import Stored
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Settings = dict[str, object]
 PER_CLASS = "images per class"
@@ -23,8 +27,12 @@ def making(stored: Stored) -> Settings:
     own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
     if "precision" in own:
         own.pop("real_dtype", None)  # follows from the precision
-    name = str(metadata.get("condenser", stored.name))
-    return {"condenser": name} | own | {PER_CLASS: memory.per_class, "groups": len(groups_of(memory))}
+    return {"condenser": row_name(stored)} | own | {PER_CLASS: memory.per_class, "groups": len(groups_of(memory))}
+
+
+def row_name(stored: Stored) -> str:
+    """What its rows call a memory: its condenser, or the file's name if it does not say which."""
+    return str(stored.memory.metadata.get("condenser", stored.name))
 
 
 def groups_of(memory: Memory) -> list[list]:
@@ -45,6 +53,43 @@ def check(stored: Sequence[Stored]) -> None:
             raise ValueError(
                 f"{same.path} and {one.path} hold other images, but go by one name and one seed: give each to a "
                 "command of its own, or rename one if they are published"
+            )
+
+
+def check_apart(stored: Sequence[Stored], cells: Sequence[str]) -> None:
+    """Raise ValueError if two memories of other makings hold the same images, for one cell has one name and making.
+
+    Args:
+        stored: the memories.
+        cells: the key of each one's cell.
+    """
+    known: dict[str, Stored] = {}
+    for one, cell in zip(stored, cells, strict=True):
+        same = known.setdefault(cell, one)
+        if making(same) != making(one):
+            raise ValueError(
+                f"{same.path} and {one.path} hold the same memory under two names or of two makings, and their rows "
+                "could say only one of them: leave one out"
+            )
+
+
+def check_recorded(stored: Sequence[Stored], cells: Sequence[str], rows: "pd.DataFrame", where: object) -> None:
+    """Raise ValueError if the rows of a memory's cell are there already and have another name for it.
+
+    Args:
+        stored: the memories.
+        cells: the key of each one's cell.
+        rows: with columns cell and condenser.
+        where: their file, for the message.
+    """
+    recorded = rows[rows["cell"].isin(cells)].groupby("cell")["condenser"].agg(set)
+    for one, cell in zip(stored, cells, strict=True):
+        name = row_name(one)
+        known, *more = recorded.get(cell, {name})
+        if known != name and not more:  # rows of one cell that differ are damaged, and whoever averages them says so
+            raise ValueError(
+                f"{one.path} is in {where} as {known}, not as {name}: choose another --out, or delete the rows of cell "
+                f"{cell} to have them anew"
             )
 
 

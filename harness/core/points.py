@@ -36,7 +36,7 @@ class Point:
     """What one number of a grid is about, but for the condenser.
 
     Attributes:
-        plans: of its memories, one for each replicate; all condensers of the grid are in each.
+        plans: of its memories, one for each replicate; all condensers of the point are in each.
         scoring: what the memories are scored with.
         condensed_on: the network that memories are made with.
         ipc: stored images per class.
@@ -51,6 +51,11 @@ class Point:
     def dataset(self) -> Dataset:
         """The images."""
         return self.scoring.dataset
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its condensers."""
+        return self.plans[0].names
 
 
 def plan_of(
@@ -116,7 +121,6 @@ def key_of(point: Point, replicate: int, name: str) -> str:
 
 def run(
     points: Sequence[Point],
-    names: Sequence[str],
     records: Records[ScoreRow],
     study: str,
     storage: str | None,
@@ -126,25 +130,24 @@ def run(
 
     Args:
         points: of the grid.
-        names: of its condensers.
         records: where rows end up.
         study: what the cells are, as in `run_cells`.
         storage: as for `harness.core.queue.run_jobs`.
         workers: likewise.
     """
-    run_cells(cells(points, names, records), records, study, storage, workers, _mean_accuracy)
+    run_cells(cells(points, records), records, study, storage, workers, _mean_accuracy)
 
 
-def print_left(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> None:
+def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:
     """What `--dry-run` prints."""
-    left = unfinished(cells(points, names, records), records)
+    left = unfinished(cells(points, records), records)
     keys = {cell.key for cell in left}
     # A memory whose scores are all recorded is not made again.
     plans = [
         plan
         for point in points
         for replicate, plan in enumerate(point.plans)
-        if any(key_of(point, replicate, name) in keys for name in names)
+        if any(key_of(point, replicate, name) in keys for name in point.names)
     ]
     missing = {plan.path(name) for plan in plans for name in plan.missing()}
     say(f"memories   {len(missing)} to condense")
@@ -154,10 +157,11 @@ def print_left(points: Sequence[Point], names: Sequence[str], records: Records[S
     print_estimate(work_of(left), networks, first.dataset, first.training, first.device)
 
 
-def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreRow]) -> list[Cell]:
+def cells(points: Sequence[Point], records: Records[ScoreRow]) -> list[Cell]:
     """Replicate by replicate, so that a run that is stopped has the same number of memories everywhere.
 
-    What picks real images is one cell for all lengths of a grid.
+    Memories and scores that are the same at several points, as at lengths that a paper's schedule rounds to one, are
+    one cell.
     """
     replicates = range(len(points[0].plans))
     shared = [[plan.shared(point.dataset) for plan in point.plans] for point in points]
@@ -165,7 +169,7 @@ def cells(points: Sequence[Point], names: Sequence[str], records: Records[ScoreR
         replace(_cell(point, replicate, name, records), shared=own[replicate])
         for replicate in replicates
         for point, own in zip(points, shared, strict=True)
-        for name in names
+        for name in point.names
     ]
     return list({cell.key: cell for cell in every}.values())
 

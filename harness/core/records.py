@@ -11,6 +11,8 @@ import io
 import math
 import os
 import platform
+import re
+import secrets
 import subprocess
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -133,6 +135,22 @@ class Records(Generic[AnyRow]):
             with suppress(Timeout, OSError):
                 lock.acquire(timeout=0)
                 _drop(lock)
+
+    def folder_id(self) -> str:
+        """What tells the output folder from others, whatever path it is mounted under: kept beside its locks.
+
+        Processes that share the folder are given the same; one that finds none there makes it.
+
+        Raises:
+            ValueError: the folder cannot be written.
+        """
+        path = self.path.parent / ".locks" / f"{self.path.name}.id"
+        with self.lock("folder"), one_line_errors("write", path):
+            known = path.read_bytes() if path.exists() else b""
+            if not re.fullmatch(rb"[0-9a-f]{16}", known):
+                known = secrets.token_hex(8).encode()
+                atomic_write(path, known)
+            return known.decode()
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

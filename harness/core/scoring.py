@@ -20,7 +20,7 @@ from condensers.memory import Memory
 from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
-from harness.core.makings import making
+from harness.core.makings import making, row_name
 from harness.core.progress import bar, say
 from harness.core.protocols import with_memory_seed
 from harness.core.records import Records, origin_of
@@ -133,7 +133,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         cell=key,
         dataset=scoring.dataset.name,
         dataset_checksum=scoring.dataset.checksum,
-        condenser=metadata.get("condenser", stored.name),
+        condenser=row_name(stored),
         config=config_key({"making": making(stored), **described(scoring)}),
         ipc_stored=per_class,
         ipc_decoded=metadata.get("decoded_per_class", per_class),

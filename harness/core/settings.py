@@ -13,7 +13,7 @@ from harness.core.devices import resolve_device, set_precision
 from harness.core.flags import Common, CondensingFlags, TrainingFlags, check
 from harness.core.protocols import MARK, Protocol, WholeTraining, protocol_for
 from scenarios.datasets import Dataset
-from search_spaces.registry import default_depth
+from search_spaces.registry import default_depth, full_name
 
 Flags = TypeVar("Flags", bound=Common)
 
@@ -52,6 +52,8 @@ def label_of(flags: Common, protocol: Protocol) -> str:
     marking = {one.name: getattr(flags, one.name) for one in fields(flags) if one.metadata["marks"]}
     given = {name: value for name, value in marking.items() if value is not None and value is not False}
     given |= {"seed": flags.seed} if flags.seed else {}
+    if "network" in given:
+        given["network"] = full_name(given["network"])
     said = MARK.join(f"{name}={given[name]}" for name in SAID if name in given)
     return f"{protocol.name}{MARK}{said}" if given else protocol.name
 
@@ -69,12 +71,17 @@ def place_of(flags: Common) -> tuple[torch.device, Protocol]:
 
 def network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
     """The network that is trained: the one asked for, or the protocol's ConvNet at the depth that suits the images."""
-    return flags.network or _convnet(protocol.width, dataset)
+    return _named(flags) or _convnet(protocol.width, dataset)
 
 
 def matched_network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
     """The network that recipes match on: the one asked for, or the protocol's ConvNet for that."""
-    return flags.network or _convnet(protocol.matching_width, dataset)
+    return _named(flags) or _convnet(protocol.matching_width, dataset)
+
+
+def _named(flags: Common) -> str | None:
+    """The network of --network, spelled as rows and keys have it: a shortened name is no other network."""
+    return flags.network and full_name(flags.network)
 
 
 def _convnet(width: int, dataset: Dataset) -> str:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import print_estimate
-from harness.core.makings import check
+from harness.core.makings import check, check_apart, check_recorded
 from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
@@ -30,6 +30,9 @@ def score(config: Evaluate) -> None:
     stored = read_all(config, scoring.dataset)
     check(stored)
     cells = [cell_of(scoring, memory) for memory in stored]
+    keys = [cell.key for cell in cells]
+    check_apart(stored, keys)
+    check_recorded(stored, keys, records.read(), records.path)
     if config.dry_run:
         return _print_left(scoring, unfinished(cells, records))
     run_cells(cells, records, "evaluate", number=lambda rows: fmean(row.value for row in rows))

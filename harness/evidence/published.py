@@ -17,7 +17,7 @@ from pathlib import Path
 
 from condensers.device.training import Training
 from harness.evidence.intervals import Interval
-from search_spaces.registry import default_depth
+from search_spaces.registry import default_depth, full_name
 
 MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
 PAPER = Training()  # its defaults are DM's evaluation
@@ -132,8 +132,12 @@ def convnet(width: int, side: int) -> str:
 
 
 def short(network: str, side: int) -> str:
-    """The field's default ConvNet for such images as papers call it; others by their own name."""
-    return CONVNET if network == convnet(128, side) else network
+    """The field's default ConvNet for such images as papers call it; others by their own name.
+
+    However it is spelled: older rows may have a shortened name.
+    """
+    own = full_name(network)
+    return CONVNET if own == convnet(128, side) else own
 
 
 def family(network: str, side: int) -> str:

@@ -210,8 +210,12 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
 
 
 def _show_in(url: sqlalchemy.URL, survey: Survey, search: Search) -> Callable[[optuna.Study, FrozenTrial], None]:
-    """What adds each finished trial to a fresh study of the search; one left by a killed search is deleted first."""
-    own = (survey.dataset.identity, search.proxy.name, search.sampler, search.replicate, search.key)
+    """What adds each finished trial to a fresh study of the search; one left by a killed search is deleted first.
+
+    Its name tells the output folder: the same search of another one may be running on the storage.
+    """
+    folder = records_of(survey).folder_id()
+    own = (survey.dataset.identity, search.proxy.name, search.sampler, search.replicate, search.key, folder)
     name, storage = "-".join(map(str, ("search", *own))), open_storage(url)
     if open_study(name, storage, VALIDATION).get_trials(deepcopy=False):
         optuna.delete_study(study_name=name, storage=storage)

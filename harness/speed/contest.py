@@ -38,7 +38,7 @@ from harness.speed.rows import (
 )
 from harness.speed.rows import check as check_turns
 from search_spaces.names import unknown
-from search_spaces.registry import build, default_depth
+from search_spaces.registry import build, default_depth, full_name
 
 MINIBATCHES = {"cpu": 8, "cuda": 512}  # per step that trains: enough that its start does not count
 LOCKSTEP_IPC = 10
@@ -154,7 +154,7 @@ def _methods(config: Speed) -> list[str]:
 def _contestant(config: Speed, device: torch.device, dataset: str, method: str, ipc: int) -> Contestant:
     """The core at the first precision."""
     shape = SHAPES[dataset]
-    network = config.network or f"ConvNet-W128-D{default_depth(shape.side)}-IN-ReLU-Avg"
+    network = full_name(config.network or f"ConvNet-W128-D{default_depth(shape.side)}-IN-ReLU-Avg")
     return Contestant(
         label=CORE,
         kind="condensing",

@@ -18,6 +18,7 @@ from harness.core.schema import ScoreRow
 from harness.core.settings import label_of, matched_network_of, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
+from search_spaces.registry import full_name
 
 DEFAULT = {"dataset": ("digits",), "condensers": COMPARED}
 NATURAL, SIZES = ("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)
@@ -91,9 +92,11 @@ def _with_preset(config: Table) -> Table:
 
 
 def _once_each(config: Table) -> Table:
-    """What is named twice counts once."""
-    lists = ("dataset", "condensers", "ipc", "network", "iterations", "test_networks")
-    return replace(config, **{name: tuple(dict.fromkeys(getattr(config, name))) for name in lists})
+    """What is named twice counts once, a network however it is spelled."""
+    lists = ("dataset", "condensers", "ipc", "iterations")
+    given = {name: getattr(config, name) for name in lists}
+    given |= {name: map(full_name, getattr(config, name)) for name in ("network", "test_networks")}
+    return replace(config, **{name: tuple(dict.fromkeys(values)) for name, values in given.items()})
 
 
 def _plain(config: Table, network: str = "", iterations: int | None = None) -> Table:
@@ -117,9 +120,7 @@ def _points(
     replicates = range(config.memories)
     return [
         Point(
-            tuple(
-                plan_of(_plain(config, made_on, length), protocol, device, dataset, names, ipc, r) for r in replicates
-            ),
+            tuple(plan_of(_plain(config, made_on, length), protocol, device, dataset, own, ipc, r) for r in replicates),
             scoring_of(_plain(config, tested_on or made_on, length), protocol, device, dataset),
             matched_network_of(_plain(config, made_on), protocol, dataset),
             ipc,
@@ -127,5 +128,16 @@ def _points(
         for ipc in config.ipc or (protocol.memory_per_class,)
         for made_on in config.network or (DEFAULT_NETWORK,)
         for tested_on in config.test_networks or (made_on,)
-        for length in _lengths(config)
+        for length, own in _by_length(config, names)
     ]
+
+
+def _by_length(config: Table, names: tuple[str, ...]) -> list[tuple[int | None, tuple[str, ...]]]:
+    """The lengths, each with its condensers.
+
+    What picks real images takes no iterations, so it is at the first length only. Selections that train a network have
+    the length in their key all the same, and would be made and scored again.
+    """
+    first, *others = _lengths(config)
+    making = tuple(name for name in names if registry.condenser(name).makes_pixels)
+    return [(first, names), *((length, making) for length in others if making)]

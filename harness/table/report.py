@@ -63,8 +63,8 @@ class Entry:
 
 def report(grid: Grid) -> None:
     """Print a table for each league, and write table.csv, differences.csv and cost.png."""
-    # What picks real images is the same at every length.
-    found = {key_of(point, 0, name): (point, name) for point in grid.points for name in grid.names}
+    # Memories that are the same at several points have one line.
+    found = {key_of(point, 0, name): (point, name) for point in grid.points for name in point.names}
     entries = [_entry(grid, point, name) for point, name in found.values()]
     best = _best(entries)
     frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])

@@ -53,6 +53,13 @@ def flat(text: str) -> str:
     return re.sub(r"[\s│]+", " ", text)
 
 
+def test_a_shortened_name_of_a_network_is_no_other_network(digits):
+    short, full = (Condense(network=name) for name in ("ConvNet-W8-D2", "ConvNet-W8-D2-IN-ReLU-Avg"))
+    assert network_of(short, QUICK, digits) == network_of(full, QUICK, digits) == full.network
+    cpu = torch.device("cpu")
+    assert schedule_of(short, QUICK, digits, cpu) == schedule_of(full, QUICK, digits, cpu)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_line_without_flags_is_the_dataclass_without_arguments(command):
     assert read(command) == command()
@@ -140,6 +147,8 @@ def test_what_a_protocol_says_of_a_cell_is_marked_and_nothing_else(marked, flags
     [
         ("epochs=3", Continual(epochs=3, iterations=5, memory_per_class=2)),
         ("network=ResNet18+epochs=3", Evaluate(epochs=3, network="ResNet18")),
+        ("network=ResNet18", Evaluate(network="ResNet18-IN")),
+        ("network=ConvNet-W8-D2-IN-ReLU-Avg", Evaluate(network="ConvNet-W8-D2")),
         ("whole_epochs=3", Continual(whole_epochs=3)),
         ("augment=True", Continual(augment=True)),
         ("seed=7", Continual(seed=7)),

@@ -9,7 +9,7 @@ from torch import nn
 from search_spaces.classic import alexnet, resnet18, vgg11
 from search_spaces.convnet import ACTIVATIONS, NORMS, POOLINGS, ConvNet
 from search_spaces.names import unknown
-from search_spaces.registry import EXAMPLES, build, default_depth, mixes_samples
+from search_spaces.registry import EXAMPLES, build, default_depth, full_name, mixes_samples
 
 # The search space: norms by their letters here.
 COMBINATIONS = list(product(NORMS, ACTIVATIONS, POOLINGS))
@@ -102,6 +102,28 @@ def test_parameters_of_the_default_network():
     for name in ("ConvNet-W128-D3", "ConvNet-W128-D3-IN", "ConvNet-W128-D3-IN-ReLU"):
         assert str(build(name, classes, (3, 32, 32))) == str(network)
     assert str(ConvNet(classes, (3, 32, 32))) == str(network)
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("ConvNet-W128-D3", "ConvNet-W128-D3-IN-ReLU-Avg"),
+        ("ConvNet-W128-D3-IN", "ConvNet-W128-D3-IN-ReLU-Avg"),
+        ("ConvNet-W032-D3-BN-LeakyReLU", "ConvNet-W32-D3-BN-LeakyReLU-Avg"),
+        ("ConvNet-W8-D1-NN-Sigmoid-None", "ConvNet-W8-D1-NN-Sigmoid-None"),
+        ("ResNet18-IN", "ResNet18"),
+        ("VGG11-IN", "VGG11"),
+        *((name, name) for name in EXAMPLES),
+    ],
+)
+def test_a_network_has_one_full_name(given, full):
+    assert full_name(given) == full == full_name(full)
+    assert str(build(given, 10, (3, 32, 32))) == str(build(full, 10, (3, 32, 32)))
+
+
+@pytest.mark.parametrize("name", ["", "AlexNet-IN", "ResNet19-IN", "ConvNet-W8", "Mine"])
+def test_what_is_no_networks_name_stays_as_it_is(name):
+    assert full_name(name) == name
 
 
 @pytest.mark.parametrize(("norm", "own"), [("NN", 0), ("BN", 16), ("IN", 16), ("GN", 16), ("LN", 2 * 8 * 64)])

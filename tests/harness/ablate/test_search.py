@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import optuna
@@ -201,6 +202,35 @@ def test_two_processes_share_a_folder_and_do_the_work_once(looks, tmp_path):
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     assert_same(rows(tmp_path), looks)
+
+
+def stop(process, database):
+    """Stop a process where it holds no lock that another would wait for."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(database, timeout=0)) as connection:
+            connection.execute("begin immediate")
+            return
+        process.send_signal(signal.SIGCONT)
+
+
+def test_a_search_survives_the_same_one_of_another_folder_on_its_storage(looks, tmp_path):
+    storage, folders = tmp_path / "queue.db", [tmp_path / name for name in ("first", "second")]
+    first = start(folders[0], HARNESS_STORAGE=f"sqlite:///{storage}")
+    while not looked_at(storage, first=0):
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.01)
+    stop(first, storage)
+    second = start(folders[1], HARNESS_STORAGE=f"sqlite:///{storage}")
+    _, errors = second.communicate(timeout=600)
+    assert second.returncode == 0, errors
+    first.send_signal(signal.SIGCONT)
+    _, errors = first.communicate(timeout=600)
+    assert first.returncode == 0, errors
+    for folder in folders:
+        assert_same(rows(folder), looks)
+    assert [study.n_trials for study in optuna.get_all_study_summaries(f"sqlite:///{storage}")] == [12, 12]
 
 
 def test_a_reading_that_was_tried_is_not_made_again(tmp_path):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
+from condensers.memory import Memory, load_memory, save_memory
 from harness.analyse import drift, figures
 from harness.analyse.__main__ import main
 from harness.analyse.flags import Analyse
@@ -157,7 +159,7 @@ def test_accuracies_of_several_trainings_are_not_averaged(done, memories, scores
 
 def test_accuracies_of_which_older_rows_say_less_are_of_one_training(done, scores, tmp_path):
     header, *rows = scores.read_text().splitlines(keepends=True)
-    said = f"+network={NETWORK}+epochs=4"
+    said = f"+network={NETWORK}-IN-ReLU-Avg+epochs=4"
     assert said in rows[-1]
     path, older = tmp_path / "results.csv", [row.replace(said, "+") for row in rows[:2]]
     path.write_text("".join([header, *older, *rows[2:]]))
@@ -263,11 +265,27 @@ def test_memories_that_were_made_otherwise_or_with_another_seed_are_no_networks_
     assert "dm, iterations=5" in capsys.readouterr().out
 
 
+def test_a_file_called_as_the_real_images_are_is_refused(memories, tmp_path, digits):
+    memory = load_memory(memories[0], digits.train)
+    torch.save([memory.images, memory.labels], tmp_path / "real.pt")
+    with pytest.raises(ValueError, match=r"real.pt goes by the name real, as samples of real images do: rename it$"):
+        main(Analyse(memories=(tmp_path / "real.pt",), dataset="digits", network=NETWORK, out=tmp_path / "out"))
+
+
+def test_one_memory_under_two_names_is_refused_and_a_new_name_needs_new_rows(memories, tmp_path, digits):
+    memory = load_memory(memories[0], digits.train)
+    first, second = (tmp_path / f"{name}.pt" for name in ("first", "second"))
+    torch.save([memory.images, memory.labels], first)
+    second.write_bytes(first.read_bytes())
+    config = Analyse(memories=(first,), dataset="digits", network=NETWORK, networks=1, out=tmp_path / "out")
+    with pytest.raises(ValueError, match=r"first.pt and .*second.pt hold the same memory"):
+        main(replace(config, memories=(first, second)))
+    main(config)
+    with pytest.raises(ValueError, match=r"second.pt is in .*results.csv as first, not as second"):
+        main(replace(config, memories=(second,)))
+
+
 def test_memories_must_have_as_many_images_of_every_class(tmp_path, digits):
-    import torch
-
-    from condensers.memory import Memory, save_memory
-
     labels = torch.tensor([*range(10), 0])
     made = Memory(torch.zeros(11, 1, 8, 8), labels, {"dataset": "digits", "dataset_checksum": digits.checksum})
     save_memory(made, tmp_path / "odd.safetensors")

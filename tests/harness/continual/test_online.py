@@ -71,7 +71,7 @@ def test_epochs_on_real_images_are_those_asked_for(done, rows, tmp_path):
     main(config)
     made = pd.read_csv(tmp_path / "results.csv", keep_default_na=False).iloc[len(rows) :]
     assert set(made["condenser"]) == {"naive"}
-    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1+epochs=4+whole_epochs=1"}
+    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1-IN-ReLU-Avg+epochs=4+whole_epochs=1"}
     usual = rows[(rows["condenser"] == "naive") & (rows["metric"] == "accuracy")]
     assert made[made["metric"] == "accuracy"]["value"].tolist() != usual["value"].tolist()
 
@@ -81,7 +81,7 @@ def test_augmented_training_is_another_cell_and_says_so(done, rows, tmp_path, ca
     main(config)
     assert "on each step's images, augmented" in capsys.readouterr().out
     made = pd.read_csv(tmp_path / "results.csv", keep_default_na=False)
-    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1+epochs=4+augment=True"}
+    assert set(made["protocol"]) == {"quick-1+network=ConvNet-W8-D1-IN-ReLU-Avg+epochs=4+augment=True"}
     assert not set(made["cell"]) & set(rows["cell"])
     merged = made.merge(rows, on=["condenser", "class_order", "step", "network_replicate", "metric", "memory_checksum"])
     assert set(merged["condenser"]) == {"random (gdumb)", "random (replay)", "naive"}
@@ -166,7 +166,7 @@ def test_nothing_is_condensed_for_what_has_no_memory(capsys, tmp_path):
     main(replace(config, dry_run=True))
     said = capsys.readouterr().out
     assert "memories   0 to condense" in said
-    assert "cells of 1 networks, ConvNet-W8-D1, 5 epochs on each step's images\n" in said
+    assert "cells of 1 networks, ConvNet-W8-D1-IN-ReLU-Avg, 5 epochs on each step's images\n" in said
     main(config)
     assert "condensed on" not in capsys.readouterr().out
 

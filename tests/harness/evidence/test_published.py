@@ -8,7 +8,7 @@ import pytest
 from condensers import registry
 from condensers.device.training import Training
 from harness.evidence.intervals import Interval
-from harness.evidence.published import UNITS, Published, lines, point_of, published, published_of, verdict
+from harness.evidence.published import UNITS, Published, lines, point_of, published, published_of, short, verdict
 
 CONVNET = "ConvNet-W128-D3-IN-ReLU-Avg"
 PAPER, QUICK = Training(), Training(epochs=60, batch=64)
@@ -61,6 +61,15 @@ def test_published_numbers_are_found_by_what_they_are_about():
         assert published(*point) is None
     deep = "ConvNet-W128-D4-IN-ReLU-Avg"
     assert published("tinyimagenet", 64, 10, "dm", deep, deep).value == pytest.approx(0.129)
+
+
+def test_published_numbers_are_found_however_a_network_is_spelled():
+    usual = published("cifar10", 32, 10, "dm", CONVNET, CONVNET)
+    assert published("cifar10", 32, 10, "dm", "ConvNet-W64-D3", "ConvNet-W128-D3-IN") == usual
+    assert published("cifar10", 32, 10, "dm", "ResNet18-IN", "ResNet18-IN").value == pytest.approx(0.326)
+    assert published("cifar10", 32, 10, "dm", "ConvNet-W64-D3-BN", "ConvNet-W128-D3") is None
+    assert short("VGG11-IN", 32) == "VGG11"
+    assert short("of-a-plugin", 32) == "of-a-plugin"
 
 
 def test_every_published_line_names_a_condenser_or_none():

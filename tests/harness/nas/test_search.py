@@ -17,12 +17,13 @@ from condensers.device.training import accuracy, train
 from harness.core.records import Records
 from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import columns, parse
+from harness.core.storage import url_of
 from harness.core.studies import HEARTBEAT, STARTUP, UNPRUNED
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, proxies
 from harness.nas.flags import Nas
 from harness.nas.proxies import of_whole
-from harness.nas.search import _rungs, records_of, run_searches, whole_accuracies
+from harness.nas.search import _rungs, _show_in, records_of, run_searches, searches, whole_accuracies
 from harness.nas.search_report import report_searches
 from harness.nas.survey import Survey, prepare
 from search_spaces.spaces import Architecture, Space
@@ -186,6 +187,20 @@ def test_a_storage_shows_the_studies_and_changes_nothing(finished, rows, tmp_pat
     (queue,) = [name for name in optuna.get_all_study_names(storage) if name.startswith("searches-digits-random-")]
     best = optuna.load_study(study_name=queue, storage=storage).best_trial
     assert best.value == mine.loc[mine["status"] == "complete", "validation_accuracy"].max()
+
+
+def test_another_folder_leaves_the_study_of_a_running_search_alone(finished, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'studies.db'}"
+    (search, *_), url = searches(finished, ("random",), 15, 1), url_of(storage, tmp_path)
+    here, there = (replace(finished, out=tmp_path / name) for name in ("here", "there"))
+    trial = optuna.create_trial(value=0.5)
+    show = _show_in(url, here, search)
+    show(None, trial)
+    _show_in(url, there, search)(None, trial)
+    show(None, trial)
+    assert sorted(one.n_trials for one in optuna.get_all_study_summaries(storage)) == [1, 2]
+    _show_in(url, here, search)  # after the first was killed: begun afresh
+    assert sorted(one.n_trials for one in optuna.get_all_study_summaries(storage)) == [0, 1]
 
 
 def call(out: Path, table: Path, *flags: str) -> subprocess.Popen:

@@ -10,6 +10,7 @@ import pytest
 
 from condensers import registry
 from condensers.device.training import Training
+from harness.core.points import key_of
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
 from harness.table.__main__ import main
@@ -168,6 +169,37 @@ def test_lengths_are_points_and_real_images_are_scored_once(done, tmp_path, caps
     alone, both = (pd.read_csv(out / "results.csv").query("condenser == 'dm'") for out in (done.out, tmp_path))
     assert set(alone.query("ipc_stored == 1")["cell"]) < set(both["cell"])
     assert len(both) == 2 * len(alone.query("ipc_stored == 1"))
+
+
+def test_selections_that_train_a_network_are_made_and_scored_once_for_all_lengths(tmp_path, capsys):
+    names = ("forgetting", "herding-trained", "dm")
+    config = replace(SMALL, condensers=names, ipc=(1,), iterations=(2, 5), memories=1, out=tmp_path)
+    main(replace(config, dry_run=True))
+    assert re.search(r"memories +4 to condense\nscores +4 cells", capsys.readouterr().out)
+    main(config)
+    lines = pd.read_csv(tmp_path / "table.csv")[["condenser", "iterations"]]
+    assert lines.to_numpy().tolist() == [["forgetting", 0], ["herding-trained", 0], ["dm", 2], ["dm", 5]]
+    pairs = pd.read_csv(tmp_path / "differences.csv")
+    # They trained a network on real labels, so they are a league of two, and dm at two lengths another.
+    compared = [frozenset(pair) for pair in zip(pairs["condenser"], pairs["other condenser"], strict=True)]
+    assert sorted(map(sorted, compared)) == [["dm"], ["forgetting", "herding-trained"]]
+    main(replace(config, iterations=(2,), dry_run=True))
+    assert "scores     0 cells" in capsys.readouterr().out
+
+
+def test_only_selections_at_several_lengths_are_one_point(tmp_path):
+    grid = prepare(replace(SMALL, condensers=("random", "forgetting"), ipc=(1,), iterations=(2, 5), out=tmp_path))
+    assert [(point.names, point.plans[0].schedule.iterations) for point in grid.points] == [(grid.names, 2)]
+
+
+def test_a_network_by_two_spellings_is_one(done, tmp_path):
+    full = "ConvNet-W4-D1-IN-ReLU-Avg"
+    twice = replace(SMALL, network=("ConvNet-W4-D1", full), test_networks=("ConvNet-W4-D1-IN", full), ipc=(1,))
+    (point,) = prepare(replace(twice, out=tmp_path)).points
+    assert (point.condensed_on, point.scoring.network) == (full, full)
+    recorded = pd.read_csv(done.out / "results.csv").set_index("cell")["metric"]
+    keys = [key_of(point, 0, name) for name in SMALL.condensers]
+    assert set(recorded[keys]) == {f"accuracy of {full}"}
 
 
 def test_more_memories_are_added_to_those_there_are(done):
