@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.core.cells import Cell, run_cells, unfinished, work_of
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
 from harness.core.makings import check
 from harness.core.points import scoring_of
 from harness.core.progress import say
@@ -39,7 +39,7 @@ def score(config: Evaluate) -> None:
 def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
     dataset, work = scoring.dataset, work_of(left)
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
-    print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
+    print_estimate([Part(work, [scoring.network], dataset, scoring.training)], scoring.device)
 
 
 def _scoring_of(config: Evaluate) -> Scoring:
