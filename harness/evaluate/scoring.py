@@ -5,6 +5,7 @@ from statistics import fmean
 
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import Part, print_estimate
+from harness.core.flags import refuse_bf16
 from harness.core.makings import check
 from harness.core.points import scoring_of
 from harness.core.progress import say
@@ -23,6 +24,7 @@ def score(config: Evaluate) -> None:
     """Score every memory and print one line each. Raises ValueError for whatever a user can get wrong."""
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
+    refuse_bf16(config)
     scoring = _scoring_of(config)
     records = Records(config.out / "results.csv", ScoreRow)
     stored = read_all(config, scoring.dataset)
