@@ -9,8 +9,9 @@ networks of a memory, intervals are over memories. Leagues have tables of their 
 several images from a stored one.
 
 Verdicts, where a number is published, the first that fits: not run, unless there are at least 3 memories of 5 networks
-each under the paper's evaluation; other evaluation, if the published number was measured in another way; exceeded, if it
-is below the interval; reproduced, if the interval is at most 1 point to either side and holds it; else not reproduced.
+each under the paper's evaluation; other evaluation, if the published number was measured in another way; exceeded, if
+it is below the interval; reproduced, if the interval is at most 1 point to either side and holds it; else not
+reproduced.
 
 Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), differences.csv (every two
 points and condensers of a league against each other, paired by memory), cost.png and the memories.

@@ -9,8 +9,9 @@ Of several the one under the paper's evaluation is taken, then that of the paper
 networks, then the one that took most operations to condense; never the one that is higher.
 
 Verdicts are those of harness.table, the first that fits: not run, unless there are at least 3 memories of 5 networks
-each under the paper's evaluation; other evaluation, if the published number was measured in another way; exceeded, if it
-is below the interval; reproduced, if the interval is at most 1 point to either side and holds it; else not reproduced.
+each under the paper's evaluation; other evaluation, if the published number was measured in another way; exceeded, if
+it is below the interval; reproduced, if the interval is at most 1 point to either side and holds it; else not
+reproduced.
 What was measured under another protocol, or too little, stands beside a number that is `not run`, with its protocol,
 networks and numbers of memories and networks; what is of another data set or size never does.
 
