@@ -10,6 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from uuid import uuid4
 
+MOST_BYTES = 255  # of a file's name, on nearly every file system
+_BESIDE = 38  # bytes that the name of a file has more while it is being written
+LONGEST_NAME = MOST_BYTES - _BESIDE
+
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data`; its folder is made if need be.

@@ -12,6 +12,7 @@ from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
 from harness.core import queue
 from harness.core.devices import name_of
+from harness.core.flags import refuse
 from harness.core.points import Point, check, plan_of, scoring_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
@@ -21,6 +22,7 @@ from harness.core.settings import label_of, matched_network_of, place_of
 from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth
 
+SEARCHES_ONLY = ("condenser", "trials", "batch")
 SHARE = 5  # a validation split is one of so many parts of the smallest class
 DEFAULT = ("components",)
 
@@ -55,6 +57,7 @@ class Ablation:
 
 def prepare(config: Ablate) -> Ablation:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
+    refuse(config, SEARCHES_ONLY, "is for a --search: give one, or leave it out")
     grids = [registry.grid(name) for name in dict.fromkeys(config.grid or DEFAULT)]
     device, protocol = place_of(config)
     dataset = split_of(config)

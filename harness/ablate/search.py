@@ -21,6 +21,7 @@ from harness.ablate.space import Space, space_of
 from harness.ablate.trials import SAMPLER, Course, Trial, finished
 from harness.core import queue
 from harness.core.devices import name_of
+from harness.core.flags import refuse
 from harness.core.memories import Plan
 from harness.core.points import Point, check
 from harness.core.progress import say
@@ -110,6 +111,7 @@ def prepare(config: Ablate) -> Search:
     start = space.name(space.start)
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
     check([point], [start])
+    replace(point.plans[0], names=(space.longest,))  # refuses a name that is too long, before any trial has it
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
     held_out = int(dataset.test.labels.bincount().min())
@@ -121,5 +123,6 @@ def _check_flags(config: Ablate) -> None:
         raise ValueError("--grid and --search exclude each other: leave one of them out")
     if config.test:
         raise ValueError("a search chooses on held-out images: leave out --test, and score what wins on the test set")
+    refuse(config, ("memories",), "is for grids, and a search has one memory of each trial: leave it out")
     if config.workers > 1:
         raise ValueError("a search condenses a batch in one process: leave out --workers, and give a larger --batch")

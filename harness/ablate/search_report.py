@@ -4,7 +4,7 @@ import pandas as pd
 
 from harness.ablate.search import Search
 from harness.ablate.trials import OBJECTIVE, Trial, best
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
 from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.records import write_csv
@@ -38,7 +38,7 @@ def print_left(search: Search) -> None:
     scoring = search.point.scoring
     names = sorted({search.point.condensed_on, scoring.network})
     work = sum((_work(search, min(search.batch, left - first)) for first in range(0, left, search.batch)), NONE)
-    print_estimate(work, names, scoring.dataset, scoring.training, scoring.device)
+    print_estimate([Part(work, names, scoring.dataset, scoring.training)], scoring.device)
 
 
 def _work(search: Search, trials: int) -> Work:

@@ -2,6 +2,7 @@
 
     python -m harness.analyse out/memories/*.safetensors                             seconds a memory on a CPU
     python -m harness.analyse FILE... --scores out/evaluate/results.csv              does the loss predict accuracy?
+    python -m harness.analyse raw.pt --dataset cifar10 --mean 0 --std 1              pixels from 0 to 1
     python -m harness.analyse FILE... --drift-from out/memories/herding*.safetensors trains networks: minutes
 
 Each memory is seen by a few networks of random weights, beside as many real images of each class (`real`):

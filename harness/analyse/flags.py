@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import tyro
 
-from harness.core.flags import MOST_REPLICATES, Common, TrainingFlags, flag
+from harness.core.flags import MOST_REPLICATES, Common, PublishedFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Analyse(TrainingFlags, Common):
+class Analyse(PublishedFlags, TrainingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "analysing"

@@ -21,14 +21,16 @@ from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
+from harness.core.flags import refuse_bf16
 from harness.core.makings import check, check_apart, check_recorded, names_of
 from harness.core.progress import bar
+from harness.core.reading import read_all
 from harness.core.records import Records, origin_of
 from harness.core.rows import MeasureRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.core.stored import made_from, read
+from harness.core.stored import made_from
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build, identity_of
 
@@ -115,10 +117,11 @@ def prepare(config: Analyse) -> Analysis:
     """Resolve every default and read every file. Raises ValueError for whatever a user can get wrong."""
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
+    refuse_bf16(config)
     device, protocol = place_of(config)
     settled = settle(config, protocol)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
-    stored = [read(path, dataset) for path in _files(config)]
+    stored = read_all(config, dataset, also=[config.drift_from] if config.drift_from else [], soft=False)
     check(stored)
     shown = zip(stored, names_of(stored, sizes=False), strict=True)
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in shown}
@@ -289,7 +292,3 @@ def _drifted(analysis: Analysis, base: Subject, target: Subject, ratio: float) -
                 drift.Drifting(network, style, ratio), images, labels.to(device), analysis.training, seed, shown.update
             )
             yield number, analysis.network, drifted(ratio), accuracy(network, test, analysis.training.chunk)
-
-
-def _files(config: Analyse) -> list[Path]:
-    return list(dict.fromkeys([*config.memories, *([config.drift_from] if config.drift_from else [])]))

@@ -4,7 +4,7 @@ from harness.continual.experiment import Experiment
 from harness.continual.report import trained
 from harness.continual.stream import cells, learners, memory_plan
 from harness.core.cells import unfinished, work_of
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
 from harness.core.progress import say
 
 
@@ -17,4 +17,5 @@ def print_left(experiment: Experiment) -> None:
     say(f"memories   {missing} to condense: {experiment.orders} orders, matched on {experiment.schedule.network}")
     say(f"scores     {len(left)} cells of {experiment.networks} networks, {trained(experiment)}")
     networks = [experiment.schedule.network, experiment.network]
-    print_estimate(work_of(left), networks, experiment.dataset, experiment.training, experiment.device)
+    part = Part(work_of(left), networks, experiment.dataset, experiment.training)
+    print_estimate([part], experiment.device)

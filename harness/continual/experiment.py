@@ -18,7 +18,7 @@ from condensers.device.training import Training
 from harness.continual.flags import Continual, Strategy
 from harness.core import queue
 from harness.core.devices import name_of
-from harness.core.flags import COMPARED
+from harness.core.flags import COMPARED, CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import NAIVE, WHOLE, Protocol
 from harness.core.records import Records
@@ -119,8 +119,8 @@ class Experiment:
 def prepare(config: Continual) -> Experiment:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
     device, protocol = place_of(config)
-    if config.memory and config.condensers != COMPARED:
-        raise ValueError("--memory and --condensers exclude each other: give files, or what is to be condensed")
+    if config.memory:
+        _check_memory(config)
     if config.memory_size is not None and config.memory_per_class is not None:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     experiment = _resolve(config, protocol, device)
@@ -130,6 +130,16 @@ def prepare(config: Continual) -> Experiment:
         f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
     )
     return experiment
+
+
+def _check_memory(config: Continual) -> None:
+    """Raise ValueError for flags that say how to condense, or that no memory is wanted, beside --memory files."""
+    if config.condensers != COMPARED:
+        raise ValueError("--memory and --condensers exclude each other: give files, or what is to be condensed")
+    if not _remembers(config.strategy):
+        raise ValueError(f"{NAIVE} learns without a memory: leave out --memory, or add another --strategy")
+    refuse(config, CONDENSING, "is for condensing, and --memory files are condensed already: leave it out")
+    refuse_bf16(config)
 
 
 def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Experiment:

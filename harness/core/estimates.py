@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from condensers.core.cost import TRAINING
 from condensers.device.networks import new_network
 from condensers.device.training import Training, train
 from harness.core.progress import say
-from harness.core.work import Work
+from harness.core.work import NONE, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
@@ -20,22 +20,36 @@ ALIVE = 3  # memory of a chunk, in activations: values, gradients, and workspace
 CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
 
 
-def print_estimate(
-    work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device
-) -> None:
-    """Print images, FLOP, and the memory and time that work is expected to take.
+@dataclass(frozen=True)
+class Part:
+    """Work on one data set.
 
-    Args:
-        work: of everything that is left to do.
+    Attributes:
+        work: everything that is left to do on it.
         networks: a few of those that do it, the largest among them. They are timed on random images.
         dataset: the work is about.
         training: of the networks.
+    """
+
+    work: Work
+    networks: Sequence[str]
+    dataset: Dataset
+    training: Training
+
+
+def print_estimate(parts: Sequence[Part], device: torch.device) -> None:
+    """Print images, FLOP, and the memory and time that work is expected to take, part after part.
+
+    Args:
+        parts: of the work, one or more. Networks are timed on images of their own part, as others may not fit them.
         device: to do it on.
     """
+    work, most = sum((part.work for part in parts), NONE), max(map(_bytes, parts))
+    networks = {name for part in parts for name in part.networks}
     say(f"images     {work.forward:,} forward, {work.trained:,} forward and back")
     say(f"work       {work.flop:.3g} FLOP")
-    say(f"memory     about {_bytes(networks, dataset, training) / 1e9:.2g} GB beside torch itself")
-    time_taken = duration(_seconds(work, networks, dataset, training, device)) if work.flop else "none"
+    say(f"memory     about {most / 1e9:.2g} GB beside torch itself")
+    time_taken = duration(sum(_seconds(part, device) for part in parts)) if work.flop else "none"
     say(f"time       about {time_taken} on {device}, by a few steps of {len(networks)} of the networks")
 
 
@@ -46,17 +60,21 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _bytes(networks: Sequence[str], dataset: Dataset, training: Training) -> int:
+def _bytes(part: Part) -> int:
     """Memory for the data set, and for what goes through a network at once."""
-    largest = max(forward_pass(name, dataset.classes, dataset.shape).activation_bytes for name in networks)
-    return dataset.train.images.nbytes + dataset.test.images.nbytes + ALIVE * largest * training.chunk
+    dataset = part.dataset
+    largest = max(forward_pass(name, dataset.classes, dataset.shape).activation_bytes for name in part.networks)
+    return dataset.train.images.nbytes + dataset.test.images.nbytes + ALIVE * largest * part.training.chunk
 
 
-def _seconds(work: Work, networks: Sequence[str], dataset: Dataset, training: Training, device: torch.device) -> float:
+def _seconds(part: Part, device: torch.device) -> float:
     """A time per image and one per FLOP, fitted to what the networks take for a step of each direction."""
+    work, networks, dataset = part.work, part.networks, part.dataset
+    if not work.flop:
+        return 0.0
     flops = np.array([forward_pass(name, dataset.classes, dataset.shape).flops for name in networks], dtype=float)
     share = CALIBRATION_SECONDS / len(networks)
-    forward, back = np.array([_per_image(name, dataset, training, device, share) for name in networks]).T
+    forward, back = np.array([_per_image(name, dataset, part.training, device, share) for name in networks]).T
     seconds = _fitted(flops, forward) @ (work.forward, work.forward_flop)
     return float(seconds + _fitted(TRAINING * flops, back) @ (work.trained, work.trained_flop))
 

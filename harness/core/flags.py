@@ -4,6 +4,7 @@ A flag is written down once: its default, what `--help` says of it, and its boun
 the protocol or the data set decides; then the text says which. This is read for `--help`, so it does without torch.
 """
 
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -67,6 +68,20 @@ def check(flags: object) -> None:
             raise ValueError(f"{spelling(one)} is {value}; give at most {most}")
 
 
+def refuse(flags: object, names: Sequence[str], why: str) -> None:
+    """Raise ValueError for the first of these flags that was given: nothing would read it.
+
+    Args:
+        flags: as they were given, not settled.
+        names: of fields.
+        why: the rest of the line behind the flag, with what to do.
+    """
+    known = {one.name: one for one in fields(flags)}
+    for one in map(known.__getitem__, names):
+        if getattr(flags, one.name) != one.default:
+            raise ValueError(f"{spelling(one)} {why}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutputFlags:
     """Where results go, and what is only printed."""
@@ -114,6 +129,18 @@ class ComputeFlags(DeviceFlags):
     precision: Precision = flag(
         "fp32", "Arithmetic of networks: tf32 is for CUDA only; bf16 is for the real images of matching condensers."
     )
+
+
+def refuse_bf16(flags: ComputeFlags) -> None:
+    """Raise ValueError for the arithmetic that acts on condensing alone, of a command line that condenses nothing.
+
+    Its rows would record an arithmetic that none of their networks had.
+    """
+    if flags.precision == "bf16":
+        raise ValueError(
+            "--precision bf16 is for the real images of condensing, and nothing is condensed here: leave it out, or "
+            "give tf32 on CUDA"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +191,9 @@ class CondensingFlags:
     store: Literal["float32", "float16", "uint8"] = flag(
         "float32", "How synthetic pixels are kept, and scored; memories of real images keep indices."
     )
+
+
+CONDENSING = tuple(one.name for one in fields(CondensingFlags))
 
 
 @dataclass(frozen=True, kw_only=True)

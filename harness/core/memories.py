@@ -14,6 +14,7 @@ from condensers import registry, sharding
 from condensers.condense import Group, condense, config, runs
 from condensers.core.cost import TRAINING
 from condensers.core.recipe import Schedule
+from condensers.device.files import LONGEST_NAME
 from condensers.memory import Memory, load_memory, read_metadata, save_memory
 from condensers.sharding import ALONE, Ranks
 from harness.core.progress import bar
@@ -24,6 +25,7 @@ from search_spaces.forward import forward_pass
 
 Progress = AbstractContextManager[Callable[[int], object]]
 Claim = Callable[[str], AbstractContextManager[bool]]
+KEY = 8  # digits of a memory's key in the name of its file
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Plan:
     folder: Path
     label: str
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that no file system takes, which would be known after hours of work."""
+        for name in self.names:
+            size, own = len(self._file(name, "0" * KEY).encode()), len(name.encode())
+            if size > LONGEST_NAME:
+                raise ValueError(
+                    f"the name {name[:20]!a} ... has {own} bytes, too many for that of a memory file: give one of at "
+                    f"most {own - size + LONGEST_NAME}, as a plugin can name a recipe"
+                )
+
     def groups_of(self, name: str) -> tuple[Group, ...]:
         """All classes at once where slicing by step equals condensing step by step, else the steps."""
         sizes = {group.ipc for group in self.groups}
@@ -72,7 +84,10 @@ class Plan:
 
     def path(self, name: str) -> Path:
         """Where the memory is kept."""
-        return self.folder / f"{name.replace(':', '_')}-{self.label}-{self.key(name)[:8]}.safetensors"
+        return self.folder / self._file(name, self.key(name)[:KEY])
+
+    def _file(self, name: str, key: str) -> str:
+        return f"{name.replace(':', '_')}-{self.label}-{key}.safetensors"
 
     def load(self, name: str, dataset: Dataset) -> Memory:
         """The finished memory, as stored. Raises ValueError as `metadata`, with what to do."""

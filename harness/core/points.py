@@ -16,7 +16,7 @@ from condensers.core.sampling import check_enough
 from harness.core import memories
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.devices import name_of
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
 from harness.core.flags import Common
 from harness.core.progress import say
 from harness.core.protocols import Protocol
@@ -140,8 +140,11 @@ def run(
 
 def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:
     """What `--dry-run` prints."""
-    left = unfinished(cells(points, records), records)
-    keys = {cell.key for cell in left}
+    by_dataset: dict[str, list[Point]] = {}
+    for point in points:
+        by_dataset.setdefault(point.dataset.checksum, []).append(point)
+    parts = [(own, unfinished(cells(own, records), records)) for own in by_dataset.values()]
+    keys = {cell.key for _, left in parts for cell in left}
     # A memory whose scores are all recorded is not made again.
     plans = [
         plan
@@ -151,10 +154,15 @@ def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:
     ]
     missing = {plan.path(name) for plan in plans for name in plan.missing()}
     say(f"memories   {len(missing)} to condense")
-    say(f"scores     {len(left)} cells of {points[0].scoring.networks} networks")
     first = points[0].scoring
+    say(f"scores     {len(keys)} cells of {first.networks} networks")
+    print_estimate([_part(own, left) for own, left in parts], first.device)
+
+
+def _part(points: Sequence[Point], left: Sequence[Cell]) -> Part:
+    """What is left of the points of one data set."""
     networks = sorted({name for point in points for name in (point.condensed_on, point.scoring.network)})
-    print_estimate(work_of(left), networks, first.dataset, first.training, first.device)
+    return Part(work_of(left), networks, points[0].dataset, points[0].scoring.training)
 
 
 def cells(points: Sequence[Point], records: Records[ScoreRow]) -> list[Cell]:

@@ -1,5 +1,6 @@
-"""The memories that are to be scored, those that others published brought to this data set's normalisation."""
+"""The memories that are scored or analysed, those that others published brought to this data set's normalisation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -30,23 +31,30 @@ class Named(Protocol):
         """Which set of published files that hold several."""
 
 
-def read_all(config: Named, dataset: Dataset) -> list[Stored]:
-    """Every memory file once, so that a bad one is said before the first is trained on.
+def read_all(config: Named, dataset: Dataset, also: Sequence[Path] = (), soft: bool = True) -> list[Stored]:
+    """Every memory file once, so that a bad one is said before the first is worked on.
+
+    Args:
+        config: the flags.
+        dataset: that all of them must be of.
+        also: files beside `config.memories`, read as those are.
+        soft: whether the caller can do with soft labels.
 
     Raises:
         ValueError: as `harness.core.stored.read`, or `--mean`, `--std` or `--set` that do not go with the files.
     """
+    paths = list(dict.fromkeys([*config.memories, *also]))
     if bool(config.mean) != bool(config.std):
         raise ValueError("--mean and --std go together: give both")
-    if config.mean and not any(_published(path) for path in config.memories):
+    if config.mean and not any(map(_published, paths)):
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
-    if config.set and not any(_published(path) for path in config.memories):
+    if config.set and not any(map(_published, paths)):
         raise ValueError("--set is for published .pt files; a .safetensors holds one set")
-    return [_read(config, path, dataset) for path in dict.fromkeys(config.memories)]
+    return [_read(config, path, dataset, soft) for path in paths]
 
 
-def _read(config: Named, path: Path, dataset: Dataset) -> Stored:
-    stored = read(path, dataset, soft=True, number=config.set)
+def _read(config: Named, path: Path, dataset: Dataset, soft: bool) -> Stored:
+    stored = read(path, dataset, soft=soft, number=config.set)
     if not _published(path):
         return stored
     if config.mean:

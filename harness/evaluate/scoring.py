@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from harness.core.cells import Cell, run_cells, unfinished, work_of
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
+from harness.core.flags import refuse_bf16
 from harness.core.makings import check, check_apart, check_recorded
 from harness.core.points import scoring_of
 from harness.core.progress import say
@@ -23,6 +24,7 @@ def score(config: Evaluate) -> None:
     """Score every memory and print one line each. Raises ValueError for whatever a user can get wrong."""
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
+    refuse_bf16(config)
     scoring = _scoring_of(config)
     records = Records(config.out / "results.csv", ScoreRow)
     for path in config.memories if config.validation else ():
@@ -44,7 +46,7 @@ def score(config: Evaluate) -> None:
 def _print_left(scoring: Scoring, left: Sequence[Cell]) -> None:
     dataset, work = scoring.dataset, work_of(left)
     say(f"memories   {len(left)} to score with {scoring.networks} networks each, {scoring.training.epochs} epochs")
-    print_estimate(work, [scoring.network], dataset, scoring.training, scoring.device)
+    print_estimate([Part(work, [scoring.network], dataset, scoring.training)], scoring.device)
 
 
 def _scoring_of(config: Evaluate) -> Scoring:

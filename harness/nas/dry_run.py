@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from condensers import registry
 from harness.core.cells import unfinished
-from harness.core.estimates import print_estimate
+from harness.core.estimates import Part, print_estimate
 from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.work import NONE, Work
@@ -56,4 +56,4 @@ def _print_estimate(survey: Survey, counted: Sequence[Work]) -> None:
     largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
     sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))
     work = sum([*counted, *memories], NONE)
-    print_estimate(work, list(sample), survey.dataset, survey.training, survey.device)
+    print_estimate([Part(work, list(sample), survey.dataset, survey.training)], survey.device)

@@ -2,8 +2,8 @@
 
 The regret of a search is what the whole-set test accuracy of its best architecture so far (by validation accuracy on
 the proxy) lacks to the best that is known in the space. Means are over search replicates, with Student's 95 %
-interval (a bootstrap from ten on). A search whose choice has no known whole-set accuracy yet is left out there, and
-the count beside the interval says so.
+interval. A search whose choice has no known whole-set accuracy yet is left out there, and the count beside the interval
+says so.
 """
 
 from collections.abc import Collection

@@ -15,6 +15,7 @@ from condensers.device.images import LabelledImages
 from condensers.device.training import Training
 from harness.core import queue
 from harness.core.devices import name_of
+from harness.core.flags import CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
 from harness.core.records import Records
@@ -34,6 +35,7 @@ from search_spaces.spaces import Architecture, Space, largest_space, space
 
 # A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
 SURVEYS_ONLY = ("subset", "replicates", "memories", "merge")
+SEARCHES_ONLY = ("train_winner", "trials", "searches")
 DEFAULTS = {
     "digits": "digits and a part of its space, as quick has it; CIFAR-10 and all 720 are --protocol paper",
     "cifar10": "CIFAR-10 and its whole space, as paper has it; digits and a part of a smaller one are --protocol quick",
@@ -122,14 +124,15 @@ def prepare(config: Nas) -> Survey:
     device, protocol = place_of(config)
     if config.search:
         _check_search(config)
-    elif config.train_winner:
-        raise ValueError("--train-winner is for a --search: give one, or leave it out")
+    else:
+        refuse(config, SEARCHES_ONLY, "is for a --search: give one, or leave it out")
     survey = _resolve(config, protocol, device)
     _check(survey)
+    _check_read(config, survey)
     queue.check(config.storage, config.workers)
     tables.check(survey.table, survey.dataset, survey.whole_name)
     for path in config.merge:
-        tables.read_foreign(path, survey.dataset)
+        tables.check_foreign(path, survey.dataset, survey.whole_name, survey.proxies)
     for folder in (survey.out, survey.table.path.parent):
         require_writable(folder)
     _announce(config, survey)
@@ -140,9 +143,24 @@ def _check_search(config: Nas) -> None:
     """Raise ValueError for flags that a search cannot have."""
     if name := next((name for name in config.proxy if name in (WHOLE, *WHOLE_TRAININGS)), None):
         raise ValueError(f"--search spares the training on the whole set: leave out --proxy {name}")
-    for name in SURVEYS_ONLY:
-        if getattr(config, name) != getattr(Nas, name):
-            raise ValueError(f"--{name.replace('_', '-')} is for surveys, not for a --search: leave it out")
+    refuse(config, SURVEYS_ONLY, "is for surveys, not for a --search: leave it out")
+
+
+def _check_read(config: Nas, survey: Survey) -> None:
+    """Raise ValueError for flags that none of the proxies reads, though they look as if they had acted on it."""
+    if survey.condensers:
+        return
+    refuse(config, (*CONDENSING, "network"), "is for condensing, and no --proxy is condensed here: leave it out")
+    refuse_bf16(config)
+    if set(survey.proxies) == {WHOLE}:
+        refuse(config, ("replicates",), f"is not for --proxy {WHOLE}: give --whole-replicates")
+    if EARLY in survey.proxies:
+        return
+    refuse(config, ("memories",), "is for condensers, and no --proxy is one: leave it out")
+    if survey.files:
+        refuse(config, ("ipc",), "is for condensers, and memory files have a size of their own: leave it out")
+    else:
+        refuse(config, ("epochs",), "is for memories and early, and no --proxy is one: leave it out")
 
 
 def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:

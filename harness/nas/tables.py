@@ -76,13 +76,22 @@ def read_foreign(path: Path, split: Dataset) -> list[NetworkRow]:
     """The rows of a CSV from another machine.
 
     Raises:
-        ValueError: no such file, or it is damaged, of another schema or of other images.
+        ValueError: no such file, or it is damaged, without rows, of another schema or of other images.
     """
     if not path.exists():
         raise ValueError(f"cannot merge {path}: there is no such file")
     rows = read_networks(Records(path, NetworkRow), by_hand=True)
+    if not rows:
+        raise ValueError(f"cannot merge {path}: it has no rows; leave it out, or copy it again")
     _check_images(path, rows, split)
     return rows
+
+
+def check_foreign(path: Path, split: Dataset, whole_name: str, proxies: Collection[str]) -> None:
+    """Raise ValueError for what `merge` would refuse after memories were condensed, as far as names alone tell."""
+    rows = read_foreign(path, split)
+    if not any(_is_whole(row, whole_name) or row.proxy in {*proxies} - {WHOLE} for row in rows):
+        raise _of_another(path)
 
 
 def merge(path: Path, records: Table, table: Table, split: Dataset, whole_name: str, cells: Collection[str]) -> None:
@@ -93,12 +102,20 @@ def merge(path: Path, records: Table, table: Table, split: Dataset, whole_name: 
     """
     rows = read_foreign(path, split)
     mine = [row for row in rows if row.cell in cells]
-    whole = [row for row in rows if (row.proxy, row.recipe) == (WHOLE, whole_name)]
+    whole = [row for row in rows if _is_whole(row, whole_name)]
     if not mine and not whole:
-        raise ValueError(f"no row of {path} belongs to this survey: were the flags the same on that machine?")
+        raise _of_another(path)
     _append(records, mine)
     _append(table, whole)
     say(f"merged {path}: {len(mine)} of its {len(rows)} rows are of this survey")
+
+
+def _is_whole(row: NetworkRow, whole_name: str) -> bool:
+    return (row.proxy, row.recipe) == (WHOLE, whole_name)
+
+
+def _of_another(path: Path) -> ValueError:
+    return ValueError(f"no row of {path} belongs to this survey: were the flags the same on that machine?")
 
 
 def _check_images(path: Path, rows: Sequence[NetworkRow], split: Dataset) -> None:

@@ -36,6 +36,7 @@ def section(found: Found) -> Section:
         "set does; the whole set itself, trained once more, is the noise ceiling."
     )
     figures, problems = ([one for part in side for one in part] for side in zip(*parts, strict=True))
+    problems += [line for source in found.of(NetworkRow.__name__) for line in _undrawn(source)]
     return Section("search", "Architecture search", intro, figures, problems=problems)
 
 
@@ -120,18 +121,38 @@ def _ceiling(rows: pd.DataFrame, column: str) -> float | None:
 
 
 def _scatters(source: Source) -> Iterator[Figure]:
+    for first, rows in _surveyed(source):
+        if not _several(first):
+            own = _labelled(rows)
+            proxies = [name for name in dict.fromkeys(own["proxy"]) if name != WHOLE]
+            parts = {name: _pairs(own, name) for name in [*proxies, *([WHOLE] if _twice(own) else [])]}
+            if proxies and any(len(part) for part in parts.values()):
+                yield _scatter(source, own.iloc[0], parts, first["recipe"].iloc[0])
+
+
+def _surveyed(source: Source) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """What proxies are held against, one space on one whole set at a time: its rows, and those of all its survey."""
     rows = source.frame
-    for (checksum, space, recipe), first in rows[is_first(rows)].groupby(
-        ["dataset_checksum", "space", "recipe"], sort=False
-    ):
+    for values, first in rows[is_first(rows)].groupby(["dataset_checksum", "space", "recipe"], sort=False):
+        checksum, space, recipe = values
         mine = (rows["dataset_checksum"] == checksum) & (rows["space"] == space)
-        own = _labelled(rows[mine & ((rows["proxy"] != WHOLE) | (rows["recipe"] == recipe))])
-        proxies = [name for name in dict.fromkeys(own["proxy"]) if name != WHOLE]
-        if first["architecture"].duplicated().any():
-            continue
-        parts = {name: _pairs(own, name) for name in [*proxies, *([WHOLE] if _twice(own) else [])]}
-        if proxies and any(len(part) for part in parts.values()):
-            yield _scatter(source, own.iloc[0], parts, recipe)
+        yield first, rows[mine & ((rows["proxy"] != WHOLE) | (rows["recipe"] == recipe))]
+
+
+def _several(first: pd.DataFrame) -> bool:
+    """Whether architectures have several first networks, so that it is open which of them a proxy is held against."""
+    return bool(first["architecture"].duplicated().any())
+
+
+def _undrawn(source: Source) -> Iterator[str]:
+    """A line for each survey without a scatter because of that."""
+    for first, rows in _surveyed(source):
+        if _several(first) and (rows["proxy"] != WHOLE).any():
+            about = ", ".join(first[["dataset", "space", "recipe"]].iloc[0])
+            yield (
+                f"{source.path}: no scatter of {about}, for its architectures have several first networks on the whole "
+                "set, as of two --seed, and rows do not say which a proxy goes with: give each --seed its own --out"
+            )
 
 
 def _labelled(rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from condensers.core.leagues import LEAGUES, league
 from harness.core.cells import Cell, run_cells
 from harness.core.checks import check_leagues, damage
 from harness.core.devices import name_of
-from harness.core.flags import check
+from harness.core.flags import check, refuse_bf16
 from harness.core.makings import check as check_makings
 from harness.core.points import scoring_of
 from harness.core.progress import say
@@ -94,6 +94,7 @@ def _check(config: Submit) -> None:
     check(config)
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
+    refuse_bf16(config)
     if not NAME.fullmatch(config.method):
         raise ValueError(f"--method is {config.method!r}: give a name of small letters, digits and hyphens")
     for said in (config.method, config.paper, config.hardware):

@@ -71,7 +71,7 @@ def report(grid: Grid) -> None:
     path = grid.out / "table.csv"
     lost = _lost(path, frame)
     write_csv(path, frame)
-    every_two = write(grid.out / FILE, _differences(entries, frame))
+    every_two = write(grid.out / FILE, _differences(entries, frame), grid.records.read())
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
@@ -91,7 +91,7 @@ def _lost(path: Path, frame: pd.DataFrame) -> int:
     """How many lines of the table that lies there a new one lacks."""
     try:
         earlier = _points(pd.read_csv(path, keep_default_na=False))
-    except (OSError, ValueError, KeyError):  # there is none, or none that this command wrote
+    except (OSError, ValueError, KeyError, AttributeError):  # there is none, or none that this command wrote
         return 0
     return len(earlier - _points(frame))
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.core.command import LONGEST, command, one_line
 
+LONG = "dm" + "+ridge:0.0001" * 20
 NO_VALUE = "give one, or leave it out"
 
 BAD = {
@@ -135,6 +136,35 @@ BAD = {
     "speed --repeats 0": "--repeats is 0; give at least 1",
     "speed --ipc 0": "0 images per class",
     "condense --order 3": "--order 3 is a class order of --steps: give --steps too",
+    # Of no effect here, though it could pass for one.
+    "ablate --trials 7": "--trials is for a --search: give one, or leave it out",
+    "ablate --grid k --batch 3": "--batch is for a --search",
+    "ablate --condenser dm+sm": "--condenser is for a --search",
+    "ablate --search weights --memories 9": "--memories is for grids, and a search has one memory of each trial",
+    "analyse x.pt --precision bf16": "--precision bf16 is for the real images of condensing, and nothing is condensed",
+    "evaluate x.pt --precision bf16": "nothing is condensed here: leave it out, or give tf32 on CUDA",
+    "submit x.pt --method x --precision bf16": "--precision bf16 is for the real images of condensing",
+    "continual --memory x.safetensors --iterations 7": "--iterations is for condensing, and --memory files are",
+    "continual --memory x.safetensors --real-batch 7": "--real-batch is for condensing",
+    "continual --memory x.safetensors --store uint8": "--store is for condensing",
+    "continual --memory x.safetensors --precision bf16": "--precision bf16 is for the real images of condensing",
+    "continual --memory x.safetensors --strategy naive": "naive learns without a memory: leave out --memory",
+    "nas --trials 7": "--trials is for a --search: give one, or leave it out",
+    "nas --searches 9": "--searches is for a --search",
+    "nas --proxy early --iterations 7": "--iterations is for condensing, and no --proxy is condensed here",
+    "nas --proxy early --real-batch 7": "--real-batch is for condensing",
+    "nas --proxy whole --store uint8": "--store is for condensing",
+    "nas --proxy whole --network ConvNet-W8-D1": "--network is for condensing",
+    "nas --proxy early --precision bf16": "--precision bf16 is for the real images of condensing",
+    "nas --proxy whole --replicates 2": "--replicates is not for --proxy whole: give --whole-replicates",
+    "nas --proxy short-1 --memories 2": "--memories is for condensers, and no --proxy is one",
+    "nas --proxy short-1 --epochs 3": "--epochs is for memories and early, and no --proxy is one",
+    # Too long for the name of a file.
+    f"condense --condensers {LONG}": "the name 'dm+ridge:0.0001+ridg' ... has 262 bytes, too many for that of a memory",
+    f"continual --condensers dm {LONG}": "too many for that of a memory file: give one of at most",
+    f"nas --proxy {LONG}": "too many for that of a memory file: give one of at most",
+    f"ablate --search weights --condenser {'dm' + '+ridge' * 17}": "has 189 bytes, too many for that of a memory file",
+    f"table --condensers random {LONG}": "too many for that of a memory file: give one of at most",
     # Nothing of that name is there.
     "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
     "ablate --storage nonsense": "give sqlite:///PATH on one machine",

@@ -285,6 +285,51 @@ def test_one_memory_under_two_names_is_refused_and_a_new_name_needs_new_rows(mem
         main(replace(config, memories=(second,)))
 
 
+def published(path: Path, memory: Path, digits, raw: bool) -> Path:
+    """The images of a memory as another project publishes them: normalised as here, or from 0 to 1."""
+    made = load_memory(memory, digits.train)
+    images = digits.train.denormalise(made.images) if raw else made.images
+    torch.save([images, made.labels], path)
+    return path
+
+
+def test_published_pixels_that_look_wrong_are_told_and_mended_on_request(memories, digits, tmp_path, capsys):
+    # Of real images, for pixels that were made may leave the range from 0 to 1.
+    (own,) = (path for path in memories if path.name.startswith("random-") and "replicate0" in path.name)
+    config = Analyse(dataset="digits", network=NETWORK, networks=1, out=tmp_path)
+    raw, normal = (published(tmp_path / f"{raw}.pt", own, digits, raw) for raw in (True, False))
+    main(replace(config, memories=(normal,)))
+    assert "warning" not in capsys.readouterr().out
+    prepare(replace(config, memories=(own,), drift_from=raw))
+    said = capsys.readouterr().out
+    assert f"warning: {raw}: its pixels go from 0 to 1" in said
+    assert said.rstrip().endswith("with --mean and --std (0 and 1 for pixels from 0 to 1)")
+    main(replace(config, memories=(raw,), mean=(0.0,), std=(1.0,), out=tmp_path / "mended"))
+    assert "warning" not in capsys.readouterr().out
+    gaps = [
+        pd.read_csv(out / "analysis.csv").query("metric == 'style gap' and condenser != 'real'")["mean"].item()
+        for out in (tmp_path, tmp_path / "mended")
+    ]
+    assert gaps[1] == pytest.approx(gaps[0], rel=1e-3)
+
+
+def test_what_does_not_go_with_published_files_is_refused(memories, digits, tmp_path):
+    theirs = published(tmp_path / "theirs.pt", memories[0], digits, raw=False)
+    config = Analyse(memories=(theirs,), dataset="digits", network=NETWORK, out=tmp_path)
+    for changed, words in (
+        ({"mean": (0.0,)}, "--mean and --std go together: give both"),
+        ({"memories": memories, "mean": (0.0,), "std": (1.0,)}, "--mean and --std are for published .pt files"),
+        ({"memories": memories, "set": 1}, "--set is for published .pt files"),
+        ({"set": 1}, "there is no set 1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            prepare(replace(config, **changed))
+    made = load_memory(memories[0], digits.train)
+    torch.save([made.images, torch.nn.functional.one_hot(made.labels) * 0.9 + 0.01], theirs)
+    with pytest.raises(ValueError, match=r"it has soft labels, which only python -m harness.evaluate trains on"):
+        prepare(config)
+
+
 def test_memories_must_have_as_many_images_of_every_class(tmp_path, digits):
     labels = torch.tensor([*range(10), 0])
     made = Memory(torch.zeros(11, 1, 8, 8), labels, {"dataset": "digits", "dataset_checksum": digits.checksum})

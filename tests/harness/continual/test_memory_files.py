@@ -13,7 +13,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 
 SMALL = Continual(condensers=("random", "dm"), memory_per_class=3, orders=2, networks=2, iterations=3, epochs=4)
-FILES = replace(SMALL, condensers=COMPARED)  # without --condensers
+FILES = replace(SMALL, condensers=COMPARED, iterations=None)  # without what says how to condense
 
 
 def rows(out: Path):
@@ -72,9 +72,7 @@ def test_what_memory_files_lack_is_said_before_any_work(finished, tmp_path):
         prepare(replace(FILES, memory=(path,), memory_per_class=4, out=tmp_path))
     main(replace(SMALL, condensers=("random",), memory_per_class=None, memory_size=20, orders=1, out=tmp_path))
     shrinking = next((tmp_path / "memories").glob("random-order0*.safetensors"))
-    budget = replace(
-        SMALL, condensers=COMPARED, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path
-    )
+    budget = replace(FILES, memory=(shrinking,), memory_per_class=None, memory_size=20, out=tmp_path)
     assert prepare(replace(budget, orders=1)).orders == 1
     with pytest.raises(ValueError, match=r"^after step 1 there would be \d to 10 images of a class, by memory"):
         prepare(replace(budget, orders=2))
@@ -91,3 +89,14 @@ def test_memory_that_couples_classes_across_steps_is_refused(tmp_path):
     advice = r"class order 1 shows .*\(harness.condense --steps 2 --order 1\), or give --orders 1$"
     with pytest.raises(ValueError, match=advice):
         prepare(replace(files, orders=2, steps=2))
+
+
+def test_flags_that_say_how_to_condense_are_refused_beside_files_and_would_mark_the_protocol(finished, tmp_path):
+    (path,) = (finished / "memories").glob("dm-order0*.safetensors")
+    files = replace(FILES, memory=(path,), memory_per_class=None, epochs=None, out=tmp_path)
+    for changed in ({"iterations": 7}, {"real_batch": 3}, {"store": "uint8"}):
+        with pytest.raises(ValueError, match=r"^--[a-z-]+ is for condensing, and --memory files are condensed already"):
+            prepare(replace(files, **changed))
+    with pytest.raises(ValueError, match=r"^--precision bf16 is for the real images of condensing"):
+        prepare(replace(files, precision="bf16"))
+    assert prepare(files).protocol == "quick-1"

@@ -22,6 +22,7 @@ SMALL = Continual(
     networks=2,
     network="ConvNet-W8-D1",
 )
+FILES = replace(SMALL, condensers=COMPARED, iterations=None, real_batch=None)  # without what says how to condense
 NAMES = {"random (gdumb)", "dm (gdumb)", "random (replay)", "dm (replay)", "naive"}
 
 
@@ -151,7 +152,7 @@ def test_a_file_named_like_something_else_is_refused(done, tmp_path, name, what)
     named = tmp_path / f"{name}.safetensors"
     named.write_bytes(memory.read_bytes())
     with pytest.raises(ValueError, match=f"^a memory file is called {what}: rename it$"):
-        main(replace(SMALL, condensers=COMPARED, strategy=("retrain", "naive"), memory=(named,), out=tmp_path / "out"))
+        main(replace(FILES, strategy=("retrain", "naive"), memory=(named,), out=tmp_path / "out"))
 
 
 def test_a_dry_run_counts_them(done, capsys, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from condensers.condense import Group
 from condensers.core.recipe import Schedule
+from condensers.device.files import LONGEST_NAME, MOST_BYTES, atomic_write
 from harness.core import memories
 from harness.core.memories import Plan, condensing
 from harness.core.progress import Nested
@@ -46,3 +47,18 @@ def test_what_a_checkpoint_had_counts_at_once(plan, digits):
     with memories.progress(plan, "condensing", digits) as advance:
         advance(35)
         assert Nested._open[-1].unit == "35 of 60 it"
+
+
+def test_a_name_fits_into_that_of_a_file_or_is_refused_before_any_work(plan, digits):
+    """Up to the last byte: what is written first has a longer name than the file in the end."""
+    beside = len(replace(plan, names=("dm",)).path("dm").name.encode()) - len("dm")
+    longest = "dm" + "+ridge:" + "0" * (LONGEST_NAME - beside - len("dm+ridge:1")) + "1"
+    path = replace(plan, names=(longest,)).path(longest)
+    assert len(path.name) == LONGEST_NAME
+    atomic_write(path, b"")
+    assert path.exists()
+    with pytest.raises(OSError, match="too long"):
+        path.with_name(f"{'x' * (MOST_BYTES + 1)}").exists()
+    said = rf"^the name 'dm\+ridge:00000000000' \.\.\. has {len(longest) + 1} bytes, .* of at most {len(longest)}, as a"
+    with pytest.raises(ValueError, match=said):
+        replace(plan, names=("dm", longest + "1"))

@@ -151,7 +151,9 @@ def test_early_stops_after_as_many_steps_as_a_memory_takes(finished):
 
 
 def test_another_recipe_of_the_whole_set_is_a_proxy(tmp_path, capsys):
-    survey = surveyed(replace(SMALL, proxy=("short-1",), whole_replicates=1, out=tmp_path))
+    survey = surveyed(
+        replace(SMALL, proxy=("short-1",), iterations=None, memories=1, epochs=None, whole_replicates=1, out=tmp_path)
+    )
     report(survey, run(survey, None, 1))
     rows = rows_of(tmp_path).set_index("proxy").loc["short-1"]
     assert set(rows["recipe"]) == {"short-1"}
@@ -307,7 +309,7 @@ def call(out: Path, table: Path) -> subprocess.Popen:
 def table(finished, tmp_path) -> Path:
     """What training 12 architectures on the whole set, as the command does, would leave but for the accuracies."""
     row = finished.table.rows()[0]
-    survey = prepare(replace(SMALL, subset=12, proxy=("early",), whole_replicates=1, out=tmp_path))
+    survey = prepare(replace(SMALL, subset=12, proxy=("early",), iterations=None, whole_replicates=1, out=tmp_path))
     whole = [one for one in candidates(survey, proxies(survey)) if one.proxy.name == "whole"]
     own = [{"cell": one.key, "architecture": one.architecture.name} | vars(one.architecture) for one in whole]
     path = tmp_path / "table.csv"

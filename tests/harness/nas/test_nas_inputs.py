@@ -193,6 +193,33 @@ def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
     assert not (tmp_path / "results.csv").exists()
 
 
+def test_what_cannot_be_merged_is_said_before_anything_is_condensed(finished, tmp_path):
+    rows = finished.records.path.read_text().splitlines(keepends=True)
+    path, config = tmp_path / "rows.csv", replace(SMALL, merge=(tmp_path / "rows.csv",), out=tmp_path / "out")
+    for content, words in (
+        ("", "has no rows|another schema"),
+        (rows[0], "it has no rows; leave it out, or copy it again"),
+        ("".join(row for row in rows if ",whole," not in row).replace(",random,", ",dm,"), "were the flags the same"),
+        ("".join(row for row in rows if ",random," not in row).replace("quick-whole-1", "short-1"), "were the flags"),
+    ):
+        path.write_text(content)
+        refused(config, words)
+    assert not list(tmp_path.glob("out/**/*.safetensors"))
+
+
+def test_flags_that_a_memory_file_has_no_use_for_are_refused(tmp_path):
+    path = memory(tmp_path, validation=30)
+    config = replace(SMALL, proxy=(str(path),), ipc=None, out=tmp_path / "out")
+    for changed, words in (
+        ({"ipc": 2}, "^--ipc is for condensers, and memory files have a size of their own: leave it out"),
+        ({"memories": 2}, "^--memories is for condensers, and no --proxy is one"),
+        ({"store": "uint8"}, "^--store is for condensing, and no --proxy is condensed here"),
+    ):
+        refused(replace(config, **changed), words)
+    assert prepare(config).ipc == 3
+    assert prepare(replace(config, proxy=(str(path), "early"), ipc=2, memories=2)).memory_replicates == 2
+
+
 @pytest.mark.parametrize(
     ("strategy", "whole"),
     [("color_crop_cutout_scale_rotate", "crop"), ("color_crop_cutout_flip_scale_rotate", "standard")],

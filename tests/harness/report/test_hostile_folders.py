@@ -285,6 +285,21 @@ def test_networks_of_several_recipes_are_not_averaged(tmp_path):
     assert set(map(float, own[own["column"] == mine]["value"])) == {50.0}
 
 
+def test_a_survey_of_two_seeds_has_a_line_instead_of_its_scatter(tmp_path, capsys):
+    rows = pd.read_csv(RESULTS / "nas" / "digits-recipes" / "results.csv", keep_default_na=False)
+    seeded = rows.assign(**{column: "x" + rows[column].str[1:] for column in ("cell", "config")})
+    put(pd.concat([rows, seeded]), tmp_path / "in" / "two" / "results.csv")
+    put(rows[rows["proxy"] == "whole"], tmp_path / "in" / "whole" / "whole_digits.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert not numbers["figure"].str.startswith("scatter-").any()
+    (line,) = lines_of(capsys)
+    assert "two/results.csv: no scatter of digits, convnets-405, paper-200, for its architectures have several" in line
+    assert line.endswith(
+        "as of two --seed, and rows do not say which a proxy goes with: give each --seed its own --out"
+    )
+    assert "no scatter of digits" in text
+
+
 def test_the_page_stays_small_whatever_is_in_the_folders(tmp_path):
     rows = pd.read_csv(RESULTS / "nas" / "digits" / "results.csv", keep_default_na=False)
     many = [

@@ -5,8 +5,10 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from condensers import registry
 from condensers.device.training import Training
@@ -236,6 +238,10 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
             "dc takes no batch norm, which would see one class only: not ConvNet-W4-D1-BN",
         ),
         ({"condensers": ("dm", "bptt"), "precision": "bf16"}, "bptt computes in float32 only: leave out --precision"),
+        (
+            {"condensers": ("dm+" + "+".join(["ridge:0.0001"] * 14),)},
+            "has 184 bytes, too many for that of a memory file",
+        ),
         ({"iterations": (2, -1)}, "--iterations is -1; give at least 0"),
         ({"networks": 0}, "--networks is 0; give at least 1"),
         ({"memories": 0}, "--memories is 0; give at least 1"),
@@ -292,3 +298,45 @@ def test_points_of_another_grid_that_leave_the_table_are_told(done, tmp_path, ca
     main(whole)
     assert "lines of other points" not in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "grown" / "table.csv")) == 6
+
+
+def test_a_plan_of_several_data_sets_times_networks_on_their_own_images(tmp_path, capsys):
+    """The network that suits the larger images pools the smaller ones away."""
+    pictures(tmp_path / "large", side=64)
+    sets, plain = ("digits", f"folder:{tmp_path / 'large'}"), {"ipc": (1,), "network": (), "dry_run": True}
+    counts = []
+    for name in (sets[:1], sets[1:], sets):
+        main(replace(SMALL, dataset=name, resolution=None, out=tmp_path / "out", **plain))
+        said = capsys.readouterr().out
+        counts.append([int(count.replace(",", "")) for count in re.findall(r"([\d,]+) forward", said)])
+    assert "scores     12 cells" in said
+    assert "by a few steps of 2 of the networks" in said
+    assert [one + other for one, other in zip(*counts[:2], strict=True)] == counts[2]
+
+
+def pictures(folder, side: int) -> None:
+    """A folder data set of noise: two classes, each of a few images, for training and for tests."""
+    draws = np.random.default_rng(0)
+    for part, name, number in itertools.product(("train", "test"), "ab", range(4)):
+        path = folder / part / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draws.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.mark.parametrize("protocol", ["1", "0.5", "true"])
+def test_a_table_that_no_command_wrote_is_no_earlier_one(done, tmp_path, capsys, protocol):
+    shutil.copytree(done.out, tmp_path / "out")
+    path = tmp_path / "out" / "table.csv"
+    pd.read_csv(path, dtype=str).assign(protocol=protocol).to_csv(path, index=False)
+    main(replace(done, out=tmp_path / "out"))
+    assert "lines of other points" not in capsys.readouterr().out
+    assert set(pd.read_csv(path)["protocol"]) == set(pd.read_csv(done.out / "table.csv")["protocol"]) != {protocol}
+
+
+def test_a_condenser_alone_leaves_what_was_compared_before(done, tmp_path, capsys):
+    shutil.copytree(done.out, tmp_path / "out")
+    path, config = tmp_path / "out" / "differences.csv", replace(done, out=tmp_path / "out")
+    before = path.read_bytes()
+    main(replace(config, condensers=("dm",), ipc=(1,)))
+    assert f"{path} stays that of dm, random under quick-1" in capsys.readouterr().out
+    assert path.read_bytes() == before
