@@ -29,7 +29,7 @@ def main(config: Table) -> None:
     from harness.table.report import report
 
     grid = prepare(config)
-    of_grid = grid.points, grid.names, grid.records
+    of_grid = grid.points, grid.records
     if config.dry_run:
         return print_left(*of_grid)
     run(*of_grid, "table", grid.storage, grid.workers)
