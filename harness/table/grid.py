@@ -54,7 +54,6 @@ class Grid:
     """A grid with every default resolved."""
 
     points: tuple[Point, ...]
-    names: tuple[str, ...]
     tested: bool
     out: Path
     storage: str | None
@@ -77,7 +76,7 @@ def prepare(config: Table) -> Grid:
     queue.check(config.storage, config.workers)
     label = label_of(_plain(config, iterations=_lengths(config)[0]), protocol)
     say(f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads")
-    return Grid(tuple(points), names, not config.validation, config.out, config.storage, config.workers)
+    return Grid(tuple(points), not config.validation, config.out, config.storage, config.workers)
 
 
 def _with_preset(config: Table) -> Table:

@@ -300,7 +300,7 @@ def test_published_pixels_that_look_wrong_are_told_and_mended_on_request(memorie
     raw, normal = (published(tmp_path / f"{raw}.pt", own, digits, raw) for raw in (True, False))
     main(replace(config, memories=(normal,)))
     assert "warning" not in capsys.readouterr().out
-    prepare(replace(config, memories=(own,), drift_from=raw))
+    prepare(replace(config, memories=(own,), drift_from=raw, out=tmp_path / "drift"))
     said = capsys.readouterr().out
     assert f"warning: {raw}: its pixels go from 0 to 1" in said
     assert said.rstrip().endswith("with --mean and --std (0 and 1 for pixels from 0 to 1)")

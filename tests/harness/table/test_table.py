@@ -191,7 +191,8 @@ def test_selections_that_train_a_network_are_made_and_scored_once_for_all_length
 
 def test_only_selections_at_several_lengths_are_one_point(tmp_path):
     grid = prepare(replace(SMALL, condensers=("random", "forgetting"), ipc=(1,), iterations=(2, 5), out=tmp_path))
-    assert [(point.names, point.plans[0].schedule.iterations) for point in grid.points] == [(grid.names, 2)]
+    (point,) = grid.points
+    assert (point.names, point.plans[0].schedule.iterations) == (("random", "forgetting"), 2)
 
 
 def test_a_network_by_two_spellings_is_one(done, tmp_path):
@@ -214,7 +215,7 @@ def test_presets_name_condensers_and_can_be_changed(tmp_path):
     for number, preset in TABLES.items():
         assert all(registry.condenser(name) for name in preset["condensers"]), number
     grid = prepare(Table(table=2, dataset=("digits",), ipc=(1,), out=tmp_path, resolution=32))
-    assert grid.names == ("random", "dm", "ours")
+    assert grid.points[0].names == ("random", "dm", "ours")
     assert [(point.ipc, point.condensed_on, point.scoring.network) for point in grid.points] == [
         (1, "ResNet18", "ResNet18")
     ]
