@@ -270,7 +270,7 @@ def _checksum(name: str, train: LabelledImages, test: LabelledImages) -> str:
     digest, splits = hashlib.sha256(), (train, test)
     # Others may change it, and images are then other inputs: old memories and rows must not pass for theirs.
     if name not in _OWN and not name.startswith("folder:"):
-        digest.update(f"{train.mean} {train.std}".encode())
+        digest.update(f"{[*map(float, train.mean)]} {[*map(float, train.std)]}".encode())
     for tensor in (tensor for split in splits for tensor in (split.images, split.labels)):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.cpu().contiguous().numpy())

@@ -111,7 +111,6 @@ def prepare(config: Ablate) -> Search:
     start = space.name(space.start)
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
     check([point], [start])
-    replace(point.plans[0], names=(space.longest,))  # refuses a name that is too long, before any trial has it
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
     held_out = int(dataset.test.labels.bincount().min())

@@ -4,7 +4,6 @@ A recipe is taken apart into a condenser and the terms that can be written behin
 `ours`. So every trial has a name that all commands know, dm+mm-paper:413+cm:8020 for instance.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -45,12 +44,6 @@ class Part:
         weight = self.readings[reading] * chosen.get(f"{self.name} factor", 1.0)
         return f"{reading}:{_rounded(weight)}"
 
-    def longest(self, weights: bool) -> str:
-        """As many letters as `written` can have; no more than a stand-in."""
-        spread = SPREAD if weights else 1.0
-        ends = ((name, _widest(weight * end)) for name, weight in self.readings.items() for end in (1 / spread, spread))
-        return max(map(":".join, ends), key=len)
-
 
 @dataclass(frozen=True)
 class Space:
@@ -81,11 +74,6 @@ class Space:
     def name(self, chosen: Mapping[str, Parameter]) -> str:
         """The condenser of these parameters."""
         return "+".join([self.base, *(part.written(chosen) for part in self.parts)])
-
-    @property
-    def longest(self) -> str:
-        """A stand-in as long as the name of any trial can be."""
-        return "+".join([self.base, *(part.longest(self.weights) for part in self.parts)])
 
     def names(self, count: int) -> list[str]:
         """So many trials, to count what they take."""
@@ -162,9 +150,3 @@ def _part(name: str, term: Term, ipc: int, all_readings: bool) -> Part:
 def _rounded(weight: float) -> str:
     """Without an exponent, whose sign would be taken for another term's."""
     return np.format_float_positional(float(f"{weight:.{DIGITS}g}"), trim="-")
-
-
-def _widest(weight: float) -> str:
-    """A weight of that size with all its digits, whose text is the longest among those of its size."""
-    size = math.floor(math.log10(abs(weight))) if weight else 0
-    return _rounded(float(f"{'1' * DIGITS}e{size - DIGITS + 1}"))

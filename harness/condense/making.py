@@ -103,9 +103,9 @@ def _plan(
 
 
 def _seed(config: Condense, dataset: Dataset) -> int:
-    """Names all draws. Memories of several class orders pass for replicates, so none shares draws with another."""
-    order = ("order", config.order) if config.order else ()
-    return seed_of(dataset.identity, config.seed, "memory", config.replicate, *order)
+    """Names all draws; those of the steps of a class order as `harness.continual` does, with which they are paired."""
+    order = ("order", config.order) if config.steps > 1 else ()
+    return seed_of(dataset.identity, config.seed, *order, "memory", config.replicate)
 
 
 def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:

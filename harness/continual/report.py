@@ -98,8 +98,8 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
         experiment: what was run.
         configs: values of the `config` column that belong to it; the file may hold others.
     """
-    how, rows = settings(experiment), experiment.records.read()
-    frame = rows[rows["config"].isin(configs) & (rows["class_order"] < experiment.orders)]
+    how, frame = settings(experiment), experiment.records.read()
+    frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
     # Their config says that all were trained alike, and `how` says how: older rows have a bare mark.
     frame = frame.assign(protocol=marked(experiment.protocol))
     check(frame, experiment.networks, experiment.records.path)
@@ -114,7 +114,7 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
     if experiment.files and experiment.orders > 1:
         say("memory files serve every order alike: intervals are over class orders, not over memories")
     say(f"rows: {experiment.records.path}  figure: {experiment.out / 'accuracy.png'}")
-    if every_two := write(experiment.out / FILE, _differences(compared.assign(protocol=experiment.protocol)), rows):
+    if every_two := write(experiment.out / FILE, _differences(compared.assign(protocol=experiment.protocol))):
         say(every_two)
 
 

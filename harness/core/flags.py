@@ -157,7 +157,7 @@ class ProtocolFlags:
         "images.",
         marks=True,
     )
-    seed: int = flag(0, "Names all draws, together with data set and replicates.", most=MOST_SEEDS)
+    seed: int = flag(0, "Names all draws, together with data set and replicates.", least=0, most=MOST_SEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def check(stored: Sequence[Stored]) -> None:
 
 
 def check_apart(stored: Sequence[Stored], cells: Sequence[str]) -> None:
-    """Raise ValueError if two memories of other makings hold the same images, for one cell has one name and making.
+    """Raise ValueError if two memories of other names hold the same images, for the rows of a cell have one name.
 
     Args:
         stored: the memories.
@@ -66,10 +66,10 @@ def check_apart(stored: Sequence[Stored], cells: Sequence[str]) -> None:
     known: dict[str, Stored] = {}
     for one, cell in zip(stored, cells, strict=True):
         same = known.setdefault(cell, one)
-        if making(same) != making(one):
+        if row_name(same) != row_name(one):
             raise ValueError(
-                f"{same.path} and {one.path} hold the same memory under two names or of two makings, and their rows "
-                "could say only one of them: leave one out"
+                f"{same.path} and {one.path} hold the same memory under two names, and their rows could say only "
+                "one of them: leave one out"
             )
 
 

@@ -1,7 +1,7 @@
 """Protocols: named, versioned sets of defaults. A number that changes gets a new version, for rows quote the name.
 
 Explicit flags override single values; the rows' `config` column then differs, and `protocol` has a `+`, behind
-it the network and the epochs if they were given.
+it what was given of the networks' training, and a seed of one's own.
 """
 
 from dataclasses import dataclass

@@ -217,7 +217,7 @@ class RungRow:
         networks: that were trained on the memory and averaged.
         accuracy: on the held-out images; nan if the memory diverged.
         seconds: of training and testing all these networks.
-        protocol: set of defaults, with a `+` where a flag overrode one, then `network` and `epochs` if given.
+        protocol: set of defaults, with a `+` where a flag overrode one, then what was given of training and seed.
         origin: where the row comes from.
         memory_checksum: of the memory's pixels and labels.
     """
@@ -313,7 +313,7 @@ class MeasureRow:
         metric: what `value` is.
         value: in the metric's unit; nan where it is not defined, such as the diversity of one image.
         seconds: of looking or training, per network.
-        protocol: set of defaults, with a `+` where a flag overrode one, then `network` and `epochs` if given.
+        protocol: set of defaults, with a `+` where a flag overrode one, then what was given of training and seed.
         origin: where the row comes from.
         memory_checksum: of the memory's pixels and labels.
     """

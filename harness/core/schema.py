@@ -97,7 +97,7 @@ class ScoreRow:
         metric: what `value` is.
         value: a fraction, from 0 to 1 for accuracies.
         seconds: of training and testing, per network.
-        protocol: set of defaults, with a `+` where a flag overrode one, then `network` and `epochs` if given.
+        protocol: set of defaults, with a `+` where a flag overrode one, then what was given of training and seed.
         origin: where the row comes from.
         memory_checksum: of the memory's pixels and labels.
     """

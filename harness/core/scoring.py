@@ -81,7 +81,9 @@ def _key(scoring: Scoring, stored: Stored) -> str:
 
 def described(scoring: Scoring) -> dict[str, object]:
     """All that decides a memory's scores beside itself, as JSON values."""
-    return {
+    # Rows of a seed of one's own say so in their protocol; older ones do not, and are not met.
+    said = {"seed is said": True} if scoring.seed else {}
+    return said | {
         "dataset": scoring.dataset.checksum,
         "network": identity_of(scoring.network),
         "training": scoring.training.describe(),

@@ -261,9 +261,9 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str) -> dict[str, o
 
 
 def _memories(scores: pd.DataFrame) -> int:
-    """How many: one that served all class orders, as a file does, is one."""
-    made = scores["memory_checksum"].nunique() if (scores["condenser"] != WHOLE).any() else 0
-    return made or len(scores.drop_duplicates(MEMORY))
+    """How many: one that served all class orders, as a file does, is one. What has none counts by class orders."""
+    made = set(scores["memory_checksum"][scores["condenser"] != WHOLE]) - {""}
+    return len(made) or len(scores.drop_duplicates(MEMORY))
 
 
 def _above_random(frame: pd.DataFrame, condenser: str) -> Interval | None:

@@ -71,7 +71,7 @@ def report(grid: Grid) -> None:
     path = grid.out / "table.csv"
     lost = _lost(path, frame)
     write_csv(path, frame)
-    every_two = write(grid.out / FILE, _differences(entries, frame), grid.records.read())
+    every_two = write(grid.out / FILE, _differences(entries, frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from condensers import registry
@@ -48,20 +47,6 @@ def test_only_what_is_asked_for_is_chosen():
     assert list(space_of("ours", ("weights",), 10).distributions) == ["mm factor", "cm factor", "icd factor"]
     assert list(space_of("ours", ("readings",), 10).distributions) == ["mm reading", "cm reading", "icd reading"]
     assert list(space_of("dm+whiten+mm", BOTH, 10).distributions) == ["whiten factor", "mm factor", "mm reading"]
-
-
-@pytest.mark.parametrize("recipe", ["ours", "dm+mm:0.004+cm:99", "dm+ridge:1e9", "dm+whiten:0.123+sm"])
-@pytest.mark.parametrize("search", [BOTH, ("weights",)])
-def test_no_trial_has_a_longer_name_than_the_longest(recipe, search):
-    space = space_of(recipe, search, ipc=10)
-    longest, draws, letters = len(space.longest), np.random.default_rng(0), []
-    for _ in range(2000):
-        chosen = space.start | {
-            name: SPREAD ** draws.uniform(-1, 1) if name.endswith("factor") else draws.choice(one.choices)
-            for name, one in space.distributions.items()
-        }
-        letters.append(len(space.name(chosen)))
-    assert longest - 1 <= max(letters) <= longest
 
 
 def test_names_hold_no_exponent_whose_sign_would_begin_another_term():

@@ -3,6 +3,8 @@
 from condensers.memory import load_memory
 from harness.condense.__main__ import main
 from harness.condense.flags import Condense
+from harness.continual.experiment import prepare
+from harness.continual.flags import Continual
 
 
 def test_memories_of_two_class_orders_share_no_draws(tmp_path):
@@ -14,4 +16,6 @@ def test_memories_of_two_class_orders_share_no_draws(tmp_path):
     first, second = (load_memory(path).metadata for path in paths)
     assert (first["class_order"], second["class_order"]) == (0, 1)
     assert first["seed"] != second["seed"]
+    stream = prepare(Continual(steps=5, orders=2))
+    assert [stream.memory_seed(order) for order in (0, 1)] == [first["seed"], second["seed"]]
     assert first["experiment_seed"] == second["experiment_seed"] == 0

@@ -94,17 +94,12 @@ def test_of_fewer_orders_of_the_same_file_only_their_memories_are_compared(finis
     assert set(pd.read_csv(tmp_path / "copy" / "differences.csv")["memories"]) == {1}
 
 
-def test_a_line_alone_leaves_what_was_compared_before_as_long_as_its_rows_are_there(finished, tmp_path, capsys):
+def test_a_line_alone_has_no_comparison_and_says_that_an_earlier_one_is_gone(finished, tmp_path, capsys):
     shutil.copytree(finished, tmp_path / "copy")
-    path, alone = tmp_path / "copy" / "differences.csv", replace(SMALL, condensers=("dm",), out=tmp_path / "copy")
-    main(alone)
-    assert path.read_bytes() == (finished / "differences.csv").read_bytes()
-    said = f"one line has nothing to be compared with: {path} stays that of dm, random under quick-1+epochs=4"
-    assert said in capsys.readouterr().out.splitlines()
-    records = path.with_name("results.csv")
-    records.write_text("".join(x for x in records.read_text().splitlines(keepends=True) if ",random," not in x))
-    main(alone)
-    assert not path.exists(), "there is one line, and nothing to compare it with"
+    path = tmp_path / "copy" / "differences.csv"
+    main(replace(SMALL, condensers=("dm",), out=tmp_path / "copy"))
+    assert not path.exists()
+    assert f"{path} of an earlier comparison is gone" in capsys.readouterr().out
 
 
 def test_every_cell_leaves_its_rows(finished):

@@ -77,57 +77,10 @@ def test_without_two_lines_there_is_no_file(tmp_path):
     path = tmp_path / FILE
     assert str(path) in write(path, pd.DataFrame([{"difference": 0.1}]))
     assert path.exists()
-    assert write(path, pd.DataFrame(columns=["difference"])) == ""
+    none = pd.DataFrame(columns=["difference"])
+    assert write(path, none) == f"{path} of an earlier comparison is gone: its own command writes it again"
     assert not path.exists()
-
-
-def pair(one: str, other: str, protocol: str = "quick-1+epochs=4") -> pd.DataFrame:
-    both = {"condenser": one, "other condenser": other}
-    return pd.DataFrame([{"dataset": "digits", "protocol": protocol} | both | {"difference": 0.1}])
-
-
-def rows_of(*names: str, protocol: str = "quick-1+epochs=4") -> pd.DataFrame:
-    return pd.DataFrame([("digits", protocol, name) for name in names], columns=["dataset", "protocol", "condenser"])
-
-
-@pytest.mark.parametrize(
-    ("rows", "stays"),
-    [
-        (rows_of("dm", "=random", "ours"), True),
-        (rows_of("dm", "=random", protocol="quick-1+"), True),  # as older rows say it
-        (rows_of("dm", "ours"), False),
-        (rows_of("dm", "=random", protocol="paper-1+"), False),
-        (rows_of("dm", "=random").assign(dataset="cifar10"), False),
-        (rows_of(), False),
-        (None, False),
-    ],
-)
-def test_a_comparison_stays_where_a_command_has_none_if_all_its_lines_have_rows(tmp_path, rows, stays):
-    path = tmp_path / FILE
-    write(path, pair("dm", "=random"))
-    before, said = path.read_bytes(), write(path, pair("dm", "x").head(0), rows)
-    assert (path.exists(), bool(said)) == (stays, stays)
-    if stays:
-        assert said.endswith("stays that of =random, dm under quick-1+epochs=4")
-        assert path.read_bytes() == before
-
-
-def test_what_another_comparison_takes_the_place_of_is_told(tmp_path):
-    path, rows = tmp_path / FILE, rows_of("dm", "random", "ours")
-    write(path, pair("dm", "random"), rows)
-    assert "before" not in write(path, pd.concat([pair("random", "dm"), pair("ours", "dm")]), rows)
-    said = write(path, pair("random", "dm"), rows)
-    assert said.endswith("before, it had dm, ours under quick-1+epochs=4, which their own command writes again")
-    assert "random under quick-1+epochs=4" in write(path, pair("dm", "random", "quick-1"), rows)
-    assert write(path, pair("dm", "random"), rows_of()).endswith(FILE), "of what has no rows any more nothing is lost"
-
-
-def test_a_file_that_no_command_wrote_is_no_comparison(tmp_path):
-    path = tmp_path / FILE
-    for content in ("", "a,b\n1,2\n", "dataset,protocol,condenser,other condenser\n1\n", "\0"):
-        path.write_text(content)
-        assert write(path, pair("dm", "x").head(0), rows_of("dm")) == ""
-        assert not path.exists()
+    assert write(path, none) == ""
 
 
 def test_what_diverged_leaves_no_difference():

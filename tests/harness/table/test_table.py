@@ -332,12 +332,3 @@ def test_a_table_that_no_command_wrote_is_no_earlier_one(done, tmp_path, capsys,
     main(replace(done, out=tmp_path / "out"))
     assert "lines of other points" not in capsys.readouterr().out
     assert set(pd.read_csv(path)["protocol"]) == set(pd.read_csv(done.out / "table.csv")["protocol"]) != {protocol}
-
-
-def test_a_condenser_alone_leaves_what_was_compared_before(done, tmp_path, capsys):
-    shutil.copytree(done.out, tmp_path / "out")
-    path, config = tmp_path / "out" / "differences.csv", replace(done, out=tmp_path / "out")
-    before = path.read_bytes()
-    main(replace(config, condensers=("dm",), ipc=(1,)))
-    assert f"{path} stays that of dm, random under quick-1" in capsys.readouterr().out
-    assert path.read_bytes() == before
