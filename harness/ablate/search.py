@@ -32,6 +32,7 @@ from harness.core.seeds import config_key
 from harness.core.settings import label_of, place_of
 
 RUNGS = (0.25, 0.5, 0.75)  # of the iterations
+ROOM = 8  # letters that a part of a trial may have more: the digits of its weight, and another reading
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def prepare(config: Ablate) -> Search:
     start = space.name(space.start)
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
     check([point], [start])
+    # Refused before any work: a trial's name may be longer than the one that the search starts from.
+    replace(point.plans[0], names=(start + ROOM * len(space.parts) * "0",))
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
     held_out = int(dataset.test.labels.bincount().min())
