@@ -65,7 +65,7 @@ def prepare(config: Ablate) -> Ablation:
     grids = [fitting(grid, blocks) for grid in grids]
     names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
     point = point_of(config, protocol, device, dataset, names, config.memories)
-    check([point], names)
+    check([point])
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
     return Ablation(tuple(grids), point, config.test, config.out, config.storage, config.workers)

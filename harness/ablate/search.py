@@ -111,7 +111,7 @@ def prepare(config: Ablate) -> Search:
     space = space_of(config.condenser, config.search, config.ipc or protocol.memory_per_class)
     start = space.name(space.start)
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
-    check([point], [start])
+    check([point])
     # Refused before any work: a trial's name may be longer than the one that the search starts from.
     replace(point.plans[0], names=(start + ROOM * len(space.parts) * "0",))
     queue.check(config.storage, config.workers)

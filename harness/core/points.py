@@ -101,14 +101,15 @@ def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset:
     )
 
 
-def check(points: Sequence[Point], names: Sequence[str]) -> None:
+def check(points: Sequence[Point]) -> None:
     """Raise ValueError for what would only fail after hours."""
-    decoded = max(registry.condenser(name).decoded for name in names)
     for point in points:
-        for name in names:
-            registry.condenser(name).check(point.plans[0].schedule)
+        condensers = [registry.condenser(name) for name in point.names]
+        for condenser in condensers:
+            condenser.check(point.plans[0].schedule)
         for network in {point.condensed_on, point.scoring.network}:
             build(network, point.dataset.classes, point.dataset.shape)
+        decoded = max(condenser.decoded for condenser in condensers)
         check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded, point.dataset.name)
 
 

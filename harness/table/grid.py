@@ -72,7 +72,7 @@ def prepare(config: Table) -> Grid:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     sets = [_load(config, name) for name in config.dataset]
     points = [point for dataset in sets for point in _points(config, protocol, device, names, dataset)]
-    check(points, names)
+    check(points)
     queue.check(config.storage, config.workers)
     label = label_of(_plain(config, iterations=_lengths(config)[0]), protocol)
     say(f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads")
