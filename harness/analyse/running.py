@@ -30,7 +30,7 @@ from harness.core.rows import MeasureRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.core.stored import made_from
+from harness.core.stored import Stored, made_from
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build, identity_of
 
@@ -123,26 +123,37 @@ def prepare(config: Analyse) -> Analysis:
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     stored = read_all(config, dataset, also=[config.drift_from] if config.drift_from else [], soft=False)
     check(stored)
-    shown = zip(stored, names_of(stored, sizes=False), strict=True)
-    named = {one.path: subjects.of_file(one, name, dataset) for one, name in shown}
-    base = named.get(config.drift_from) if config.drift_from else None
-    network = network_of(config, protocol, dataset)
-    built = build(network, dataset.classes, dataset.shape)
-    if base:
-        drift.Drifting(built, base.images.flatten(0, 1), 0.0)
-    own = tuple(named[path] for path in dict.fromkeys(config.memories))
-    real = subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)
-    training = training_of(settled, protocol, dataset, device)
-    label = label_of(config, protocol)
-    where = (config.seed, label, config.precision, device, config.scores, config.out)
-    analysis = Analysis(dataset, (*own, *real), base, network, config.networks, training, *where)
-    keys = [key_of(analysis, named[one.path], {}) for one in stored]
-    check_apart(stored, keys)
-    check_recorded(stored, keys, analysis.records.read(), analysis.records.path)
-    if config.scores:
+    names = names_of(stored, sizes=False)
+    named = {one.path: subjects.of_file(one, name, dataset) for one, name in zip(stored, names, strict=True)}
+    own = [named[path] for path in dict.fromkeys(config.memories)]
+    analysis = Analysis(
+        dataset=dataset,
+        subjects=(*own, *subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)),
+        base=named.get(config.drift_from) if config.drift_from else None,
+        network=network_of(config, protocol, dataset),
+        networks=config.networks,
+        training=training_of(settled, protocol, dataset, device),
+        seed=config.seed,
+        protocol=label_of(config, protocol),
+        precision=config.precision,
+        device=device,
+        scores=config.scores,
+        out=config.out,
+    )
+    _check(analysis, stored, [key_of(analysis, named[one.path], {}) for one in stored])
+    if analysis.scores:
         _one_size(own)
         _ = analysis.accuracies  # read now, so that a mistake is said before any work
     return analysis
+
+
+def _check(analysis: Analysis, stored: Sequence[Stored], keys: Sequence[str]) -> None:
+    """Raise ValueError for what would only fail once work has begun."""
+    built = build(analysis.network, analysis.dataset.classes, analysis.dataset.shape)
+    if analysis.base:
+        drift.Drifting(built, analysis.base.images.flatten(0, 1), 0.0)
+    check_apart(stored, keys)
+    check_recorded(stored, keys, analysis.records.read(), analysis.records.path)
 
 
 def _one_size(memories: Sequence[Subject]) -> None:

@@ -19,6 +19,7 @@ from statistics import fmean
 import optuna
 import pandas as pd
 import sqlalchemy
+import torch
 from optuna.trial import FrozenTrial
 
 from condensers.device.training import accuracy, train
@@ -250,6 +251,32 @@ class _Outcome:
 
 
 @dataclass
+class _Watch:
+    """Called after every epoch: at a rung it tells the trial how good the network is, and may stop its training.
+
+    Raises:
+        optuna.TrialPruned: the pruner stops the network here.
+    """
+
+    trial: optuna.Trial
+    network: torch.nn.Module
+    measure: Callable[[], float]
+    rungs: frozenset[int]
+    epochs: int = 0
+    reports: dict[int, float] = field(default_factory=dict)
+
+    def __call__(self, _: int) -> None:
+        self.epochs += 1
+        if self.epochs not in self.rungs:
+            return
+        self.reports[self.epochs] = self.measure()
+        self.network.train()  # measuring leaves it in evaluation mode
+        self.trial.report(self.reports[self.epochs], self.epochs)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+@dataclass
 class _Trials:
     """The objective of a search. Trains each architecture once, and keeps a row of every trial."""
 
@@ -284,32 +311,21 @@ class _Trials:
         train(self.survey.new_network(self.survey.architectures[0], seed=0), *source.data, training, seed=0)
 
     def _train(self, architecture: Architecture, trial: optuna.Trial) -> _Outcome:
-        survey, source, done, reports = self.survey, self.search.proxy, [], {}
-        training, split = source.training, survey.on_device.test
-        rungs = _rungs(training.epochs) if METHODS[self.search.sampler].prunes else ()
-        seed = survey.network_seed(architecture, "proxy", source.memory_replicate, self.search.replicate)
-        network, (images, labels) = survey.new_network(architecture, seed), source.data
-
-        def after_epoch(epochs: int) -> None:
-            done.append(epochs)
-            if len(done) not in rungs:
-                return
-            reports[len(done)] = accuracy(network, split, training.chunk)
-            network.train()  # `accuracy` leaves it in evaluation mode
-            trial.report(reports[len(done)], len(done))
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-        started = time.perf_counter()
+        source, split = self.search.proxy, self.survey.on_device.test
+        seed = self.survey.network_seed(architecture, "proxy", source.memory_replicate, self.search.replicate)
+        network = self.survey.new_network(architecture, seed)
+        measure = partial(accuracy, network, split, source.training.chunk)
+        rungs = _rungs(source.training.epochs) if METHODS[self.search.sampler].prunes else frozenset()
+        watch, started = _Watch(trial, network, measure, rungs), time.perf_counter()
         with suppress(optuna.TrialPruned):
-            train(network, images, labels, training, seed, after_epoch)
-        if len(done) < training.epochs:
-            status, value = "pruned", reports[len(done)]
+            train(network, *source.data, source.training, seed, watch)
+        if watch.epochs < source.training.epochs:
+            status, value = "pruned", watch.reports[watch.epochs]
         elif has_converged(network):
-            status, value = "complete", accuracy(network, split, training.chunk)
+            status, value = "complete", measure()
         else:
             status, value = "diverged", math.nan
-        return _Outcome(status, value, len(done), time.perf_counter() - started, reports)
+        return _Outcome(status, value, watch.epochs, time.perf_counter() - started, watch.reports)
 
     def _row(self, architecture: Architecture, outcome: _Outcome, repeated: bool) -> TrialRow:
         survey, search, source = self.survey, self.search, self.search.proxy
