@@ -120,9 +120,13 @@ def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[
 
 def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, seed: int) -> dict[str, object]:
     """Everything that decides a condenser's result on a data set, as JSON values."""
+    first, *others = (condenser.describe(condenser.schedule(schedule, group.ipc)) for group in groups)
+    # Groups of other sizes may have schedules of their own, which depend on the flags that a user gave.
+    apart = {"each group": [first, *others]} if any(one != first for one in others) else {}
     return {
         "condenser": condenser.name,
-        **condenser.describe(condenser.schedule(schedule, groups[0].ipc)),
+        **first,
+        **apart,
         "groups": [[list(group.classes), group.ipc] for group in groups],
         "seed": seed,
     }

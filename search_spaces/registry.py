@@ -31,10 +31,15 @@ LATER = ("IN", "ReLU", "Avg")  # parts of a ConvNet's name that may be left out
 PARTS = ("features", "embedding_size", "TAPS", "classifier")
 # From plugins: what builds a network for so many classes and images of a shape, by name.
 ADDED: dict[str, Callable[[int, tuple[int, int, int]], nn.Module]] = {}
+HOMES: dict[str, str | None] = {}  # the plugin that named each of them
 
 
-def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]) -> None:
+def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]], home: str | None = None) -> None:
     """Register further networks by name: modules with `features(x, taps)`, `embedding_size`, `TAPS` and `classifier`.
+
+    Args:
+        networks: what builds each, given the number of classes and the shape of an image.
+        home: name of the module that gives them, whose source is then in their identity.
 
     Raises:
         ValueError: a name that is taken.
@@ -46,6 +51,7 @@ def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]
         if name in ADDED or name.startswith("ConvNet") or name.partition("-")[0] in CLASSIC:
             raise ValueError(f"the name {name!r} is taken: give the network another one")
     ADDED.update(networks)
+    HOMES.update(dict.fromkeys(networks, home))
 
 
 def full_name(name: str) -> str:
@@ -63,7 +69,11 @@ def full_name(name: str) -> str:
 
 def identity_of(name: str) -> str:
     """The name as keys quote it: that of a plugin's network with a digest of its source."""
-    return f"{name}@{digest_of(ADDED[name].__module__)}" if name in ADDED else name
+    if name not in ADDED:
+        return name
+    # A partial says `functools` of itself, so the plugin that names it counts too.
+    modules = dict.fromkeys(filter(None, (getattr(ADDED[name], "__module__", None), HOMES[name])))
+    return f"{name}@{'.'.join(map(digest_of, modules))}"
 
 
 def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:

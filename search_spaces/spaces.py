@@ -166,7 +166,8 @@ class Space(Sequence[Architecture]):
 CONVNETS_720 = Space("convnets-720", width=(32, 64, 128, 256), depth=(1, 2, 3, 4))
 # For the 8x8 digits, which three poolings bring to 1x1.
 CONVNETS_405 = Space("convnets-405", width=(8, 16, 32), depth=(1, 2, 3))
-SPACES = {space.name: space for space in (CONVNETS_720, CONVNETS_405)}
+BUILT_IN = (CONVNETS_720, CONVNETS_405)
+SPACES = {space.name: space for space in BUILT_IN}
 
 
 def add(spaces: Mapping[str, Space]) -> None:

@@ -30,7 +30,7 @@ from harness.core.rows import MeasureRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import config_key, seed_of
 from harness.core.settings import label_of, network_of, place_of, settle, training_of
-from harness.core.stored import Stored, made_from
+from harness.core.stored import Stored, content_of, made_from
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import build, identity_of
 
@@ -187,12 +187,12 @@ def cells(analysis: Analysis) -> list[Cell]:
 def drift_of(analysis: Analysis, ratio: float) -> dict[str, object]:
     """What decides the accuracies of a drift beside its target."""
     training = analysis.training.describe()
-    return {"base": analysis.base.memory.checksum, "ratio": ratio, "training": training}
+    return {"base": content_of(analysis.base.memory), "ratio": ratio, "training": training}
 
 
 def key_of(analysis: Analysis, subject: Subject, about: dict[str, object]) -> str:
     """The key of a cell; `about` is empty for measures."""
-    return config_key({"memory": subject.memory.checksum, **about, **analysis.described()})
+    return config_key({"memory": content_of(subject.memory), **about, **analysis.described()})
 
 
 Values = Iterable[tuple[int, str, str, float]]  # network replicate, network, metric, value

@@ -24,6 +24,7 @@ from harness.core.protocols import NAIVE, WHOLE, marked
 from harness.core.records import origin_of, provenance
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
+from harness.core.stored import content_of
 from harness.core.studies import ACCURACY
 from harness.core.work import NONE, Work
 from scenarios.buffers import CondensedBuffer, class_share
@@ -84,12 +85,13 @@ def scores(experiment: Experiment, order: int) -> list[Score]:
 
 def _scores_of(experiment: Experiment, learner: Learner, order: int) -> list[Score]:
     name = learner.condenser
+    bounds = (None, None) if name == WHOLE else (experiment.per_class, experiment.max_size)
     shared = {
         "memory": _memory_key(experiment, name, order),
         "dataset": experiment.dataset.checksum,
         "steps": [list(classes) for classes in experiment.step_classes(order)],
-        "per_class": experiment.per_class,
-        "max_size": experiment.max_size,
+        "per_class": bounds[0],
+        "max_size": bounds[1],
         "networks": experiment.networks,
         "network": identity_of(experiment.network),
         "training": _training(experiment, learner),
@@ -103,10 +105,10 @@ def _scores_of(experiment: Experiment, learner: Learner, order: int) -> list[Sco
     return [Score(learner, order, step, config, key) for step, key in enumerate(keys, 1)]
 
 
-def _memory_key(experiment: Experiment, name: str, order: int) -> str:
+def _memory_key(experiment: Experiment, name: str, order: int) -> str | list[object]:
     for file in experiment.files:
         if file.name == name:
-            return file.memory.checksum
+            return content_of(file.memory)
     if name in (WHOLE, ""):
         return name
     return memory_plan(experiment, order).key(name)

@@ -12,6 +12,7 @@ from harness.core.ending import ended_by_signals
 from harness.core.flags import check
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
+from harness.core.records import commit
 
 
 class Flags(Protocol):
@@ -85,6 +86,7 @@ def _run(config_type: type[Config], execute: Callable[[Config], object], prog: s
 
         print_names()
     else:
+        commit()  # asked now, because a user may commit other code while this runs
         execute(config)
 
 

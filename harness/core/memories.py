@@ -1,7 +1,7 @@
 """The memory files of an experiment: planned by config, made once, checked whenever they are read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -203,10 +203,12 @@ def ensure(
     Raises:
         ValueError: more images per class than a class has, pixels that diverged, or a folder that cannot be written.
     """
-    if not ranks.agree(plan.missing()):
+    missing = ranks.agree(plan.missing())
+    if not missing:
         return True
-    with claim(f"memories-{config_key({'keys': [plan.key(name) for name in plan.names]})}") as mine:
-        if not mine:
+    with ExitStack() as claims:
+        # One claim a memory, because commands of other condensers may share the folder; in an order that all keep to.
+        if not all(claims.enter_context(claim(f"memory-{key}")) for key in sorted(map(plan.key, missing))):
             return False
         with progress as advance:
             for groups, names in plan.lockstep(ranks.agree(plan.missing())):
@@ -227,7 +229,7 @@ def _make(
     called = {condenser.name: name for name, condenser in zip(names, condensers, strict=True)}
     # Only rank 0 makes selections; sharing them among ranks would save no time.
     shared = [condenser for condenser in condensers if ranks.leads or condenser.makes_pixels]
-    checkpoints = plan.folder / "checkpoints" / plan.precision
+    checkpoints = plan.folder / "checkpoints" / plan.precision / plan.checksum
     match = partial(sharding.match, ranks) if ranks.count > 1 else None
 
     def keep(made: dict[str, Memory]) -> None:

@@ -81,7 +81,7 @@ def _register(module: ModuleType, text: str) -> None:
         raise ValueError(f"the plugin {text} defines none of {', '.join(NAMES)}")
     try:
         condensers.add(*(getattr(module, name, ()) for name in ("CONDENSERS", "PLUS", "GRIDS", "READINGS")))
-        networks.add(getattr(module, "NETWORKS", {}))
+        networks.add(getattr(module, "NETWORKS", {}), module.__name__)
         spaces.add(getattr(module, "SPACES", {}))
         datasets.add(getattr(module, "DATASETS", {}))
     except (TypeError, AttributeError) as error:

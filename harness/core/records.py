@@ -49,7 +49,7 @@ class Records(Generic[AnyRow]):
     """
 
     def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))  # a link to a table that several folders share stays one
         self.row_type = row_type
         self.columns = tuple(column.name for column in columns(row_type))
         if "cell" not in self.columns or len(set(self.columns)) < len(self.columns):
@@ -131,7 +131,7 @@ class Records(Generic[AnyRow]):
     def sweep(self) -> None:
         """Delete the claims that killed processes left, so that they do not pile up."""
         for path in (self.path.parent / ".locks").glob(f"{glob.escape(self.path.name)}.cell.*.lock"):
-            lock = FileLock(path)
+            lock = _lock(path)
             with suppress(Timeout, OSError):
                 lock.acquire(timeout=0)
                 _drop(lock)
@@ -169,7 +169,7 @@ class Records(Generic[AnyRow]):
         folder = self.path.parent / ".locks"
         with one_line_errors("write", self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{self.path.name}.{name}.lock")
+            lock = _lock(folder / f"{self.path.name}.{name}.lock")
             with suppress(Timeout):
                 lock.acquire(timeout=timeout)
                 return lock
@@ -322,7 +322,7 @@ def provenance(device: str, precision: str) -> dict[str, object]:
     import torch
 
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "versions": _versions(),
         "threads": torch.get_num_threads(),
         "device": device,
@@ -337,7 +337,8 @@ def origin_of(device: str, precision: str, chunk: int) -> Provenance:
 
 
 @cache
-def _commit() -> str:
+def commit() -> str:
+    """The commit of this code when first asked, `-dirty` if it has changes; without git the package's version."""
     # Only the code's folders: a run that appends to committed results does not change the code.
     try:
         described = _git("describe", "--always") if (ROOT / ".git").exists() else ""
@@ -361,6 +362,11 @@ def _version(package: str) -> str | None:
     with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
     return None
+
+
+def _lock(path: Path) -> FileLock:
+    # Where the file system has no locks, filelock would leave marks that outlive a process killed on another machine.
+    return FileLock(path, fallback_to_soft=False)
 
 
 def _backend(device: str) -> str:

@@ -26,7 +26,7 @@ from harness.core.protocols import with_memory_seed
 from harness.core.records import Records, origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key, seed_of
-from harness.core.stored import Stored
+from harness.core.stored import Stored, content_of
 from harness.core.work import Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
@@ -76,7 +76,7 @@ def work_of_networks(scoring: Scoring, images: int) -> Work:
 
 def _key(scoring: Scoring, stored: Stored) -> str:
     seeds = seeds_of(scoring, stored.memory)
-    return config_key({"memory": stored.memory.checksum, "network seeds": seeds, **described(scoring)})
+    return config_key({"memory": content_of(stored.memory), "network seeds": seeds, **described(scoring)})
 
 
 def described(scoring: Scoring) -> dict[str, object]:

@@ -67,6 +67,12 @@ def check_held_out(path: Path, split: Dataset, validation: int) -> None:
         )
 
 
+def content_of(memory: Memory) -> str | list[object]:
+    """What networks are trained on, for keys: the checksum of what is stored, and how it is decoded, if it is."""
+    decoding = memory.metadata.get("decoding")
+    return memory.checksum if decoding is None else [memory.checksum, decoding]
+
+
 def made_from(path: Path) -> str:
     """The data set that a memory file names. Raises ValueError if it names none."""
     dataset = None if path.suffix in SUFFIXES else read_metadata(path).get("dataset")

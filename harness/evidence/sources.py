@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from condensers.device.files import one_line_errors, require_file
-from harness.core.protocols import marked
+from harness.core.protocols import MARK, marked
 from harness.core.records import LARGEST, Records
 from harness.core.rows import MeasureRow, NetworkRow, RungRow, SubmissionRow, TrialRow, TurnRow
 from harness.core.schema import ScoreRow, columns, unescaped
@@ -180,11 +180,15 @@ def read(path: Path) -> tuple[str, pd.DataFrame]:
 
 
 def _one_label(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, where those of one config name their protocol alike: older ones say less behind the mark."""
-    if rows.empty:
-        return rows
-    alike = rows.groupby(["config", rows["protocol"].map(marked)])["protocol"]
-    return rows.assign(protocol=alike.transform(lambda labels: max(labels, key=len)))
+    """The rows, where a bare `+` of an older row has behind it what newer rows of its config say.
+
+    Newer rows may differ, because a config does not hold the seed of a memory. Then the bare mark stays.
+    """
+    bare = rows["protocol"].str.endswith(MARK)
+    names = ["config", rows["protocol"].map(marked)]
+    said = rows["protocol"].where(~bare).groupby(names)
+    alike = said.transform("first").where(said.transform("nunique") == 1)
+    return rows.assign(protocol=rows["protocol"].where(~bare | alike.isna(), alike))
 
 
 def _header(path: Path) -> list[str]:

@@ -47,7 +47,7 @@ from harness.nas.candidates import (
 from harness.nas.proxies import Proxy, of_whole
 from harness.nas.samplers import METHODS, REPORTS
 from harness.nas.survey import Survey
-from search_spaces.spaces import Architecture
+from search_spaces.spaces import BUILT_IN, Architecture
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ def searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: i
 
 def _key(survey: Survey, config: str, sampler: str, replicate: int, trials: int) -> str:
     own = {"space": survey.space.name, "sampler": sampler, "method": METHODS[sampler].says}
+    # A plugin may change what is in its space; what is in those of this project follows from their names.
+    own |= {} if survey.space in BUILT_IN else {"axes": survey.space.axes}
     return config_key(own | {"config": config, "search": replicate, "trials": trials})
 
 

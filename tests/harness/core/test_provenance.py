@@ -34,7 +34,7 @@ NEEDED += [f"{package}/__init__.py" for package in ("condensers", "condensers/de
 
 def commit_seen_by(checkout):
     """What rows written by the code in this folder name: in a process of its own, where no other code is loaded."""
-    command = [sys.executable, "-c", "from harness.core.records import _commit; print(_commit())"]
+    command = [sys.executable, "-c", "from harness.core.records import commit; print(commit())"]
     own = os.environ | {"PYTHONPATH": str(checkout)}
     return subprocess.run(command, cwd=checkout, env=own, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -51,7 +51,7 @@ def checkout(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_a_commit_is_dirty_when_its_code_is_and_not_when_its_results_grow(checkout):
+def test_acommit_is_dirty_when_its_code_is_and_not_when_its_results_grow(checkout):
     def git(*arguments):
         identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
         command = ["git", "-C", str(checkout), *identity, *arguments]
