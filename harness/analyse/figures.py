@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PERPLEXITY = 30
 SHOWN_CLASS = 0
+CONTROL = " (control)"  # behind the condenser of a memory that drifts to its own style
 SEEN = {  # by measure: a title, and what is embedded
     "style gap": ("Style of memories among real images", "the mean and deviation of first-layer maps"),
     "diversity": ("Embeddings of memories among those of real images", "a network's last features"),
@@ -87,7 +88,7 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
     """Accuracy against the drift ratio: a line per memory whose style is drifted to, with intervals.
 
     Args:
-        table: a row per condenser, with an `Interval` for each ratio in order behind the first two columns.
+        table: a row per condenser and images per class, with an `Interval` for each ratio in order behind these two.
         ratios: of the columns.
         base: whose style drifts.
         about: what was trained.
@@ -97,10 +98,13 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
     figure, axes = _axes()
     for place, row in enumerate(table.itertuples(index=False)):
         mean, low, high = (100 * np.array([getattr(one, end) for one in row[2:]]) for end in ("mean", "low", "high"))
-        name = f"{row[0]} (control)" if row[0] == base else row[0]
+        maker = row[0].removesuffix(CONTROL)
+        name = f"{row[0]}, {row[1]} per class" if table.iloc[:, 1].nunique() > 1 else row[0]
+        dashes = "-" if maker == row[0] else "--"
         shift = 0.008 * (place - len(table) / 2)  # so that intervals stand beside each other
         around = np.nan_to_num([mean - low, high - mean])
-        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **marked[row[0]])
+        drawn = {"capsize": 2, "linewidth": 1.5, "linestyle": dashes} | marked[maker]
+        axes.errorbar(np.array(ratios) + shift, mean, around, label=name, **drawn)
     axes.set_xlabel("drift ratio")
     axes.set_ylabel("test accuracy (%), axis not from 0")
     axes.set_xticks(ratios)

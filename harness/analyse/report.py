@@ -67,12 +67,24 @@ def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
 
 
 def _report_drift(analysis: Analysis) -> None:
-    table = _table(drifts(analysis), [drifted(ratio) for ratio in drift.RATIOS])
+    table = _table(_drift_rows(analysis), [drifted(ratio) for ratio in drift.RATIOS])
     say(f"accuracy while the style of {analysis.base.shown} drifts to that of")
-    say(_shown(table, percent=True))
+    say(_shown(table, percent=True, over="the memories drifted to"))
     _write(analysis, "drift.csv", _long(table))
     about = f"{analysis.dataset.name}, {analysis.network}, {analysis.training.epochs} epochs; 95 % intervals"
     figures.drifts(table, drift.RATIOS, analysis.base.shown, about, _marks(analysis), analysis.out / "drift.png")
+
+
+def _drift_rows(analysis: Analysis) -> pd.DataFrame:
+    """The rows of all drifts, that to the memory's own style as the control, which is no replicate of another.
+
+    At ratio 0 nothing drifts: every target has the same networks there, which count once.
+    """
+    rows = drifts(analysis)
+    own = rows["memory_checksum"] == analysis.base.memory.checksum
+    rows = rows.assign(condenser=rows["condenser"].mask(own, analysis.base.shown + figures.CONTROL))
+    again = rows.duplicated(["condenser", "ipc_decoded", "network_replicate", "metric"])
+    return rows[~(again & (rows["metric"] == drifted(0.0)))]
 
 
 def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
@@ -146,10 +158,10 @@ def _long(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _shown(table: pd.DataFrame, percent: bool = False) -> str:
+def _shown(table: pd.DataFrame, percent: bool = False, over: str = "memories") -> str:
     shown = table.map(lambda value: _said(value, percent) if isinstance(value, Interval) else value)
     unit = "percent; " if percent else ""
-    return f"{shown.to_string(index=False)}\n{unit}95 % intervals over memories; networks are averaged within each"
+    return f"{shown.to_string(index=False)}\n{unit}95 % intervals over {over}; networks are averaged within each"
 
 
 def _said(value: Interval, percent: bool) -> str:

@@ -19,6 +19,7 @@ from harness.continual.report import add_history
 from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
+from harness.core.makings import trained_on_real
 from harness.core.progress import bar
 from harness.core.protocols import NAIVE, WHOLE, marked
 from harness.core.records import origin_of, provenance
@@ -295,7 +296,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
         config=score.config,
         ipc_stored=share,
         ipc_decoded=share * max(1, decoded),
-        trained_on_real=bool(metadata.get("trained_on_real")),
+        trained_on_real=trained_on_real(memory) if memory else False,
         steps=experiment.steps,
         class_order=score.order,
         memory_replicate=0,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from condensers.core.leagues import NOT_SAID
 from harness.core.schema import columns
 
 if TYPE_CHECKING:
@@ -152,8 +153,14 @@ def _check_values(where: object, cell: object, metric: object, values: "pd.Serie
 
 def is_open(rows: "pd.DataFrame") -> "pd.Series":
     """Which rows are of the open league, as `condensers.core.leagues.league`; a memory has hard labels if none say."""
-    found = (rows["ipc_decoded"] > rows["ipc_stored"]) | rows["trained_on_real"].astype(bool)
+    found = (rows["ipc_decoded"] > rows["ipc_stored"]) | rows["trained_on_real"].eq(True)
     return found | rows["soft_labels"] if "soft_labels" in rows else found
+
+
+def leagues_of(rows: "pd.DataFrame") -> "pd.Series":
+    """The league of each row: `strict`, `open`, or `NOT_SAID` where its memory does not say what it was made with."""
+    said = rows["trained_on_real"].notna().map({True: "strict", False: NOT_SAID})
+    return said.mask(is_open(rows), "open")
 
 
 def damage(where: object, cell: object, what: str) -> ValueError:

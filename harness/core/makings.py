@@ -130,6 +130,10 @@ def identity_of(memory: Memory) -> tuple[str, str]:
 
 def league(stored: Stored) -> str:
     """`strict` or `open`, or `not said` where a file does not say whether real labels trained a network."""
-    memory, real = stored.memory, stored.memory.metadata.get("trained_on_real")
-    found = leagues.league(1, memory.pixels.decoded, bool(real), memory.soft_labels is not None)
-    return "not said" if real is None and found == "strict" else found
+    memory = stored.memory
+    return leagues.league_as_said(1, memory.pixels.decoded, trained_on_real(memory))
+
+
+def trained_on_real(memory: Memory) -> bool | None:
+    """Whether networks trained on real labels made a memory, as soft labels are made; None if it does not say."""
+    return True if memory.soft_labels is not None else memory.metadata.get("trained_on_real")

@@ -87,7 +87,7 @@ class ScoreRow:
         config: key of all that decides the value but class order and replicates.
         ipc_stored: images per class that the memory keeps.
         ipc_decoded: images per class that the network was trained on.
-        trained_on_real: whether networks trained on real labels made the memory.
+        trained_on_real: whether networks trained on real labels made the memory; empty if its file does not say.
         steps: of the stream; 1 is all classes at once.
         class_order: number of the order in which classes come.
         memory_replicate: which draw of the memory.
@@ -109,7 +109,7 @@ class ScoreRow:
     config: str
     ipc_stored: int
     ipc_decoded: int
-    trained_on_real: bool
+    trained_on_real: bool | None
     steps: int
     class_order: int
     memory_replicate: int

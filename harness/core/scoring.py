@@ -20,7 +20,7 @@ from condensers.memory import Memory
 from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
-from harness.core.makings import making, row_name
+from harness.core.makings import making, row_name, trained_on_real
 from harness.core.progress import bar, say
 from harness.core.protocols import with_memory_seed
 from harness.core.records import Records, origin_of
@@ -139,7 +139,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         config=config_key({"making": making(stored), **described(scoring)}),
         ipc_stored=per_class,
         ipc_decoded=metadata.get("decoded_per_class", per_class),
-        trained_on_real=bool(metadata.get("trained_on_real")),
+        trained_on_real=trained_on_real(stored.memory),
         steps=1,
         class_order=metadata.get("class_order", 0),
         memory_replicate=metadata.get("memory_replicate", 0),

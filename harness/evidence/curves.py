@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from condensers.core.leagues import NOT_SAID
 from harness.evidence.figures import GREY, Look, blank, head, inches, look, name_ends, plain, save_figure
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     Raises:
         ValueError: no accuracies, more than one experiment, or a path that cannot be written.
     """
-    from harness.evidence.intervals import one_experiment
+    from harness.evidence.intervals import one_experiment, served_by_one
 
     one_experiment(frame)
     rows = frame[frame["metric"] == "accuracy"]
@@ -72,7 +73,8 @@ def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     if above:
         _draw_differences(_axes(figure, beside), above)
     protocol = f"protocol {rows['protocol'].iloc[0]}"
-    lines = (f"{_replicates(rows)}; {_bars(curves)}", ": ".join(filter(None, (protocol, how))))
+    over = "class orders" if served_by_one(rows) else "memories"
+    lines = (f"{_replicates(rows)}; {_bars(curves, over)}", ": ".join(filter(None, (protocol, how))))
     head(figure, LEFT / wide, title_of(rows), lines)
     # The tight box makes room for long names.
     save_figure(figure, path, bbox_inches="tight", pad_inches=0.12)
@@ -111,7 +113,8 @@ def _label(name: str, rows: "pd.DataFrame") -> str:
     """A condenser's name in the figure, which has all leagues."""
     from harness.evidence.intervals import league_of
 
-    return f"{name}, open league" if league_of(rows[rows["condenser"] == name]) == "open" else name
+    league = league_of(rows[rows["condenser"] == name])
+    return name + {"open": ", open league", NOT_SAID: ", league not said"}.get(league, "")
 
 
 def _top(curves: list[_Curve]) -> float:
@@ -170,6 +173,6 @@ def _count(counts: "pd.Series", noun: str) -> str:
     return f"{low if low == high else f'{low}-{high}'} {noun if high == 1 else many}"
 
 
-def _bars(curves: list[_Curve]) -> str:
+def _bars(curves: list[_Curve], over: str) -> str:
     methods = sorted(frozenset().union(*(curve.methods for curve in curves)))
-    return f"bars: 95 % interval over memories ({', '.join(methods)})" if methods else "one memory: no interval"
+    return f"bars: 95 % interval over {over} ({', '.join(methods)})" if methods else "one memory: no interval"

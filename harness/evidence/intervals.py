@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from condensers.core.leagues import LEAGUES
-from harness.core.checks import is_open
+from condensers.core.leagues import LEAGUES, NOT_SAID
+from harness.core.checks import leagues_of
 from harness.core.protocols import NAIVE, WHOLE
 from harness.core.seeds import seed_of
 
@@ -266,6 +266,13 @@ def _memories(scores: pd.DataFrame) -> int:
     return len(made) or len(scores.drop_duplicates(MEMORY))
 
 
+def served_by_one(rows: pd.DataFrame) -> list[str]:
+    """Condensers whose one memory serves several class orders, as a file does: intervals are over the orders."""
+    own = rows[~rows["condenser"].isin([WHOLE]) & (rows["memory_checksum"] != "")].groupby("condenser")
+    counts = own[["memory_checksum", "class_order"]].nunique()
+    return sorted(counts.index[(counts["memory_checksum"] == 1) & (counts["class_order"] > 1)])
+
+
 def _above_random(frame: pd.DataFrame, condenser: str) -> Interval | None:
     reference = real_images(condenser, frame["condenser"].unique())
     if reference is None:
@@ -300,7 +307,8 @@ def league_of(rows: pd.DataFrame) -> str:
     """The league of the memory that rows are about; `-` if they are about none."""
     if not rows["ipc_stored"].any():
         return NO_MEMORY
-    return "open" if is_open(rows).any() else "strict"
+    found = set(leagues_of(rows))
+    return next(league for league in ("open", NOT_SAID, "strict") if league in found)
 
 
 def format_table(table: pd.DataFrame) -> str:

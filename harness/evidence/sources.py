@@ -77,7 +77,7 @@ FURTHER = re.compile(
     r"(top_\d+_by_(proxy|whole)|noise_ceiling|above_first|regret_after_\d+)(_low|_high|_n)?"
     rf"|(other )?iterations|steps?|published accuracy|{'|'.join(BELOW_BEST)}"
 )
-FURTHER_TEXTS = ("trained", "scored on", "condensed on", "other condensed on", "metric")  # likewise
+FURTHER_TEXTS = ("trained", "scored on", "condensed on", "other condensed on", "metric", "best")  # likewise
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
@@ -184,9 +184,10 @@ def _one_label(rows: pd.DataFrame) -> pd.DataFrame:
 
     Newer rows may differ, because a config does not hold the seed of a memory. Then the bare mark stays.
     """
+    if rows.empty:
+        return rows
     bare = rows["protocol"].str.endswith(MARK)
-    names = ["config", rows["protocol"].map(marked)]
-    said = rows["protocol"].where(~bare).groupby(names)
+    said = rows["protocol"].where(~bare).groupby([rows["config"], rows["protocol"].map(marked)])
     alike = said.transform("first").where(said.transform("nunique") == 1)
     return rows.assign(protocol=rows["protocol"].where(~bare | alike.isna(), alike))
 

@@ -109,19 +109,23 @@ def _many(rows: pd.DataFrame, name: str) -> int:
 
 def _drifts(source: Source) -> list[Figure]:
     rows = source.frame
+    sizes = ", " + rows["images per class"].astype(str) + " per class"
     numbers = pd.DataFrame(
         {
-            "style of": rows["condenser"],
+            "style of": rows["condenser"] + sizes.where(sizes.nunique() > 1, ""),
             "drift": rows["metric"].str.rpartition(" ")[2].astype(float),
             "accuracy (%)": 100 * rows["mean"],
             "low (%)": 100 * rows["low"],
             "high (%)": 100 * rows["high"],
-            "memories": rows["n"].astype(int),
+            "targets": rows["n"].astype(int),
         }
     )
     title = f"{source.path.parent.name}: accuracy while the first feature map's style drifts to that of other memories"
-    note = "DDM, Figure 1c-d. Drifting to the own memory's mean style is the control. 95 % intervals over memories."
-    alt = f"{title}: {numbers['style of'].nunique()} lines, with 95 % intervals over memories."
+    note = (
+        "DDM, Figure 1c-d. Networks are trained on one memory; intervals of 95 % are over the targets, memories that "
+        "its style drifts to. Its own mean style is the control. At 0 nothing drifts, so there is one run."
+    )
+    alt = f"{title}: {numbers['style of'].nunique()} lines, with 95 % intervals over the memories drifted to."
     frame = numbers.set_axis(["line", "x", "mean", "low", "high", "n"], axis=1)
     frame = frame.assign(name=frame["line"], style="")
     chart = charts.curves(frame, alt, "drift", "accuracy (%), axis not from 0", list(dict.fromkeys(frame["line"])))

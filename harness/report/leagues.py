@@ -59,8 +59,9 @@ def _lengths(rows: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _below(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """How far each is below the best, paired by memory; nothing of an older table."""
-    return {f"{name} (points)": 100 * rows[name] for name in BELOW_BEST if name in rows}
+    """How far each is below the best, paired by memory, and which that is if not among these; nothing of older ones."""
+    found = {f"{name} (points)": 100 * rows[name] for name in BELOW_BEST if name in rows}
+    return found | ({"best": rows["best"]} if found and "best" in rows and not rows[BELOW_BEST[0]].eq(0).any() else {})
 
 
 def _table(source: Source, about: dict[str, object], league: str, decoded: int, own: pd.DataFrame) -> Figure:

@@ -24,6 +24,8 @@ from harness.evidence.published import FILE, published_of
 from harness.report.content import Figure, Found, Section, Source, drawn, percent, slug
 from harness.report.leagues import POINT
 
+# What lines of one method may differ in, and the title of its column.
+APART = {"iterations": "iterations", "condensed on": "condensed on", "trained": "scored on", "scored on": "images"}
 LEAGUE = [*POINT, "league", "decoded per stored"]
 CORE = "condensers.core."  # what lies there is shared by methods, and tells none of them
 
@@ -178,6 +180,7 @@ def _places(method: Method, source: Source, rows: pd.DataFrame) -> Figure:
             "data set": rows["dataset"],
             "images per class": rows["images per class"].astype(int),
             "league": rows["league"],
+            **{title: rows[name] for name, title in APART.items() if name in rows and rows[name].nunique() > 1},
             **percent(rows),
             "place": rows["place"].astype(int),
             "of": rows["of"].astype(int),

@@ -1,19 +1,30 @@
 """Scores of memories: curves over a stream of classes, and comparisons on all classes at once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
-from harness.core.checks import check_cells, is_open
+from condensers.core.leagues import NOT_SAID
+from harness.core.checks import check_cells, leagues_of
 from harness.core.protocols import MARK, NAIVE, WHOLE
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
-from harness.evidence.intervals import MEMORY, SAME, Interval, base_of, interval, paired_difference, summary
+from harness.evidence.intervals import (
+    MEMORY,
+    SAME,
+    Interval,
+    base_of,
+    interval,
+    paired_difference,
+    served_by_one,
+    summary,
+)
 from harness.report import charts
 from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
 REFERENCES = ("dm", "random")  # what others are compared with: the first of these that is there
-OPEN = "open league: "
+APART = {"open": "open league: ", NOT_SAID: "league not said: "}
 SCORE = "accuracy"
 FURTHER = " #"  # between a name and the number of its making
 
@@ -60,9 +71,19 @@ def _streams(source: Source) -> Iterator[Figure]:
             for league, frame in _leagues(_labelled(sized)):
                 about = f"{own['dataset'].iloc[0]} in {key[SAME.index('steps')]} steps{size}"
                 name = _title(source, league, about)
-                yield _curve(source, name, frame, key)
-                yield from _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key)
-                yield _last_step(source, name, frame, key)
+                one_for_all = served_by_one(frame)
+                yield _over_orders(_curve(source, name, frame, key), one_for_all)
+                for figure in _differences(source, name, frame, SCORE, int(frame["steps"].iloc[0]), key):
+                    yield _over_orders(figure, one_for_all)
+                yield _over_orders(_last_step(source, name, frame, key), one_for_all)
+
+
+def _over_orders(figure: Figure, one_for_all: list[str]) -> Figure:
+    """The figure, which says so if some condensers have one memory for all class orders: those are no replicates."""
+    if not one_for_all:
+        return figure
+    said = f" One memory of {', '.join(one_for_all)} serves all class orders: intervals are over these, not memories."
+    return replace(figure, note=figure.note + said)
 
 
 def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
@@ -116,13 +137,13 @@ def _apart(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _title(source: Source, league: str, about: str) -> str:
-    return f"{OPEN if league == 'open' else ''}{source.path.parent.name}: {about}"
+    return f"{APART.get(league, '')}{source.path.parent.name}: {about}"
 
 
 def _leagues(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """The rows of each league; what has no memory goes with the strict one."""
-    apart = is_open(rows)
-    parts = (("strict", rows[~apart]), ("open", rows[apart]))
+    found = leagues_of(rows)
+    parts = ((league, rows[found == league]) for league in ("strict", "open", NOT_SAID))
     return [(league, part) for league, part in parts if len(part)]
 
 

@@ -13,6 +13,8 @@ COMPARED = {
     "train": "training on a memory: times the speed of the plain loop",
     "lockstep": "in lockstep: times the speed of one recipe alone",
 }
+SIZES = {"real_batch": "{:g} real images", "networks": "{:g} networks"}  # in words, for lines that differ in them
+TOLD = ("precision", "network", *SIZES, "commit")  # what tells lines of one task and competitor apart
 
 
 def section(found: Found) -> Section:
@@ -32,8 +34,11 @@ def _figures(source: Source) -> list[Figure]:
 
 
 def _figure(source: Source, what: str, machine: str, device: str, rows: pd.DataFrame) -> Figure:
-    keys = [*MEASURED, "commit"]
-    lines = [_line(about, own) for about, own in grouped(rows, keys)]
+    # Empty where it does not apply, and pandas leaves out groups that have nothing in a column.
+    rows = rows.assign(
+        **{name: rows[name].map(words.format, na_action="ignore").fillna("") for name, words in SIZES.items()}
+    )
+    lines = [_line(about, own) for about, own in grouped(rows, [*MEASURED, "network", *SIZES, "commit"])]
     numbers = _distinct(pd.DataFrame(lines))
     frame = numbers.iloc[:, :5].set_axis(["name", "series", "mean", "low", "high"], axis=1)
     best = numbers.loc[numbers["ratio (times)"].idxmax()]
@@ -60,14 +65,13 @@ def _line(about: dict[str, object], rows: pd.DataFrame) -> dict[str, object]:
         "high (times)": high,
         "turns": len(rows),
         "peak memory (GB)": rows["peak_bytes"].mean() / 1e9,
-        "precision": about["precision"],
-        "commit": about["commit"],
+        **{name: about[name] for name in TOLD},
     }
 
 
 def _distinct(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Tasks that say the precision, or the commit, where it tells lines apart."""
-    for column in ("precision", "commit"):
+    """Tasks that say the precision, sizes, or the commit, where it tells lines apart."""
+    for column in TOLD:
         twice = numbers.duplicated(["task", "competitor"], keep=False)
         numbers["task"] = numbers["task"].where(~twice, numbers["task"] + ", " + numbers[column])
     return numbers

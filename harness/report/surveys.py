@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import pandas as pd
 
@@ -18,6 +18,13 @@ PREFERRED = "ours"
 ABOVE = "above_first"  # in a summary: Spearman's, less that of the first proxy, which has none itself
 WHOLE_SET = ["dataset", "space", "whole_recipe"]  # what a proxy is held against
 MAKING = ["proxy", "recipe", "epochs", "ipc_stored", "ipc_decoded", "precision"]  # whose networks may be averaged
+SAID = {
+    "ipc_stored": "{} per class",
+    "ipc_decoded": "{} decoded",
+    "recipe": "{}",
+    "epochs": "{} epochs",
+    "precision": "{}",
+}  # how makings of one proxy are told apart
 MOST_POINTS = 2000  # architectures of a scatter: all of a space of this project, with room
 
 
@@ -89,12 +96,17 @@ def _correlation_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             **_above(rows),
             "Kendall": rows["kendall"],
             "noise ceiling": rows.get("noise_ceiling"),
-            "chosen": rows["chosen"].str.split().str[0],
+            "chosen": [_chosen(names.split()) for names in rows["chosen"]],
             "accuracy of the chosen (%)": 100 * rows["accuracy"],
             "regret (points)": 100 * rows["regret"],
             "stored images": rows["stored_images"].astype(int),
         }
     ).sort_values("Spearman", ascending=False)
+
+
+def _chosen(names: Sequence[str]) -> str:
+    """The first of the architectures that tie for the choice, and how many more; their accuracy is their mean."""
+    return f"{names[0]} (+{len(names) - 1})" if len(names) > 1 else "".join(names)
 
 
 def _number_of(numbers: pd.DataFrame) -> str:
@@ -163,17 +175,15 @@ def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
     numbered = rows.merge(
         memories[[*of_memory, "memory_checksum"]].assign(number=number), on=[*of_memory, "memory_checksum"], how="left"
     )
-    several = rows.drop_duplicates(MAKING)["proxy"].value_counts()
-    names = [
-        _called(row, several[row["proxy"]] > 1 and row["proxy"] != WHOLE)
-        for row in records(numbered[[*MAKING, "number"]])
-    ]
+    differing = {proxy: own.columns[own.nunique() > 1] for proxy, own in rows.groupby("proxy")[MAKING]}
+    names = [_called(row, differing[row["proxy"]]) for row in records(numbered[[*MAKING, "number"]])]
     return numbered.assign(proxy=names)
 
 
-def _called(row: dict[str, object], one_of_several: bool) -> str:
-    apart = f", {row['ipc_stored']} per class, {row['recipe']}" if one_of_several else ""
-    return f"{row['proxy']}{apart}" + (f" #{row['number']}" if row["number"] > 1 else "")
+def _called(row: dict[str, object], differing: Collection[str]) -> str:
+    """A proxy's name, and what its makings differ in; the whole set's keeps its name."""
+    apart = [words.format(row[name]) for name, words in SAID.items() if name in differing and row["proxy"] != WHOLE]
+    return ", ".join([str(row["proxy"]), *apart]) + (f" #{row['number']}" if row["number"] > 1 else "")
 
 
 def _twice(rows: pd.DataFrame) -> bool:
@@ -240,7 +250,7 @@ def _searches(source: Source) -> list[Figure]:
             "regret (points)": 100 * row[f"regret_after_{step}"],
             "low (points)": 100 * row[f"regret_after_{step}_low"],
             "high (points)": 100 * row[f"regret_after_{step}_high"],
-            "searches": int(row["searches"]),
+            "searches": int(row.get(f"regret_after_{step}_n", row["searches"])),
             "minutes of a search (min)": row["minutes"],
         }
         for row in rows.to_dict("records")

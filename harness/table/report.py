@@ -140,7 +140,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
         "high": accuracy.high,
         "memories": accuracy.n,
         "networks": entry.networks,
-        "best": best.condenser + _length(entry, best),
+        "best": best.condenser + _apart(entry, best),
         **dict(zip(BELOW_BEST, (below.mean, below.low, below.high), strict=True)),
         "published": entry.published,
         "published accuracy": published_accuracy(point, entry.condenser, entry.scored_on == "test"),
@@ -166,10 +166,12 @@ def _differences(entries: Sequence[Entry], frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _length(entry: Entry, best: Entry) -> str:
-    """The iterations of the best, where they are others than the entry's own."""
+def _apart(entry: Entry, best: Entry) -> str:
+    """The network that the best was condensed on and its iterations, where they are others than the entry's own."""
+    made_on = best.point.condensed_on
+    network = f", condensed on {made_on}" if made_on != entry.point.condensed_on else ""
     own, others = (_iterations(one.point, one.condenser) for one in (entry, best))
-    return f", {others} iterations" if own and others and own != others else ""
+    return network + (f", {others} iterations" if own and others and own != others else "")
 
 
 def _iterations(point: Point, name: str) -> int:

@@ -91,7 +91,22 @@ def test_summaries_are_means_over_memories(done):
     means = found.groupby(["condenser", "metric", "memory_replicate"])["value"].mean().groupby(level=[0, 1]).mean()
     for key in (("dm", "style gap"), ("random", "loss of dm"), ("real", "GLCM entropy")):
         assert summary.loc[key, "mean"] == pytest.approx(means[key])
-    assert set(pd.read_csv(done.out / "drift.csv")["condenser"]) == set(NAMES)
+
+
+def test_the_own_style_is_the_control_and_no_replicate_of_another_memory_s(done):
+    table, found = pd.read_csv(done.out / "drift.csv"), rows(done)
+    own = load_memory(done.drift_from).checksum
+    base = found[(found["metric"] == "accuracy at drift 1") & (found["memory_checksum"] == own)]
+    lines = table[table["metric"] == "accuracy at drift 1"].set_index("condenser")
+    control = f"{base['condenser'].iloc[0]} (control)"
+    assert set(lines.index) == {*NAMES, control}
+    assert lines.loc[control, "mean"] == pytest.approx(base["value"].mean())
+    assert lines["n"].sum() == 6
+    # Nothing drifts, so there is one run whatever it would drift to, and no interval.
+    still = table[table["metric"] == "accuracy at drift 0"]
+    assert still["n"].eq(1).all()
+    assert still["low"].isna().all()
+    assert still["mean"].nunique() == 1
 
 
 def test_correlations_are_those_of_losses_and_accuracies(done, scores):

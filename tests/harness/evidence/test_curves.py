@@ -28,7 +28,8 @@ def frame_of(condensers=("dm", "random"), orders=3, networks=2, steps=5):
         "steps": steps,
         "protocol": "short",
     }
-    return pd.DataFrame(rows).assign(memory_replicate=0, metric="accuracy", **same)
+    frame = pd.DataFrame(rows).assign(memory_replicate=0, metric="accuracy", **same)
+    return frame.assign(memory_checksum=frame["condenser"] + frame["class_order"].astype(str))
 
 
 def texts_of(figure):
@@ -54,6 +55,16 @@ def test_a_curve_has_a_line_intervals_and_a_name_per_condenser(tmp_path, drawn):
     assert intervals(axes)[0][-1] == pytest.approx((42.25 - half, 42.25 + half), abs=0.01)
     assert imread(tmp_path / "new" / "curve.png").shape[0] > 600
     assert [each.name for each in (tmp_path / "new").iterdir()] == ["curve.png"]
+
+
+def test_one_memory_for_all_class_orders_is_no_replicate_of_itself(tmp_path, drawn):
+    frame = frame_of()
+    continual_curve(frame, tmp_path / "own.png")
+    file = frame["condenser"] == "dm"
+    continual_curve(frame.assign(memory_checksum=frame["memory_checksum"].mask(file, "one")), tmp_path / "file.png")
+    said = [next(text for text in texts_of(figure) if "95 %" in text) for figure in drawn]
+    assert ["over memories" in text for text in said] == [True, False]
+    assert ["over class orders" in text for text in said] == [False, True]
 
 
 def intervals(axes):

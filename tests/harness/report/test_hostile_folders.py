@@ -224,6 +224,51 @@ def test_older_rows_of_one_making_say_less_of_their_training_and_are_drawn_toget
     assert alike["value"].tolist() == grown["value"].tolist()
 
 
+def test_memories_of_another_seed_keep_their_label_and_are_not_averaged_with_others(tmp_path):
+    rows = pd.read_csv(STREAM)
+    late = rows["class_order"] > 2
+    of_seed = {True: "quick-1+epochs=60+memory_seed=7", False: "quick-1+epochs=60"}
+    put(rows.assign(protocol=late.map(of_seed)), tmp_path / "in" / "results.csv")
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert all(f"Protocol {label}." in text for label in of_seed.values())
+    counts = numbers[(numbers["column"] == "memories") & numbers["figure"].str.startswith("curve-")]
+    assert sorted(set(counts["value"].astype(int))) == [2, 3]
+
+
+def test_what_does_not_say_its_league_stands_in_none(tmp_path):
+    rows = pd.read_csv(STUDY)
+    put(
+        rows.assign(trained_on_real=rows["trained_on_real"].mask(rows["condenser"] == "dm")),
+        tmp_path / "in/results.csv",
+    )
+    text, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert "league not said: in: cifar10, 10 per class" in text
+    named = numbers[(numbers["column"] == "condenser") & numbers["figure"].str.startswith("accuracy-")]
+    assert sorted(map(sorted, named.groupby("figure")["value"].agg(list))) == [["dm"], ["dm+ridge", "ours", "random"]]
+
+
+def test_speeds_of_several_sizes_are_not_averaged(tmp_path):
+    rows = pd.read_csv(RESULTS / "speed" / "cpu" / "speed.csv")
+    rows = rows[(rows["what"] == "condense") & rows["ratio"].notna()]
+    other = rows.assign(real_batch=rows["real_batch"] + 1, ratio=3 * rows["ratio"], cell="x" + rows["cell"].str[1:])
+    put(rows, tmp_path / "one" / "speed.csv")
+    put(pd.concat([rows, other]), tmp_path / "two" / "speed.csv")
+    one, two = (
+        numbers.loc[numbers["figure"].str.startswith("speed-") & (numbers["column"] == "ratio (times)"), "value"]
+        for numbers in (draw(tmp_path / f"{name} out", tmp_path / name)[1] for name in ("one", "two"))
+    )
+    expected = [ratio * factor for factor in (1, 3) for ratio in one.astype(float)]
+    assert sorted(two.astype(float)) == pytest.approx(sorted(expected))
+
+
+def test_searches_are_counted_as_their_interval_does(tmp_path):
+    rows = pd.read_csv(RESULTS / "nas" / "digits-search" / "search_summary.csv")
+    known = [name for name in rows if name.startswith("regret_after_") and name.endswith("_n")]
+    put(rows.assign(**dict.fromkeys(known, 2)), tmp_path / "in" / "search_summary.csv")
+    _, numbers = draw(tmp_path / "out", tmp_path / "in")
+    assert set(numbers.loc[numbers["column"] == "searches", "value"].astype(int)) == {2}
+
+
 def test_two_contents_of_one_making_and_number_are_no_replicates(tmp_path, capsys):
     """Such as what another machine makes of one seed, or older memories of several class orders."""
     rows = pd.read_csv(STUDY)
@@ -271,17 +316,18 @@ def test_a_further_making_is_compared_with_its_own_name_alone(tmp_path):
         assert list(map(float, above[figure])) == pytest.approx([10.0])
 
 
-def test_networks_of_several_recipes_are_not_averaged(tmp_path):
+@pytest.mark.parametrize(("column", "value", "said"), [("recipe", "another", ", another"), ("epochs", 5, ", 5 epochs")])
+def test_networks_of_several_trainings_are_not_averaged(tmp_path, column, value, said):
     rows = pd.read_csv(RESULTS / "nas" / "digits-recipes" / "results.csv", keep_default_na=False)
-    others = rows[rows["proxy"] != "whole"].assign(recipe="another", test_accuracy=0.5, validation_accuracy=0.5)
-    for column in ("cell", "config"):
-        others[column] = "x" + others[column].str[1:]
+    others = rows[rows["proxy"] != "whole"].assign(test_accuracy=0.5, validation_accuracy=0.5, **{column: value})
+    for key in ("cell", "config"):
+        others[key] = "x" + others[key].str[1:]
     put(pd.concat([rows, others]), tmp_path / "in" / "results.csv")
     _, numbers = draw(tmp_path / "out", tmp_path / "in")
     own = numbers[numbers["figure"].str.startswith("scatter-")]
     columns = [name for name in dict.fromkeys(own["column"]) if "as proxy" in name]
     assert len(columns) == 3
-    (mine,) = [name for name in columns if ", another" in name]
+    (mine,) = [name for name in columns if said in name]
     assert set(map(float, own[own["column"] == mine]["value"])) == {50.0}
 
 
