@@ -24,7 +24,7 @@ Marks = dict[str, dict[str, str]]
 
 
 def marks(names: Sequence[str], real: str) -> Marks:
-    """Colour and marker of each condenser, the same ones in all figures of an analysis; `real` images are grey dots."""
+    """Colour and marker of each condenser, the same in all figures of an analysis; `real` images are grey dots."""
     others = [name for name in dict.fromkeys(names) if name != real]
     return {real: {"color": "#bbbbbb", "marker": "."}} | {name: _mark(place) for place, name in enumerate(others)}
 
@@ -33,9 +33,9 @@ def texture(rows: "pd.DataFrame", metrics: tuple[str, str], marked: Marks, path:
     """Entropy against dissimilarity: a point per memory, a colour per condenser.
 
     Args:
-        rows: of measures.
-        metrics: the names of both.
-        marked: how condensers are drawn.
+        rows: the rows of measures.
+        metrics: the metrics of both axes: dissimilarity, then entropy.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -68,9 +68,9 @@ def among_real(
     Args:
         places: `[n, 2]` by condenser, the real images' first.
         values: the measure of each condenser, which stands beside its name.
-        metric: that measure: of `SEEN`.
+        metric: the name of that measure, a key of `SEEN`.
         about: what the images are.
-        marked: how condensers are drawn.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -88,17 +88,17 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
 
     Args:
         table: a row per condenser, with an `Interval` for each ratio in order behind the first two columns.
-        ratios: of the columns.
-        base: whose style drifts.
+        ratios: the drift ratios of these columns.
+        base: name of the memory whose style drifts.
         about: what was trained.
-        marked: how condensers are drawn.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
     for place, row in enumerate(table.itertuples(index=False)):
         mean, low, high = (100 * np.array([getattr(one, end) for one in row[2:]]) for end in ("mean", "low", "high"))
         name = f"{row[0]} (control)" if row[0] == base else row[0]
-        shift = 0.008 * (place - len(table) / 2)  # so that intervals stand beside each other
+        shift = 0.008 * (place - len(table) / 2)  # so that intervals do not cover each other
         around = np.nan_to_num([mean - low, high - mean])
         axes.errorbar(np.array(ratios) + shift, mean, around, label=name, capsize=2, linewidth=1.5, **marked[row[0]])
     axes.set_xlabel("drift ratio")
@@ -114,10 +114,10 @@ def losses(
 
     Args:
         sides: `loss`, with its sign turned, and `accuracy` by memory.
-        condensers: of the memories.
-        objective: whose loss it is.
-        about: which correlations were found.
-        marked: how condensers are drawn.
+        condensers: the condenser of each memory.
+        objective: name of the objective whose loss it is.
+        about: which correlations were found, in words.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()

@@ -66,7 +66,7 @@ def _line(about: dict[str, object], rows: pd.DataFrame) -> dict[str, object]:
 
 
 def _distinct(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Tasks that say the precision, or the commit, where it tells lines apart."""
+    """The numbers, with precision or commit added to tasks where lines would otherwise have one name."""
     for column in ("precision", "commit"):
         twice = numbers.duplicated(["task", "competitor"], keep=False)
         numbers["task"] = numbers["task"].where(~twice, numbers["task"] + ", " + numbers[column])
