@@ -16,11 +16,11 @@ from condensers.device.files import atomic_write, one_line_errors
 from condensers.memory import Memory, digest_of
 
 CHECKPOINT_SECONDS = 60.0
-DIGEST = "digest"  # of a checkpoint's other tensors
+DIGEST = "digest"  # name of the tensor that holds the digest of all others
 
 
 class Checkpoint:
-    """The state of one lockstep run on disk, written about once a minute; a folder of None keeps nothing."""
+    """The state of one lockstep run on disk, written about once a minute; without a folder nothing is written."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -30,14 +30,14 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the run, with that before a kill as far as it was saved."""
+        """Seconds spent on the run, including those before a kill, up to its last checkpoint."""
         return self.seconds_before + time.monotonic() - self.started
 
     def resume(self, loop: Loop, configs: list[dict[str, object]]) -> None:
-        """Go on from the file of such a run if there is one; a damaged one counts as none, with a warning.
+        """Restore the loop from this run's file if there is one; a damaged file is deleted, with a warning.
 
         Raises:
-            ValueError: the file cannot be opened now. It may be whole, so it is not deleted.
+            ValueError: the file cannot be read. It may be intact all the same, so it is not deleted.
         """
         if self.folder is None:
             return
@@ -53,7 +53,7 @@ class Checkpoint:
             self.remove()
 
     def _restore(self, loop: Loop, found: dict[str, Tensor]) -> None:
-        """Raises KeyError or RuntimeError, and changes nothing, if it is not what was written, or not of this run."""
+        """Restore the loop. Raises KeyError or RuntimeError, and changes nothing, for damaged or foreign tensors."""
         if not torch.equal(found.pop(DIGEST), _digest(found)):
             raise RuntimeError("the digest does not fit")
         loop.restore(found)
@@ -73,7 +73,7 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file, and what a kill in the middle of writing it left: the run is over."""
+        """Delete the file, and temporary files that a kill while writing left behind: the run is over."""
         if self.path is not None:
             with one_line_errors("write", self.path):
                 for file in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
@@ -81,10 +81,11 @@ class Checkpoint:
 
 
 def _name(loop: Loop, configs: list[dict[str, object]]) -> str:
-    """Of such a run, at its start."""
-    # The checksum of the starting images is part of it, for other data sets may share the folder and seed.
+    """File name of a run's checkpoint, worked out before its first iteration."""
+    # The checksum of the starting images is in the name, because other data sets may share the folder and seed.
     start = Memory(*loop.memory(loop.recipes[0].name), {}).checksum
-    # So is the way it is written: a file of an older one is not met, rather than called damaged.
+    # DIGEST is in the name too: checkpoints of older code have other names, so they are ignored instead of being
+    # reported as damaged.
     return hashlib.sha256(json.dumps([*configs, start, DIGEST], sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -45,18 +45,19 @@ def condense(
 ) -> dict[str, Memory]:
     """A memory of all groups for each condenser, by name.
 
-    Each group is condensed from its own classes alone, so a memory never shows a class something of another group.
+    Each group is condensed from the images of its own classes alone: images of other groups cannot influence it.
 
     Args:
         condensers: with different names; recipes with the same schedule and networks share every draw and the real
             side's work.
         source: training images, on the device that does the work.
         groups: disjoint classes.
-        schedule: network and, for recipes, iterations and real batch; a paper's own schedule follows it.
+        schedule: network and, for recipes, iterations and real batch; a recipe scales its paper's schedule by it.
         seed: names every draw.
         checkpoints: folder where long runs save their state, to go on from after a kill.
         progress: called with 1 after every iteration of a lockstep run.
-        match: what condenses a group by recipes: `lockstep` unless classes are shared out (`condensers.sharding`).
+        match: function that condenses a group by recipes, `lockstep` if None; `condensers.sharding.match` shares the
+            classes out to processes.
         save: called with the memories before their checkpoints are deleted.
 
     Raises:
@@ -87,7 +88,7 @@ def condense(
 def _check(
     condensers: Sequence[Condenser], source: LabelledImages, groups: Sequence[Group], schedule: Schedule
 ) -> None:
-    """Raise ValueError before any work for what is given twice, is more than a class has, or cannot be run."""
+    """Raise ValueError, before any work, for duplicates, too many images per class, or a schedule that cannot run."""
     _check_once("condenser", [condenser.name for condenser in condensers])
     _check_once("class", [label for group in groups for label in group.classes])
     for group in groups:
@@ -109,12 +110,12 @@ def _check_group(condensers: Sequence[Condenser], source: LabelledImages, group:
 
 
 def _joined(parts: Sequence[Memory], own: dict[str, object]) -> Memory:
-    """The parts as one memory, and what all of them took."""
+    """The parts as one memory, with their total cost."""
     return join(parts, own | {"cost": total([part.metadata["cost"] for part in parts])})
 
 
 def runs(condensers: Sequence[Condenser], schedule: Schedule, ipc: int) -> list[list[Iterative]]:
-    """The recipes among the condensers, those that run in lockstep together."""
+    """The recipes among the condensers, grouped by which of them can run in lockstep."""
     return in_lockstep([condenser for condenser in condensers if condenser.makes_pixels], schedule, ipc)
 
 
@@ -135,7 +136,7 @@ def config(condenser: Condenser, groups: Sequence[Group], schedule: Schedule, se
 def metadata(
     condenser: Condenser, source: LabelledImages, groups: Sequence[Group], schedule: Schedule, seed: int
 ) -> dict[str, object]:
-    """What a memory says of itself, apart from where its data came from."""
+    """A memory's metadata, without the fields that name the data set, the versions and the machine."""
     own, stored = condenser.schedule(schedule, groups[0].ipc), min(group.ipc for group in groups)
     made = {"iterations": own.iterations, "decoding": identity(condenser.pixels)} if condenser.makes_pixels else {}
     return {
@@ -194,15 +195,16 @@ def race(
     checkpoint: Checkpoint,
     progress: Callable[[int], object],
 ) -> dict[str, Memory]:
-    """`lockstep` that stops at some iterations, from where only those recipes go on that `keep` names.
+    """`lockstep` that pauses at the iterations `rungs`, after each of which only recipes that `keep` names go on.
 
-    A recipe that goes on to the end gets the memory that it would get in `lockstep`; of one that is left behind the
-    memory is what it was there. Nothing is kept to resume from, for what `keep` has seen would not be.
+    A recipe that goes on to the end gets the same memory as in `lockstep`; one that is dropped gets its memory as it
+    was then. No checkpoint is written, because it would not hold the results that `keep` has seen.
 
     Args:
         rungs: iterations to stop at, ascending, below the schedule's.
-        keep: is given the memories of all recipes that are still there, with all metadata, `iterations` among them.
-        recipes: and all others as `lockstep`.
+        keep: gets the memories of all recipes that are still running, with full metadata, including `iterations`;
+            gives the names of those that go on.
+        recipes: this argument and all after it are those of `lockstep`.
 
     Raises:
         ValueError: as `condense`.
@@ -225,12 +227,12 @@ def race(
 
 
 def _told(memory: Memory, about: dict[str, object]) -> Memory:
-    """The memory with further metadata."""
+    """The memory with `about` added to its metadata."""
     return replace(memory, metadata=about | memory.metadata)
 
 
 def _advance(loop: Loop, iterations: int, checkpoint: Checkpoint, progress: Callable[[int], object]) -> None:
-    """Step until so many iterations are done, with a checkpoint about once a minute."""
+    """Step until `iterations` are done in all, with a checkpoint about once a minute."""
     while loop.iteration < iterations:
         loop.step()
         progress(1)

@@ -2,7 +2,7 @@
 
 The file is safetensors, so nothing in it can run code. Pixels are floats in normalised space and never clamped;
 `float32` is exact, `float16` and `uint8` (affine, one scale and offset per image) are smaller and are scored as
-stored; `indices` keeps nothing but where in the training set the images are.
+stored; `indices` stores only the positions of the images in the training set.
 
 A file carries one digest over all that is read from it: metadata, and name, type, shape and bytes of every tensor.
 With `indices` the metadata, and so the digest, also hold a digest of the pixels that the indices stand for.
@@ -40,8 +40,8 @@ class Memory:
         images: normalised pixels, `[n, channels, height, width]`, not clamped.
         labels: class of each image in the data set's numbering, `[n]`.
         metadata: what made it: data set and checksum, condenser and config, seeds, versions; JSON values only.
-        indices: position of each image in the training set, `[n]`, where the images are real ones.
-        soft_labels: the probability of each class for each image, `[n, classes]`, where it is not all on the label.
+        indices: position of each image in the training set, `[n]`, if the images are real; else None.
+        soft_labels: the probability of each class for each image, `[n, classes]`; None if each image is all its label.
     """
 
     images: Float[Tensor, "n ch h w"]
@@ -70,17 +70,17 @@ class Memory:
 
     @property
     def checksum(self) -> str:
-        """16 hex digits over stored pixels and labels; results quote it, a file has its own digest."""
+        """16 hex digits over stored pixels and labels, as results quote them; the digest in a file covers more."""
         trained_on = [self.images, self.labels, *([] if self.soft_labels is None else [self.soft_labels])]
         return hashlib.sha256(b"".join(map(_bytes, trained_on))).hexdigest()[:16]
 
     @property
     def pixels(self) -> Pixels:
-        """How its stored images are decoded. Raises ValueError if its metadata names no such way."""
+        """How stored images are decoded, by the metadata. Raises ValueError if that is not understood."""
         return pixels_of(self.metadata.get("decoding"))
 
     def decoded(self) -> "Memory":
-        """The images that networks are trained on, those of one stored image one after another."""
+        """The memory with the images that networks are trained on; those of one stored image are adjacent."""
         if self.pixels.decoded == 1:
             return self
         images = self.pixels.decode(self.images[None])[0]
@@ -100,20 +100,20 @@ class Memory:
         return self._take(position_in_class(self.labels) < n)
 
     def stored_as(self, store: str, source: LabelledImages | None = None) -> "Memory":
-        """The memory as it reads after a round trip through that `store`."""
+        """The memory as it would read if saved with that `store` and loaded again."""
         return replace(self, images=_decode(_encode(self, store), source))
 
     def _take(self, keep: Tensor) -> "Memory":
         return replace(self, **{name: tensor[keep] for name, tensor in self._per_image().items()})
 
     def _per_image(self) -> dict[str, Tensor]:
-        """Its tensors by name, a first dimension of `n` each."""
+        """The memory's tensors by name, each with `n` as first dimension."""
         names = ("images", "labels", "indices", "soft_labels")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 def join(parts: Sequence[Memory], metadata: dict[str, Any]) -> Memory:
-    """Memories of different classes as one."""
+    """Memories of different classes as one. Raises ValueError if only some of them have soft labels."""
     if len({part.soft_labels is None for part in parts}) > 1:
         raise ValueError("memories with soft labels cannot be joined with others")
     tensors = [part._per_image() for part in parts]
@@ -128,10 +128,11 @@ def save_memory(memory: Memory, path: Path, store: str = "float32") -> None:
         ValueError: pixels that are not finite, unknown `store`, `indices` for a memory that is not made of real
             images, metadata that `condensers.schema` refuses, or an unwritable folder.
     """
-    _check_finite(memory.images)  # Here, for a smaller store turns NaN into some colour.
+    _check_finite(memory.images)  # before encoding, because `uint8` turns NaN into some colour
     tensors = _encode(memory, store)
     stored_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    # Of the pixels as they will be read, which a smaller store rounds. Indices keep no pixels: then of these here.
+    # The checksum is that of the pixels as they will be read, because a smaller store rounds them. `indices` stores
+    # no pixels: the checksum is then that of the pixels at hand.
     checksum = (memory if store == "indices" else memory.stored_as(store)).checksum
     metadata = memory.metadata | {"store": store, "stored_bytes": stored_bytes, "checksum": checksum}
     if store == "indices":
@@ -161,14 +162,15 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a memory file says of itself, whose digest is not checked. Raises ValueError as `load_memory` otherwise."""
+    """The metadata of a memory file, without a check of its digest. Raises ValueError if the file cannot be read."""
     return _open(path)[1]
 
 
 def check(memory: Memory) -> None:
-    """Raise ValueError unless the memory holds finite images, one label each, and every class as often as it should.
+    """Raise ValueError unless the memory holds finite images, one label each, and the right number of each class.
 
-    That is equally often, or as its own config says: under a shrinking budget early classes start with more.
+    All classes have equally many images, or as many as the config says: under a shrinking budget early classes start
+    with more.
     """
     if memory.images.dim() != 4 or memory.labels.shape != memory.images.shape[:1] or not len(memory):
         raise ValueError(f"images {list(memory.images.shape)} and labels {list(memory.labels.shape)} do not fit")
@@ -228,7 +230,7 @@ def check_fits(memory: Memory, dataset: str, shape: tuple[int, int, int], classe
 
 
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]]:
-    """Header, metadata and tensors of a file, before anything is made of them."""
+    """Header, metadata and tensors of a file, held to `condensers.schema` but not decoded."""
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder, not a memory file")
@@ -246,7 +248,7 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]
 
 
 def _verify(memory: Memory, header: dict[str, str], tensors: dict[str, Tensor]) -> None:
-    """Raise ValueError unless all that was read is what was written."""
+    """Raise ValueError unless the file's checksum and digests fit what was read from it."""
     if "images" in tensors and memory.checksum != memory.metadata["checksum"]:
         raise ValueError("pixels or labels are not those that were written: the checksum does not fit")
     if header["schema"] == UNDIGESTED and "digest" not in header:
@@ -272,7 +274,7 @@ def digest_of(said: Sequence[str], tensors: Mapping[str, Tensor]) -> str:
 
 
 def _pixels(memory: Memory) -> str:
-    """SHA-256 over the raw 8-bit pixels of real images: normalised ones may round otherwise on another device."""
+    """SHA-256 over the raw 8-bit pixels of real images: normalised pixels may differ in rounding between devices."""
     mean, std = (torch.tensor(memory.metadata.get(name, [default])) for name, default in (("mean", 0.0), ("std", 1.0)))
     raw = memory.images.detach().cpu() * std.view(-1, 1, 1) + mean.view(-1, 1, 1)
     return hashlib.sha256(_bytes((255 * raw).round().to(torch.int32))).hexdigest()

@@ -6,8 +6,8 @@
 | `[[images, labels], ...]`, `(images, labels)`, `{"images": images, "labels": labels}` | many |
 | images alone in `images*.pt`, with `labels*.pt` beside | MTT and what was built on it |
 
-Labels are classes, or a matrix of probabilities (soft labels). Pixels are normalised floats; such a file does not say
-how they were normalised, which `doubt` guesses at and `renormalise` corrects.
+Labels are classes, or a matrix of probabilities (soft labels). Pixels are normalised floats, but the file does not say
+by which mean and deviation: `doubt` tells when they look wrong, `renormalise` corrects them.
 """
 
 import zipfile
@@ -42,10 +42,11 @@ def import_published(path: Path, replicate: int = 0) -> Memory:
 
     Args:
         path: a file written by `torch.save`.
-        replicate: which of several sets in the file.
+        replicate: which of several sets in the file, counted from 0.
 
     Raises:
-        ValueError: unreadable, more than tensors and numbers in it, no such replicate, or not a memory; one line.
+        ValueError: the file is unreadable, holds more than tensors and numbers, has no such replicate, or is not a
+            memory; the message is one line.
     """
     content = _load(path)
     try:
@@ -63,7 +64,7 @@ def import_published(path: Path, replicate: int = 0) -> Memory:
 
 
 def sets_in(path: Path) -> int:
-    """How many sets a file holds that `import_published` reads. DC, DSA and DM keep those of all runs in one."""
+    """How many sets `import_published` finds in a file. Files of DC, DSA and DM hold the sets of several runs."""
     return _sets_of(_load(path))
 
 
@@ -73,11 +74,11 @@ def renormalise(memory: Memory, mean: Sequence[float], std: Sequence[float], lik
     Args:
         memory: with pixels (raw - mean) / std, raw from 0 to 1.
         mean: one number, or one for each channel.
-        std: likewise; above 0.
-        like: whose normalisation it is to have.
+        std: one number, or one for each channel; above 0.
+        like: images whose normalisation the result gets.
 
     Raises:
-        ValueError: not one number or one for each channel, or a `std` that is not above 0.
+        ValueError: another number of means or deviations, one that is not finite, or a `std` that is not above 0.
     """
     channels = memory.images.shape[1]
     if not (len(mean) in (1, channels) and len(std) in (1, channels)):
@@ -113,9 +114,9 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise ValueError(f"cannot read {path} as a published condensed set: {error}") from error
     except Exception as error:  # torch names a refused or damaged pickle by half a dozen types
-        # Not torch's advice to read it nevertheless, which would run what the file carries.
+        # Cut off torch's advice to load the file nevertheless, which would run code from it.
         reason = _first_line(str(error).rpartition("WeightsUnpickler error: ")[2]).partition(". ")[0]
-        reason = "it is no file of torch.save" if reason.isdigit() else reason  # a byte that stands for no operation
+        reason = "it is no file of torch.save" if reason.isdigit() else reason  # the byte that is no pickle operation
         raise ValueError(f"{path} is damaged or holds more than tensors, and is not read: {reason}") from error
 
 
@@ -164,7 +165,7 @@ def _pixels(images: Tensor) -> Tensor:
 
 
 def _labels(given: object) -> dict[str, Tensor]:
-    """`labels`, and `soft_labels` if they are more than classes."""
+    """`labels`, and `soft_labels` too if the file gives probabilities that are not one-hot."""
     labels = given if isinstance(given, Tensor) else torch.as_tensor(given)
     _require_plain("labels", labels)
     labels = labels.detach()
@@ -180,7 +181,7 @@ def _labels(given: object) -> dict[str, Tensor]:
 
 
 def _require_plain(name: str, tensor: Tensor) -> None:
-    """Raise ValueError for what is no plain tensor of numbers, or stands for more of them than are in the file."""
+    """Raise ValueError unless this is a dense tensor of real numbers, each of them in the file (no expanded view)."""
     if tensor.is_complex() or tensor.is_quantized or tensor.dtype == torch.bool:
         raise ValueError(f"its {name} are {str(tensor.dtype).removeprefix('torch.')}: must be real numbers")
     if tensor.layout != torch.strided or tensor.device.type != "cpu":

@@ -41,15 +41,15 @@ SELECTIONS = (random, herding, kcenter, forgetting)
 MAKERS = (dm, readouts, blockwise, views, ddm, ddm_released, m3d, datadam, hdd, cf, dsdm, idm, iid, cafe)
 TRAINERS = (selftrained, dc, bptt)
 METHODS = SELECTIONS + MAKERS + TRAINERS
-PARTS = (ddm_grids, whitening)  # what is added to methods, and compared with them
+PARTS = (ddm_grids, whitening)  # modules of terms and grids, without condensers
 CONDENSERS: dict[str, Condenser] = {made.name: made for method in METHODS for made in method.CONDENSERS}
 ALIASES = {"ddm": "ours"}
-# Terms that can be added to any recipe, each with its line for lists.
+# Terms that can be added to any recipe by name, and their description in lists.
 Plus = tuple[tuple[Term, ...], str]
 PLUS: dict[str, Plus] = {}
 GRIDS: dict[str, Grid] = {}
-VARIANTS: dict[str, Condenser] = {}  # condensers that only grids have
-READINGS: list[tuple[str, ...]] = []  # names of terms of which one can take another's place
+VARIANTS: dict[str, Condenser] = {}  # condensers that only grids declare, by name
+READINGS: list[tuple[str, ...]] = []  # each tuple: names of terms that are alternatives to each other
 
 
 def add(
@@ -58,12 +58,14 @@ def add(
     grids: Iterable[Grid] = (),
     readings: Iterable[tuple[str, ...]] = (),
 ) -> None:
-    """Register further condensers, terms that can be added to any recipe, grids, and terms that read the same thing.
+    """Register further condensers, terms that can be added to any recipe, grids, and groups of alternative terms.
 
     Raises:
-        ValueError: a name that is taken, unknown, or not made of small letters, digits and hyphens, or pixels of a kind
-            that no reader of the memory would know.
-        TypeError: a part of one that has no identity (`condensers.core.identity`), or something else in its place.
+        ValueError: a name that is taken, unknown, or not made of small letters, digits and hyphens; pixels of a kind
+            that `condensers.core.pixels.pixels_of` does not know; a grid whose base is none of its variants; or an
+            alternative that adds several terms.
+        TypeError: a function or constant without identity (`condensers.core.identity`), or a value of `plus` that
+            is not terms and a text.
     """
     condensers, plus = list(condensers), plus or {}
     given = [*(made.name for made in condensers), *plus]
@@ -101,7 +103,8 @@ def variants(grid: Grid) -> dict[str, Condenser]:
 def condenser(name: str) -> Condenser:
     """The condenser of that name: a registered one, or `BASE+TERM[:WEIGHT]...` with a recipe as base.
 
-    The weight replaces the term's own. Raises ValueError on unknown names and on weights that are not numbers.
+    The weight replaces the term's own. Raises ValueError on unknown names, on a base that takes no terms, and on
+    weights that are not finite and above 0.
     """
     if name in VARIANTS:
         return VARIANTS[name]
@@ -117,7 +120,7 @@ def condenser(name: str) -> Condenser:
 
 
 def known() -> list[str]:
-    """Every name that can be written, an example for each term among them."""
+    """Names for messages: all condensers and aliases, and for each term its sum with `dm` as an example."""
     return [*CONDENSERS, *ALIASES, *(f"dm+{term}" for term in PLUS)]
 
 
@@ -144,7 +147,7 @@ def _add_grid(grid: Grid) -> None:
 
 
 def _is_another(made: Condenser) -> bool:
-    """Whether its name already stands for something else."""
+    """Whether the condenser's name already stands for another one."""
     try:
         return condenser(made.name) != made
     except ValueError:

@@ -1,6 +1,6 @@
-"""What a memory file may say of itself and which tensors it may hold: checked before anything is made of them.
+"""The metadata fields and tensors that a memory file may hold, checked before any of them is used.
 
-Fields that are not named here are free, if they are JSON and not nested beyond `DEPTH`.
+Other fields may hold any JSON that is not nested beyond `DEPTH`.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 DEPTH = 32
-_LONGEST = 4096  # of a text: as long as a path may be
+_LONGEST = 4096  # characters of a text: as many as a path may have
 _LARGEST = 2**63 - 1
 
 

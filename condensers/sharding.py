@@ -1,7 +1,7 @@
 """One condensation over several processes: each *rank* that torchrun starts condenses some of the classes.
 
 Draws are named by class and a separable recipe looks at one class at a time, so ranks exchange nothing while they
-condense. Each keeps its own checkpoint; at the end all get the pixels of all.
+condense. Each keeps its own checkpoint; at the end every rank gets the pixels of all classes.
 """
 
 import os
@@ -25,7 +25,7 @@ from condensers.device.images import LabelledImages
 from condensers.memory import Memory
 from search_spaces.registry import mixes_samples
 
-# Ranks wait this long for one that resumes from an older checkpoint. If one dies, torchrun ends the others.
+# Ranks wait up to this long for a rank that resumed from an older checkpoint. If a rank dies, torchrun ends the others.
 PATIENCE = timedelta(days=30)
 Value = TypeVar("Value")
 
@@ -38,7 +38,7 @@ class Ranks:
         rank: number of this process among all; 0 writes and prints.
         count: processes in all.
         local: number of this process on its machine, and of its GPU.
-        store: what all of them can see; None for a process alone.
+        store: key-value store that all processes share; None for a single process.
     """
 
     rank: int = 0
@@ -90,7 +90,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None:
-    """Raise ValueError for a recipe that does not let classes be condensed apart, naming the reason."""
+    """Raise ValueError, with the reason, for a recipe whose classes cannot be condensed separately."""
     for recipe in (condenser for condenser in condensers if condenser.makes_pixels):
         if not recipe.separable(schedule.network):
             mixes = mixes_samples(schedule.network)
@@ -103,9 +103,9 @@ def check_separable(condensers: Sequence[Condenser], schedule: Schedule) -> None
 def cut(
     source: LabelledImages, group: Group, schedule: Schedule, ranks: int, recipes: Sequence[Iterative]
 ) -> list[tuple[int, ...]]:
-    """The classes of each rank, in the group's order; none for the last ones where there are too few chunks.
+    """The classes of each rank, in the group's order; the last ranks get none if there are too few chunks.
 
-    `recipes` run in lockstep by this very `schedule`.
+    `schedule` is the one that `recipes` run by in lockstep, not the protocol's.
 
     On a CPU whole chunks of classes go to a rank: rounding depends on which images go through a network together, so
     any number of ranks gives the same bits. On CUDA rounding depends on more than that anyway, so classes are shared
@@ -145,7 +145,7 @@ def match(
     shares = cut(source, group, schedule, ranks.count, recipes)
     mine = Group(shares[ranks.rank], group.ipc)
     made = lockstep(recipes, source, mine, schedule, seed, checkpoint, progress) if mine.classes else {}
-    # All ranks wait here on the host, so that NCCL starts when all of them are there.
+    # Ranks finish at different times. They wait here, on the host, so that NCCL starts when all of them are ready.
     dist.barrier()
     return {recipe.name: _gather(made.get(recipe.name), source, group, shares, ranks) for recipe in recipes}
 

@@ -15,7 +15,7 @@ COMMAND = "__main__.py"
 
 
 def commands() -> dict[str, str]:
-    """Every command of this package, with the first line of what it says of itself."""
+    """Every command of this package, with the first line of its docstring."""
     files = sorted(Path(__file__).parent.glob(f"*/{COMMAND}"))
     return {file.parent.name: (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0] for file in files}
 

@@ -33,7 +33,7 @@ class ClassBuffer(ExemplarsBuffer):
     In Avalanche: `scenarios.plugins.replay(buffer)` and `scenarios.plugins.gdumb(buffer)`.
 
     Attributes:
-        numbered_by_data_set: whether its classes have the numbers of the data set, or those of the benchmark.
+        numbered_by_data_set: True if classes have the numbers of the data set, False if those of the benchmark.
         classes: the classes seen, in order of arrival.
         per_class: most images of one class, or None.
         max_size: most images in total, or None.
@@ -160,7 +160,7 @@ def _check(memory: Memory, classes: list[int], per_class: int | None) -> None:
 
 
 def _as_avalanche(images: Tensor, labels: Tensor, task_labels: bool) -> AvalancheDataset:
-    """Items of the same fields as the experience's own, or Avalanche could not put both into one minibatch."""
+    """Items with the same fields as the experience's, so that Avalanche can put both into one minibatch."""
     attributes = [DataAttribute(labels.tolist(), "targets")]
     if task_labels:
         attributes.append(TaskLabels(ConstantSequence(0, len(labels))))

@@ -32,7 +32,8 @@ class Dataset:
 
     Attributes:
         name: what `load` was asked for, such as `cifar100` or `folder:PATH`; for people.
-        identity: what names draws and files: the name, or for a folder its checksum, however its path is spelled.
+        identity: the name in draws and file names: `name`, or `folder-CHECKSUM` for a folder, whose path can be
+            spelled in many ways.
         train: training images, with the mean and deviation that normalise both splits.
         test: test images, or the validation images that `hold_out` set aside.
         class_names: the name of each label, in label order.
@@ -77,9 +78,9 @@ class Dataset:
         return replace(self, train=train, test=test, checksum=_checksum(self.name, train, test))
 
     def hold_out_index(self, per_class: int) -> tuple[Int64[Tensor, "kept"], Int64[Tensor, "held"]]:
-        """Where the images of `hold_out(per_class)` lie in this data set's `train`: its train, then its test.
+        """Positions in `train` of the images that `hold_out(per_class)` keeps, and of those that it holds out.
 
-        The held are the last of each class in one shuffle with a constant seed. So they depend on the labels
+        Those held out are the last of each class in a shuffle with a constant seed. So they depend on the labels
         only, are the same on every device, and a larger split contains the smaller ones. Both indices ascend.
 
         Raises:
@@ -106,7 +107,7 @@ class Source:
 
     Attributes:
         description: one line for `--list`.
-        read: from the root folder (PATH itself for `folder:PATH`) and the side in pixels to the raw splits.
+        read: function of the root folder (PATH itself for `folder:PATH`) and the side in pixels; gives the raw splits.
         resolution: side in pixels unless the caller asks for another.
         augmentation: DSA strategy.
         normalisation: per-channel mean and standard deviation at the stored size; None: the train split's own.
@@ -170,7 +171,7 @@ DATASETS: dict[str, Source] = {
 }
 
 
-_OWN = frozenset(DATASETS)  # their normalisation never changes; that of a folder follows from its pixels
+_OWN = frozenset(DATASETS)  # built in: their normalisation never changes; that of a folder follows from its pixels
 
 
 def add(sources: Mapping[str, Source]) -> None:
@@ -189,7 +190,7 @@ def add(sources: Mapping[str, Source]) -> None:
 
 
 def at_hand(name: str, root: Path) -> bool:
-    """Whether `load` would read a data set without a download; False also for a name that is not known."""
+    """Whether `load` needs no download for a data set; it may still refuse its files. False for an unknown name."""
     own_folder = re.fullmatch(r"folder:(.+)", name)
     if own_folder:
         return Path(own_folder[1]).expanduser().is_dir()
@@ -198,7 +199,7 @@ def at_hand(name: str, root: Path) -> bool:
 
 
 def usual_side(name: str) -> int:
-    """The side of a data set's images in pixels unless another is asked for. An unknown name is a folder's."""
+    """The side of a data set's images in pixels unless another is asked for. Unknown names are taken for folders."""
     return DATASETS[name if name in DATASETS else _FOLDER].resolution
 
 
@@ -268,7 +269,8 @@ def _normalisation(images: UInt8[Tensor, "n ch h w"]) -> Normalisation:
 
 def _checksum(name: str, train: LabelledImages, test: LabelledImages) -> str:
     digest, splits = hashlib.sha256(), (train, test)
-    # Others may change it, and images are then other inputs: old memories and rows must not pass for theirs.
+    # An added data set may change its normalisation, and so what networks see: the checksum must then change, so
+    # that old memories and rows are not reused.
     if name not in _OWN and not name.startswith("folder:"):
         digest.update(f"{[*map(float, train.mean)]} {[*map(float, train.std)]}".encode())
     for tensor in (tensor for split in splits for tensor in (split.images, split.labels)):

@@ -20,7 +20,7 @@ def check_numbers(experience: CLExperience, of_the_data_set: bool) -> None:
         of_the_data_set: whether it must also be its number in the data set.
 
     Raises:
-        ValueError: the benchmark numbers classes anew, or tells its experiences apart by task labels.
+        ValueError: the benchmark numbers classes anew, or the experience has task labels other than 0.
     """
     benchmark = getattr(experience, "benchmark", None)
     if getattr(benchmark, "class_ids_from_zero_in_each_exp", False):
@@ -39,7 +39,10 @@ def check_numbers(experience: CLExperience, of_the_data_set: bool) -> None:
 
 
 def has_task_labels(experience: CLExperience) -> bool:
-    """Whether the experience hands out a task label with each image; `class_incremental_benchmark` makes none."""
+    """Whether the experience hands out a task label with each image.
+
+    `class_incremental_benchmark` adds none to data sets that are Avalanche's already.
+    """
     return hasattr(experience.dataset, "targets_task_labels")
 
 

@@ -27,7 +27,7 @@ from condensers.device.images import position_in_class
 
 _PROBE_SECONDS = 3  # so that a machine without a network says so in seconds
 _MOST_PIXELS = 2**26  # of one picture; in colour that is 0.2 GB, and each thread holds one
-_MOST_ANNOTATIONS = 2**26  # bytes; there are 0.4 MB
+_MOST_ANNOTATIONS = 2**26  # bytes; the file has 0.4 MB
 _TINYIMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 Pixels = tuple[UInt8[Tensor, "n ch h w"], Int64[Tensor, "n"]]
@@ -139,7 +139,7 @@ CIFAR100 = CifarLayout(
 def read_cifar(layout: CifarLayout, root: Path, side: int) -> Raw:
     """CIFAR-10 or CIFAR-100 from torchvision's files, else from the official binary files, else downloaded.
 
-    torchvision's files are pickles: each is held to its MD5 before it is opened. Binary files may hold any
+    torchvision's files are pickles: the MD5 of each is checked before it is opened. Binary files may hold any
     number of records. CIFAR-100 labels are the fine ones.
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html
@@ -218,7 +218,7 @@ def _svhn_pixels(path: Path) -> Pixels:
     from scipy.io import loadmat, whosmat
 
     try:
-        # Known before anything is unpacked: zeros take a thousandth of their size in such a file.
+        # Checked before anything is unpacked: a small file of compressed zeros unpacks to a thousand times its size.
         _require_room(max((math.prod(shape) for _, shape, _ in whosmat(path)), default=0) // 3072, 3, 32)
         stored = loadmat(path, variable_names=["X", "y"])
         images = np.ascontiguousarray(stored["X"].transpose(3, 2, 0, 1))

@@ -28,16 +28,16 @@ def replay(buffer: ClassBuffer, mem_size: int | None = None, **settings: Any) ->
 
 
 def gdumb(buffer: ClassBuffer) -> GDumbPlugin:
-    """Train the network as it was at first, at every experience, on the condensed images alone."""
+    """At every experience, reset the network to its first weights and train it on the condensed images alone."""
     plugin = GDumbPlugin(mem_size=buffer.max_size or 0)
     plugin.storage_policy = buffer
     return plugin
 
 
 class AugmentationPlugin(SupervisedPlugin):
-    """Augments the minibatches that a strategy trains on, real and condensed images alike.
+    """Augments the minibatches that a strategy trains on, both real and condensed images.
 
-    As networks are trained on a memory alone: one operation for a minibatch, its strength drawn for each image.
+    As when networks are trained on a memory alone: one operation a minibatch, with a strength drawn for each image.
     """
 
     def __init__(self, strategy: str, seed: int) -> None:

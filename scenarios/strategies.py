@@ -1,8 +1,8 @@
 """Retraining from scratch on a condensed memory at every step of a stream, and the numbers that score it.
 
-Avalanche runs the stream and, for whoever asks, its evaluation loop and metrics; `condensers.device.training` trains
-the networks. The small functions here are the same metrics from predictions, without a second run through the networks:
-`harness.continual` records them, and tests hold them to Avalanche's.
+Avalanche runs the stream and, if asked, its evaluation loop and metrics; `condensers.device.training` trains the
+networks. The small functions here compute the same metrics from predictions, without a second run through the networks:
+`harness.continual` records them, and tests compare them with Avalanche's.
 """
 
 import re
@@ -42,7 +42,7 @@ def silent_evaluator() -> EvaluationPlugin:
         )
 
 
-# Test images, collated on the device; all strategies on a stream share them, and they go when the stream goes.
+# Test images, collated on the device: all strategies on a stream share them, and they are freed with the stream.
 _COLLATED: WeakKeyDictionary[CLExperience, list[Tensor]] = WeakKeyDictionary()
 
 
@@ -50,7 +50,7 @@ class RetrainFromMemory(SupervisedTemplate):
     """At every experience: grow the memory, then train fresh networks from scratch on the memory alone.
 
     `train` trains all network replicates of one (memory, step): one cell. Avalanche's callbacks around an
-    experience and in `eval` fire as usual; those of training epochs and iterations do not, for the training
+    experience and in `eval` fire as usual; those of training epochs and iterations do not, because the training
     loop is `condensers.device.training.train`. `self.model` and `self.evaluator` are those of the selected replicate
     (the first one after `train`); every replicate has its own evaluator, so forgetting never mixes networks.
 
@@ -145,7 +145,7 @@ class RetrainFromMemory(SupervisedTemplate):
         **kwargs: object,
     ) -> dict[str, object]:
         """Train on each experience in turn; afterwards the first replicate is selected."""
-        # Every replicate's metrics must be told which experience was trained: forgetting starts from that value.
+        # Every replicate's evaluator must see the training: forgetting is counted from the accuracy right after it.
         self._activate(self.evaluators)
         metrics = super().train(experiences, eval_streams, **kwargs)
         self.select(0)

@@ -45,8 +45,8 @@ class TensorImages(TorchDataset):
 
     Attributes:
         images: `[n, channels, height, width]`.
-        targets: class of each image, as plain integers, for Avalanche finds them by this name.
-        prepare: what turns one stored image into normalised floats; without it they are stored that way.
+        targets: class of each image, as plain integers, under the name by which Avalanche finds them.
+        prepare: function from a stored image to normalised floats; None if images are stored normalised.
     """
 
     def __init__(

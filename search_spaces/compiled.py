@@ -1,4 +1,4 @@
-"""The way from tensors to the compiled passes of `search_spaces.kernels`, on devices and machines that have them."""
+"""Calls of the compiled passes of `search_spaces.kernels` on tensors, where device and machine have them."""
 
 import warnings
 from functools import cache

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from search_spaces.compiled import compiles
 from search_spaces.norms import InstanceNorm
 
-# What to do with the activation of that name. Without gradients the next layer may overwrite it, so a tap must reduce
-# or copy it at once.
+# For the name of an activation, the function that is called with it. Without gradients the next layer may overwrite the
+# activation, so a tap must reduce or copy it at once.
 Taps = Mapping[str, Callable[[Tensor], object]]
 NO_TAPS: Taps = {}
 
@@ -75,7 +75,7 @@ class ConvBlock(nn.Module):
         return x
 
     def _fused(self, x: Tensor, taps: Taps) -> Tensor:
-        """The three layers after the convolution in one pass, or the first two if the pooling is another."""
+        """The three layers after the convolution in one pass, or the first two if the pooling is not by averages."""
         average = isinstance(self.pool, nn.AvgPool2d)
         keep = "act" in taps or not average
         activation, pooled = self.norm.rectified(x, self.activation.slope, keep, average)

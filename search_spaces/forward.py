@@ -10,7 +10,7 @@ from search_spaces.registry import build
 
 
 class ForwardPass(NamedTuple):
-    """Of one image: floating-point operations, and bytes of all layers' outputs in float32."""
+    """The cost of one image: floating-point operations, and bytes of all layers' outputs in float32."""
 
     flops: int
     activation_bytes: int

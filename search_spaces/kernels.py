@@ -1,8 +1,9 @@
 """Passes over channels-last maps, compiled for the CPU at hand: norm, rectifier and pooling at once; moments.
 
-A map is read three times while it lies in the cache; layers one after another would each write and read every map
-of a chunk. Imported only where a CPU runs such a network: numba is slow to import, and takes seconds to compile what
-it then keeps on disk. Channels are the last dimension; arrays of no rows stand for what is not asked for.
+Each map is read three times while it lies in the cache; separate layers would each write and read all maps of a chunk.
+This module is imported only when a CPU runs such a network, because numba is slow to import, and takes seconds to
+compile what it then keeps on disk. Channels are the last dimension; an array without rows stands for an output that is
+not wanted.
 """
 
 from collections.abc import Callable
@@ -28,16 +29,16 @@ def rectified_norm(
     mean: np.ndarray,
     inverse: np.ndarray,
 ) -> None:
-    """Fill `activation`, `pooled`, and every map's `mean` and one over its deviation, `inverse`, each `[n, c]`.
+    """Fill `activation` and `pooled`, and every map's `mean` and `inverse`, one over its deviation, each `[n, c]`.
 
     Args:
         x: maps, `[n * h, w, c]`, of n images.
-        weight: of every channel, as `bias`.
-        bias: added after the weight.
+        weight: factor of every channel, `[c]`.
+        bias: what is added after the factor, `[c]`.
         slope: what negative values are multiplied by: 0 for ReLU, 1 for none.
         eps: added to the variance.
-        activation: the rectified maps, `[n * h, w, c]`, or of no rows.
-        pooled: their means over 2 x 2 pixels, `[n * h / 2, w / 2, c]`, or of no rows.
+        activation: the rectified maps, `[n * h, w, c]`, or without rows.
+        pooled: their means over 2 x 2 pixels, `[n * h / 2, w / 2, c]`, or without rows.
         mean: written.
         inverse: written.
     """
@@ -74,7 +75,7 @@ def rectified_norm_gradient(
 ) -> None:
     """Fill the gradients `of_x`, and `of_weight` and `of_bias` of every image, `[n, c]`.
 
-    `of_activation` and `of_pooled` are the gradients of what `rectified_norm` fills, of no rows where there is none.
+    `of_activation` and `of_pooled` are the gradients of what `rectified_norm` fills, without rows where there is none.
     """
     images, channels = mean.shape
     height, width = x.shape[0] // images, x.shape[1]
@@ -102,7 +103,7 @@ def rectified_norm_gradient(
 
 @_compiled
 def powers(maps: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
-    """Fill with the means of `maps`, `[n, pixels, c]`, over pixels, and with those of their squares, each `[n, c]`."""
+    """Fill `mean` and `square`, `[n, c]`, with means over pixels of `maps`, `[n, pixels, c]`, and of their squares."""
     mean[:] = 0
     square[:] = 0
     images, pixels, channels = maps.shape
@@ -118,7 +119,7 @@ def powers(maps: np.ndarray, mean: np.ndarray, square: np.ndarray) -> None:
 
 
 def check() -> None:
-    """Compile, or load, for float32. Raises whatever the compiler raises."""
+    """Compile the passes for float32, or load them from disk. Raises whatever the compiler raises."""
     maps, images, channels, none = (np.zeros(s, np.float32) for s in ((2, 2, 1), (1, 1), (1,), (0, 1, 1)))
     rectified_norm(maps, channels, channels, 0.0, 1e-5, maps.copy(), none, images, images.copy())
     known = (maps, channels, channels, 0.0, images, images.copy())
@@ -170,7 +171,7 @@ def _average(upper: np.ndarray, lower: np.ndarray, out: np.ndarray) -> None:
 
 @_compiled
 def _incoming(row: int, of_activation: np.ndarray, of_pooled: np.ndarray, out: np.ndarray) -> None:
-    """The gradient of a row of the rectified maps: its own, and a quarter of that of the mean it went into."""
+    """The gradient of a row of rectified maps: its own, plus a quarter of that of the means that it went into."""
     if len(of_activation):
         for column in range(out.shape[0]):
             for k in range(out.shape[1]):

@@ -78,13 +78,13 @@ class _Fused(torch.autograd.Function):
 
 
 def layers(x: Tensor, weight: Tensor, bias: Tensor, slope: float, eps: float, keep: bool, average: bool) -> Parts:
-    """What the compiled pass computes, from torch's layers."""
+    """The results of the compiled pass, computed by torch's layers."""
     activation = F.leaky_relu(F.group_norm(x, len(weight), weight, bias, eps), slope)
     return activation if keep else None, F.avg_pool2d(activation, 2) if average else None
 
 
 def _differentiable(inputs: list[Tensor], constants: tuple, slopes: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Gradients that can be differentiated again."""
+    """Gradients by torch's layers: unlike those of the compiled pass, they can be differentiated again."""
     found = zip(layers(*inputs, *constants), slopes, strict=True)
     outputs, slopes = zip(*((part, slope) for part, slope in found if slope is not None), strict=True)
     wanted = [tensor for tensor in inputs if tensor.requires_grad]

@@ -29,7 +29,7 @@ EXAMPLES = {
 CONVNET = re.compile(r"ConvNet-W(\d+)-D(\d+)(?:-(\w+))?(?:-(\w+))?(?:-(\w+))?")
 LATER = ("IN", "ReLU", "Avg")  # parts of a ConvNet's name that may be left out
 PARTS = ("features", "embedding_size", "TAPS", "classifier")
-# From plugins: what builds a network for so many classes and images of a shape, by name.
+# Networks of plugins, by name: functions of the number of classes and of the shape of the images.
 ADDED: dict[str, Callable[[int, tuple[int, int, int]], nn.Module]] = {}
 HOMES: dict[str, str | None] = {}  # the plugin that named each of them
 
@@ -55,9 +55,9 @@ def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]
 
 
 def full_name(name: str) -> str:
-    """The one spelling of a network: all five parts of a ConvNet's name, a classic one without `-IN`.
+    """The one spelling of a network's name: a ConvNet's with all five parts, a classic one without `-IN`.
 
-    What is no network's name, or a plugin's, stays as it is: `build` says what is wrong with it.
+    Other names, those of plugins and of no network, stay as they are: `build` refuses those that it does not know.
     """
     if match := CONVNET.fullmatch(name):
         width, depth, *later = match.groups()
@@ -110,10 +110,10 @@ def _whole(name: str, network: nn.Module) -> nn.Module:
 def mixes_samples(name: str) -> bool:
     """Whether the network's norm mixes the images of a batch, so that classes are not independent.
 
-    Asked of a plugin's network by building it for images of a common size.
+    To find out, a plugin's network is built for images of a common size.
 
     Raises:
-        ValueError: a plugin's network that takes none of them.
+        ValueError: a plugin's network that takes images of no common size.
     """
     if name not in ADDED:
         return "-BN" in name

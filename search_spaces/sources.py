@@ -1,4 +1,4 @@
-"""The digest of a user's own source file, which is part of every name of what that file defines."""
+"""The digest of a user's own source file, which keys add to the name of everything that the file defines."""
 
 import hashlib
 import inspect

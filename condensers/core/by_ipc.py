@@ -7,5 +7,5 @@ ByIPC = tuple[tuple[int, Value], ...]  # pairs of images per class, ascending fr
 
 
 def at_ipc(value: Value | ByIPC[Value], ipc: int) -> Value:
-    """The value at so many stored images per class."""
+    """The value that holds at `ipc` stored images per class."""
     return [found for least, found in value if least <= ipc][-1] if isinstance(value, tuple) else value

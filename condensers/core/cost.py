@@ -12,7 +12,7 @@ from condensers.core.recipe import Iterative, Selection
 from condensers.device.images import LabelledImages
 from search_spaces.forward import forward_pass
 
-TRAINING = 3  # work in forward passes: forward, gradient of activations, gradient of weights
+TRAINING = 3  # forward passes that training on an image costs: forward, gradients of activations and of weights
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Cost:
     """The cost of one memory.
 
     Attributes:
-        seconds: wall-clock, of the whole lockstep run that it was made in.
-        recipes: that were made in this run and shared its real side.
-        flop: floating-point operations of convolutions and matrix products in networks, counted, as if it were made
-            alone.
-        peak_bytes: most memory so far; CUDA: allocated on the device, CPU: resident memory of the process.
+        seconds: wall-clock time of the whole lockstep run that made it.
+        recipes: how many ran in lockstep and shared the work on real images.
+        flop: floating-point operations of the networks' convolutions and matrix products, counted as if this memory
+            were made alone.
+        peak_bytes: peak memory so far; CUDA: allocated on the device, CPU: resident memory of the process.
         hidden_images: images that went through networks forward and back to train them, before and while matching.
     """
 
@@ -36,7 +36,7 @@ class Cost:
 
 
 def cost_of(loop: Loop, recipe: Iterative, seconds: float) -> Cost:
-    """What a run has taken so far for one of its recipes."""
+    """The cost so far of the memory of one recipe in a lockstep run."""
     source, schedule = loop.pools.source, loop.schedule
     one = forward_pass(schedule.network, loop.network.classifier.out_features, source.shape).flops
     synthetic = loop.sides[recipe.name].ipc * recipe.decoded
@@ -48,7 +48,7 @@ def cost_of(loop: Loop, recipe: Iterative, seconds: float) -> Cost:
 
 
 def cost_of_selection(selection: Selection, source: LabelledImages, images: int, network: str, seconds: float) -> Cost:
-    """What it took to pick from that many real images."""
+    """The cost of a selection from that many real images."""
     one = forward_pass(network, int(source.labels.max()) + 1, source.shape).flops
     hidden = selection.epochs * images
     flop = float(one) * (selection.passes * images + TRAINING * hidden)

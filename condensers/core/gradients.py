@@ -1,7 +1,7 @@
-"""The gradient-matching loop: real and synthetic images of a class are to move a network's weights alike.
+"""The gradient-matching loop: synthetic images are to move a network's weights as real ones do.
 
-Per iteration and class: the gradient of the cross-entropy with respect to all weights, once by real and once by
-synthetic images, augmented alike, and a distance between the two, differentiated with respect to the pixels.
+Per iteration and class: the gradients of the cross-entropy with respect to all weights, one from real and one from
+synthetic images under the same augmentation, and a distance between the two, differentiated with respect to the pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class GradientRecipe(Iterative):
     """A gradient-matching method.
 
     Attributes:
-        distance: gradients by real and by synthetic images of one class to a scalar.
+        distance: function of the gradients from real and from synthetic images of one class; gives a scalar.
     """
 
     distance: Distance
@@ -41,7 +41,7 @@ class GradientRecipe(Iterative):
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError for networks that mix the images of a batch, and for other arithmetic than float32."""
         if mixes_samples(schedule.network):
-            # Batches of one class have other statistics than those that the network is trained on.
+            # Here a batch holds one class, so its statistics differ from those of the mixed batches in training.
             raise ValueError(f"{self.name} takes no batch norm, which would see one class only: not {schedule.network}")
         require_float32(self, schedule)
 

@@ -1,4 +1,4 @@
-"""Grids: what an ablation compares, declared by a method's own file beside its terms."""
+"""Grids: the variants that an ablation compares, declared in a method's own file beside its terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ class Grid:
     Attributes:
         name: as users write it.
         description: one line for lists: what varies.
-        variants: by the label that tables show, the name of a condenser, or a condenser that only this grid has; it
-            can then be asked for by its own name, too.
+        variants: for each label that tables show, the name of a registered condenser, or a condenser that only this
+            grid declares; users can ask for it by its own name, too.
         paper: the figure or table that has this experiment; empty if none has.
-        base: the label of what the others are compared with; empty for the first.
+        base: the label of the variant that the others are compared with; empty for the first.
     """
 
     name: str
@@ -27,5 +27,5 @@ class Grid:
 
     @property
     def reference(self) -> str:
-        """The label of what the others are compared with."""
+        """The label of the variant that the others are compared with."""
         return self.base or next(iter(self.variants))

@@ -1,10 +1,9 @@
-"""What a function or a frozen dataclass *is*, as JSON values: the part of a key that tells one objective from another.
+"""What a function or a frozen dataclass *is*, as JSON values: the part of a key that distinguishes objectives.
 
 A function is identified by its name, a frozen dataclass by its name and all its fields, so two distances with different
-constants are never taken for each other. Those of a user's own module carry a digest of its source, but not of other
-modules that it imports. What may carry hidden state, a closure, a lambda, a `partial`, or whatever is not found in its
-module under its name, has no identity and is refused: its constants would be in no key, and a memory made with other
-constants would be reused by mistake.
+constants have different keys. Names from a user's own module carry a digest of its source, but not of the modules that
+it imports. A closure, a lambda, a `partial`, or an object that its module does not hold under its name may hide
+constants, so it has no identity and is refused: a memory made with other constants would be reused by mistake.
 """
 
 import sys
@@ -43,7 +42,7 @@ def identity(value: object) -> Any:
 
 
 def changed(value: object) -> dict[str, Any]:
-    """The fields of a frozen dataclass that are not at their defaults: a field that is added later changes no key."""
+    """The fields of a frozen dataclass that are not at their defaults: adding a field to its class changes no key."""
     return {
         field.name: identity(getattr(value, field.name))
         for field in fields(value)
@@ -52,7 +51,7 @@ def changed(value: object) -> dict[str, Any]:
 
 
 def beyond(value: object, base: type) -> dict[str, Any]:
-    """What a subclass adds to a dataclass that describes itself: its name and further fields; nothing for the base."""
+    """The name and the further fields of a subclass of `base`, which describes its own fields; empty for `base`."""
     if type(value) is base:
         return {}
     further = {field.name for field in fields(value)} - {field.name for field in fields(base)}
@@ -64,7 +63,7 @@ def _is_frozen(value: object) -> bool:
 
 
 def _is_held(thing: FunctionType | type) -> bool:
-    """Whether its module holds it by its name; not so a wrapper that took over another function's name."""
+    """Whether its module holds it under its name; False for a wrapper that took its name from the wrapped function."""
     try:
         return attrgetter(thing.__qualname__)(sys.modules[thing.__module__]) is thing
     except (KeyError, AttributeError):

@@ -1,4 +1,4 @@
-"""Two networks at once: one that recipes are matched on, and a pre-trained judge beside it, under a tap of its own."""
+"""Two networks at once: the one that recipes are matched on, and a pre-trained one that the tap `judge` reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from search_spaces.convnet import NO_TAPS, Taps, shown
 
 @dataclass(frozen=True)
 class Judged(Networks):
-    """Networks to match on, and beside each of them one that is trained on the real images, of the same architecture.
+    """Networks to match on, each with a judge: a network of the same architecture, trained on the real images.
 
     Attributes:
-        matched: what all other taps read.
-        judges: what the tap `judge` reads: its embedding.
+        matched: the networks that all taps but `judge` read.
+        judges: the networks whose embedding the tap `judge` reads.
     """
 
     matched: Networks
@@ -33,19 +33,19 @@ class Judged(Networks):
 
     def begin(self, run: Run) -> "JudgedSource":
         """The source for one run."""
-        # A seed of their own: else one random number would pick a judge and the network beside it.
+        # Judges get another seed, because otherwise one random number would pick both a judge and its network.
         judged = replace(run, network=run.network.judge, seed=draws.key_of(run.seed, "judges"))
         return JudgedSource(
             {"matched": self.matched.begin(replace(run, network=run.network.matched)), JUDGE: self.judges.begin(judged)}
         )
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """Images that train either kind."""
+        """Images that train the networks of both kinds."""
         return sum(kind.hidden(iterations, ipc, memory, real) for kind in (self.matched, self.judges))
 
 
 class WithJudge(nn.Module):
-    """A network whose taps are those of another one, and the embedding of its judge, which runs only if it is read."""
+    """The matched network with one more tap, `judge`: the embedding of its judge, which runs only if that is read."""
 
     def __init__(self, matched: nn.Module, judge: nn.Module) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class WithJudge(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """That of the network that is matched on."""
+        """The classifier of the network that is matched on."""
         return self.matched.classifier
 
     def features(self, x: Float[Tensor, "n ch h w"], taps: Taps = NO_TAPS) -> Float[Tensor, "n d"]:
@@ -65,18 +65,18 @@ class WithJudge(nn.Module):
 
 
 class JudgedSource:
-    """Sources side by side, by name."""
+    """Several network sources as one, by name."""
 
     def __init__(self, sources: dict[str, NetworkSource]) -> None:
         self.sources = sources
 
     @property
     def hidden_images(self) -> int:
-        """Of all sources."""
+        """Images that have trained the networks of all sources."""
         return sum(source.hidden_images for source in self.sources.values())
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """Train what is to be trained."""
+        """Let every source train its networks before that iteration."""
         for source in self.sources.values():
             source.advance(iteration, memory)
 
@@ -86,13 +86,13 @@ class JudgedSource:
             source.load(at)
 
     def state(self) -> dict[str, Tensor]:
-        """What each of them keeps."""
+        """The state of every source, its tensors named `SOURCE/TENSOR`."""
         return {
             f"{name}/{part}": tensor for name, source in self.sources.items() for part, tensor in source.state().items()
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`. All is checked before a source takes any of it."""
+        """Go on from a `state`. All tensors are checked before any source is changed."""
         found = {name: tensors[name].to(own.device).view(own.shape) for name, own in self.state().items()}
         for name, source in self.sources.items():
             source.restore({part: found[f"{name}/{part}"] for part in source.state()})

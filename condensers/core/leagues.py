@@ -17,7 +17,7 @@ def league(stored: int, decoded: int, trained_on_real: bool, soft: bool = False)
     Args:
         stored: images per class.
         decoded: images per class that networks are trained on.
-        trained_on_real: whether real labels trained a network that it was made with.
+        trained_on_real: whether a network used to make the memory was trained on real labels.
         soft: whether its labels are probabilities.
     """
     return "open" if decoded > stored or trained_on_real or soft else "strict"

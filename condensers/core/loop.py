@@ -1,7 +1,7 @@
 """What every loop that moves pixels has in common: draws, recipes in lockstep, steps, and a state to resume from.
 
-Per iteration: fill the network, draw real images of every class and an augmentation for each class, let the loop at
-hand find each recipe's loss and gradient, step each recipe's pixels.
+Per iteration: fill the network, draw real images of every class and an augmentation for each class, let the subclass
+compute each recipe's loss and gradient, step each recipe's pixels.
 
 Every draw is a function of (seed, iteration, class), not of which classes or recipes run together.
 """
@@ -38,7 +38,7 @@ class Loop(ABC):
         classes: classes to condense.
         ipc: stored images per class.
         recipes: with different names, and the same networks.
-        schedule: what they share.
+        schedule: that of all recipes.
         seed: names every draw together with iteration and class.
 
     Raises:
@@ -60,7 +60,7 @@ class Loop(ABC):
             recipe.check(schedule)
         self.device = source.images.device
         self.classes = torch.tensor(list(classes), device=self.device)
-        # Classes of the same number are augmented alike.
+        # The number that names each class's augmentation draw: 0 for all classes if they share one.
         self.alike = torch.zeros_like(self.classes) if schedule.shared_augmentation else self.classes
         self.pools = Pools(source, classes)
         check_enough(self.pools.sizes, ipc, max(recipe.decoded for recipe in recipes))
@@ -84,7 +84,7 @@ class Loop(ABC):
         return {name: side.pixels for name, side in self.sides.items()}
 
     def step(self) -> Losses:
-        """One iteration for every recipe; returns each one's loss, on the device; the next step overwrites it."""
+        """Run an iteration of every recipe. Returns the losses, on the device, where the next step overwrites them."""
         self._begin_iteration()
         losses = self._captured(self._step)
         self.iteration += 1
@@ -96,12 +96,12 @@ class Loop(ABC):
         return self._gradients()
 
     def memory(self, recipe: str) -> tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]:
-        """Stored images and labels of a recipe as they stand."""
+        """A recipe's stored images and their labels after the iterations done so far."""
         pixels = self.sides[recipe].memory(self.iteration)
         return pixels.flatten(0, 1), self.classes.repeat_interleave(pixels.shape[1])
 
     def decoded(self, recipe: str) -> Images:
-        """Decoded images and labels of a recipe as they stand."""
+        """A recipe's current pixels decoded to images, and their labels."""
         side = self.sides[recipe]
         images = side.recipe.pixels.decode(side.pixels.detach())
         return images.flatten(0, 1), self.classes.repeat_interleave(images.shape[1])
@@ -115,7 +115,7 @@ class Loop(ABC):
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
-        # All tensors are checked before any is written: a half-restored run could not be told from a whole one.
+        # All tensors are checked before any is written: a half-restored run would look like a whole one.
         iteration = int(tensors["iteration"])
         found = {name: side.check(_under(tensors, name)) for name, side in self.sides.items()}
         self.networks.restore(

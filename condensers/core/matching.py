@@ -1,9 +1,9 @@
 """The feature-matching loop: several recipes in lockstep on one stream of networks, real images and augmentations.
 
-Per iteration: take features of real and synthetic images, augmented alike, on the iteration's network, and add up each
-recipe's terms; a recipe of views leaves real images as they are. The real side is most of the cost and the same for
-every recipe, so it is done once; each recipe gets the values that it would get alone. Work is cut into chunks of
-classes to bound memory; the mathematics is that of the loop over classes.
+Per iteration: compute features of real and synthetic images under the same augmentation on the iteration's network, and
+add up each recipe's terms; for recipes with views real images are not augmented. The real side is most of the cost and
+the same for every recipe, so it is computed once; each recipe gets the values that it would get alone. Chunks of
+classes bound the memory; the mathematics is that of a loop over single classes.
 """
 
 import copy
@@ -62,7 +62,7 @@ class Matching(Loop):
         if int(tensors["iteration"]) > 0 and not all(averages.values()):
             raise KeyError("a moving average")
         super().restore(tensors)
-        # Copies, because an average is brought on in place.
+        # Copies, because averages are updated in place.
         self.averages = {
             followed: [layer.to(self.device, copy=True) for layer in layers]
             for followed, layers in averages.items()
@@ -78,7 +78,7 @@ class Matching(Loop):
         return self._matched(real | self._follow(real), draw, context)
 
     def _chunks(self, images_per_class: int) -> list[slice]:
-        """Classes that go through together; all of them where the network mixes the images of a batch."""
+        """Classes that go through the network together; all of them if it mixes the images of a batch."""
         classes = len(self.classes)
         size = classes if self.mixes else max(1, self.schedule.chunk // images_per_class)
         return [slice(first, first + size) for first in range(0, classes, size)]
@@ -93,7 +93,7 @@ class Matching(Loop):
 
     @torch.no_grad()
     def _follow(self, real: Found) -> dict[tuple, list[Tensor]]:
-        """The moving averages of real statistics that terms ask for, brought to this iteration."""
+        """The moving averages of real statistics that terms ask for, updated by this iteration."""
         for reads, decay in self.followed:
             followed = (*reads, decay)
             if followed not in self.averages:
@@ -104,7 +104,7 @@ class Matching(Loop):
         return self.averages
 
     def _followed(self, terms: Sequence[Term]) -> list[tuple[Reads, float]]:
-        """What moving averages are wanted of, in the same order in every process."""
+        """What terms want moving averages of, with their decay, in the same order in every process."""
         found = {(reads, term.decay) for term in terms if term.decay for reads in term.reads}
         return [(reads, decay) for reads in self.wanted for decay in sorted({d for r, d in found if r == reads})]
 
@@ -132,7 +132,7 @@ class Matching(Loop):
     def _coupled_gradient(
         self, recipe: Recipe, real: Statistics, draw: Draw, context: Context, parts: list[slice]
     ) -> Float[Tensor, ""]:
-        """Chain rule by hand: a first pass over chunks gives the statistics of all classes, a second their gradient."""
+        """Chain rule by hand: one pass over chunks for the statistics of all classes, one for the pixels' gradient."""
         side = self.sides[recipe.name]
         pixels = side.pixels.detach()
 
@@ -143,7 +143,7 @@ class Matching(Loop):
         statistics = concatenate(self.lanes.map(known, parts))
         leaves = [x.requires_grad_() for layers in statistics.values() for x in layers]
         loss = recipe.loss(real, statistics)
-        # Zeros for blocks that no term counts (`Term.blocks`): they are read all the same.
+        # A block that was read but that no term uses (`Term.blocks`) gets a gradient of zeros.
         slopes = torch.autograd.grad(loss, leaves, materialize_grads=True)
 
         def back(part: slice) -> None:
@@ -166,7 +166,7 @@ class Matching(Loop):
 
 
 def _name(followed: tuple) -> str:
-    """What a state calls the moving average of (tap, statistic, decay): not by number, for a race drops recipes."""
+    """Name of the average of (tap, statistic, decay) in a state: no number, which a dropped recipe would shift."""
     tap, statistic, decay = followed
     return f"averages/{tap}/{identity(statistic)}/{decay}"
 
@@ -177,7 +177,7 @@ def _layers(tensors: dict[str, Tensor], name: str) -> list[Tensor]:
 
 
 def _in_dtype(network: nn.Module, name: str) -> nn.Module:
-    """The network itself, or a copy in other arithmetic. Raises ValueError for one that is not supported."""
+    """The network itself, or a copy in other arithmetic. Raises ValueError for arithmetic that is not supported."""
     if name not in ("float32", "bfloat16"):
         raise ValueError(f"the real branch knows float32 and bfloat16, not {name!r}")
     return network if name == "float32" else copy.deepcopy(network).to(torch.bfloat16)

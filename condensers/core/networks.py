@@ -1,7 +1,7 @@
 """Which networks a recipe is matched on: what it asks for, and the source that hands them out while it runs.
 
-A source fills the loop's network with weights in two steps: `advance` works on the host between two steps of the
-pixels and may train networks, `load` works on the device within a step, which may be captured as a CUDA graph, so it
+A source fills the loop's network with weights in two parts. `advance` works on the host between two steps of the pixels
+and may train networks. `load` works on the device within a step; the step may be captured as a CUDA graph, so `load`
 decides nothing on the host. All draws are named by seed and iteration, as everywhere in the loop.
 """
 
@@ -24,12 +24,12 @@ Images = tuple[Float[Tensor, "n ch h w"], Int64[Tensor, "n"]]  # normalised, wit
 
 @dataclass(frozen=True)
 class Run:
-    """The run of a loop that a source hands out networks to: all that the source works with.
+    """What a network source knows of the loop that it works for.
 
     Attributes:
         network: the loop's network, on the device that does the work.
         source: real images of the classes that are condensed together.
-        training: optimiser and augmentation of trained networks; their epochs are the source's own.
+        training: optimiser and augmentation for networks that are trained; each kind of `Networks` sets the epochs.
         seed: of the loop.
         ipc: stored images per class.
     """
@@ -57,10 +57,10 @@ class NetworkSource(Protocol):
     hidden_images: int
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """Train what is to be trained before that iteration; `memory` gives the decoded images as they stand."""
+        """Train networks, if any, before that iteration; `memory` gives the decoded images at that moment."""
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
-        """Fill the network for that iteration."""
+        """Fill the loop's network with the weights of iteration `at`."""
 
     def state(self) -> dict[str, Tensor]:
         """What a later run needs to go on from here."""
@@ -71,7 +71,7 @@ class NetworkSource(Protocol):
 
 @runtime_checkable
 class Networks(Protocol):
-    """What a recipe asks for: a frozen dataclass, for it is part of a memory's key."""
+    """The kind of networks that a recipe asks for: a frozen dataclass, because it is part of a memory's key."""
 
     trains_on: ClassVar[TrainsOn]
 

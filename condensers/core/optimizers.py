@@ -12,12 +12,12 @@ from condensers.core.identity import beyond, changed, identity
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """What moves pixels: a frozen dataclass, for it is part of a memory's key.
+    """What moves pixels: a frozen dataclass, because it is part of a memory's key.
 
     Attributes:
-        fall: `cosine` lets the gradient's share of a step fall to zero over the run.
-        average: share of the run, at its end, whose pixels are averaged into the memory; 0: only its last pixels count.
-        state: names of what it keeps beside the pixels, as torch calls them.
+        fall: `cosine` scales the gradient by half a cosine that falls from 1 to 0 over the run; `none` leaves it.
+        average: share of the run, at its end, over which pixels are averaged into the memory; 0: only the last count.
+        state: torch's names for the tensors that it keeps beside the pixels.
     """
 
     fall: Literal["none", "cosine"]
@@ -25,7 +25,7 @@ class Optimizer(Protocol):
     state: tuple[str, ...]
 
     def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
-        """Torch's optimiser of the pixels, at so many images per class."""
+        """Torch's optimiser of the pixels, at `ipc` stored images per class."""
 
     def describe(self) -> dict[str, object]:
         """The optimiser as JSON values."""
@@ -36,7 +36,7 @@ class SGD:
     """Stochastic gradient descent. Defaults: DM (Zhao and Bilen, 2023).
 
     Attributes:
-        lr: step size; or by images per class.
+        lr: step size, one number or by images per class.
         momentum: of torch's SGD.
         fall: see Optimizer.
         average: see Optimizer.
@@ -72,7 +72,7 @@ class Adam:
     """Adam (Kingma and Ba, 2015): each pixel moves by about `lr` a step, however small its gradient.
 
     Attributes:
-        lr: step size; or by images per class.
+        lr: step size, one number or by images per class.
         betas: decays of the moving averages of the gradient and of its square.
         average: see Optimizer.
 

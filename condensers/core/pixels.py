@@ -1,7 +1,7 @@
 """What a recipe stores, and how it is decoded to the images that networks see.
 
-`stored` pixels are `[C, M, ch, h, w]`, decoded ones `[C, M * decoded, ch, h, w]`, those of one stored image one after
-another. A memory names its pixels in its metadata, so that every consumer trains on what was condensed.
+Stored pixels are `[C, M, ch, h, w]`, decoded images `[C, M * decoded, ch, h, w]`; those of one stored image are
+adjacent. A memory's metadata names its kind of pixels, so that every reader decodes it as it was condensed.
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ class Pixels(Protocol):
         """The images that networks see; differentiable."""
 
     def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
-        """Bring stored pixels back in place after a step; `low` and `high` are black and white, normalised."""
+        """Keep stored pixels within what is allowed, after a step; `low` and `high` are black and white, normalised."""
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Each stored image is an image; never clamped."""
+    """Each stored image is one image as networks see it; never clamped."""
 
     decoded = 1
 
@@ -48,7 +48,7 @@ class Raw:
         return stored
 
     def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
-        """Nothing: DM's pixels are free."""
+        """Do nothing: as in DM, pixels may go beyond black and white."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Factor:
 
     @property
     def decoded(self) -> int:
-        """One for each tile."""
+        """One image for each tile."""
         return self.factor**2
 
     def start(self, real: Float[Tensor, "C n ch h w"]) -> Float[Tensor, "C M ch h w"]:
-        """Real images made small, one a tile, row by row. Raises ValueError for a side that tiles do not divide."""
+        """Mosaics of downscaled real images, row by row. Raises ValueError if `factor` does not divide the side."""
         side, f = real.shape[-1], self.factor
         if side % f:
             raise ValueError(f"images of {side} px cannot be cut into {f} x {f} tiles: choose another --resolution")
@@ -96,7 +96,7 @@ class Factor:
         return F.interpolate(small, size=side, mode="bilinear", align_corners=False).unflatten(0, (classes, -1))
 
     def project(self, stored: Float[Tensor, "C M ch h w"], low: Tensor, high: Tensor) -> None:
-        """Clamp to what an image can show, if that is asked for."""
+        """Clamp pixels between black and white, if `clamp` is set."""
         if self.clamp:
             stored.clamp_(low, high)
 
@@ -105,7 +105,7 @@ KINDS = {kind.__name__: kind for kind in (Raw, Factor)}
 
 
 def pixels_of(described: Mapping[str, object] | None) -> Pixels:
-    """The pixels that a memory's metadata describes; none is raw.
+    """The kind of pixels that a memory's metadata describes; `Raw` for None.
 
     Raises:
         ValueError: unknown kind, or fields that it does not have or cannot take.

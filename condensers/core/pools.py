@@ -1,6 +1,6 @@
 """Networks that are trained while a recipe is matched on them, or before: on the memory itself, or on real images.
 
-Each kind is what a recipe asks for, followed by its source (`condensers.core.networks`).
+Each kind is a `Networks` that a recipe asks for, followed by its `NetworkSource` (`condensers.core.networks`).
 """
 
 import copy
@@ -22,9 +22,9 @@ class Pool:
     """Weights of several networks side by side, `[size, parameters]`, on the device.
 
     Args:
-        run: that draws from the pool.
+        run: the run that draws networks from the pool.
         size: networks in the pool.
-        name: of its draws.
+        name: names its random draws.
     """
 
     def __init__(self, run: Run, size: int, name: str) -> None:
@@ -42,7 +42,7 @@ class Pool:
         self._store(member)
 
     def train(self, member: int, images: Images, training: Training, *names: int | str) -> None:
-        """Train a member on labelled images; `names` tell its draws from those of other times."""
+        """Train a member on labelled images; `names` distinguish its draws from those of other trainings."""
         _fill(self.learner, self.weights[member])
         pixels, labels = images
         train(self.learner, pixels, labels, training, draws.key_of(self.run.seed, self.name, *names, member))
@@ -50,7 +50,7 @@ class Pool:
         self._store(member)
 
     def pick(self, at: Int64[Tensor, "1"], count: int | Int64[Tensor, "1"]) -> Int64[Tensor, "1"]:
-        """A random one of the first `count` members, chosen on the device."""
+        """The index of a random one of the first `count` members, drawn on the device."""
         number = draws.uniform(self.run.key_at(at), 1)[0]
         return (number * count).long()
 
@@ -63,7 +63,7 @@ class Pool:
         return {"weights": self.weights, "hidden_images": torch.tensor(self.hidden_images)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`. Written in place, because a captured step reads this very tensor."""
+        """Go on from a `state`. Weights are written in place, because a captured step keeps reading the same tensor."""
         weights, hidden = tensors["weights"].to(self.weights.device).view(self.weights.shape), tensors["hidden_images"]
         self.weights.copy_(weights)
         self.hidden_images = int(hidden)
@@ -77,12 +77,12 @@ class Pool:
 class OnSynthetic(Networks):
     """A pool of networks that are trained on the memory itself while it is made (the pool of FRePo, with hard labels).
 
-    Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member starts
-    anew. Members do so at different times, so that the pool always holds little and much trained ones.
+    Each iteration trains one member, in turn, on the memory for `epochs` epochs. After `most` turns a member is drawn
+    anew. Members are renewed at different times, so that the pool always holds both little and much trained ones.
 
     Attributes:
         size: networks in the pool.
-        epochs: of a turn.
+        epochs: of training in one turn.
         most: turns until a member is renewed.
     """
 
@@ -96,7 +96,7 @@ class OnSynthetic(Networks):
         return SyntheticSource(run, self)
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """A member's turn an iteration."""
+        """The memory's images for `epochs` epochs in every iteration."""
         return iterations * self.epochs * memory
 
 
@@ -108,7 +108,7 @@ class SyntheticSource(Pool):
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """One member's turn."""
+        """Train the member whose turn it is, after renewing it if it has had `most` turns."""
         turn, member = divmod(iteration, self.size)
         # Members begin at different ages, so that they are not all renewed at once.
         age = turn + member * self.asked.most // self.size
@@ -121,12 +121,12 @@ class SyntheticSource(Pool):
 class Alternating(Networks):
     """One network that is trained on the memory between steps of the pixels (the outer and inner loops of DC).
 
-    After `outer` steps of the pixels it is drawn anew; between two of them it is trained for `inner` epochs.
+    After `outer` steps of the pixels it is drawn anew; between two steps it is trained for `inner` epochs.
 
     Attributes:
-        outer: steps of the pixels on one network; or by images per class.
-        inner: epochs of training between them; or by images per class.
-        momentum: of this training. DC's plain steps: rate 0.01, no momentum, no weight decay.
+        outer: steps of the pixels on one network, one number or by images per class.
+        inner: epochs of training between two steps, one number or by images per class.
+        momentum: of this training, whose rate is 0.01 and weight decay 0. Without momentum, as in DC, by default.
     """
 
     outer: int | ByIPC[int] = ((1, 1), (2, 10), (20, 20), (50, 50))
@@ -139,7 +139,7 @@ class Alternating(Networks):
         return AlternatingSource(run, self)
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """Every iteration but those that begin a network."""
+        """The memory's images for `inner` epochs in every iteration but those that begin with a new network."""
         networks = -(-iterations // at_ipc(self.outer, ipc))
         return (iterations - networks) * at_ipc(self.inner, ipc) * memory
 
@@ -153,13 +153,13 @@ class AlternatingSource(Pool):
         self.training = replace(run.training, epochs=1, momentum=asked.momentum, weight_decay=0.0)
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """A new network, or training of the one at hand."""
+        """Draw a new network after every `outer` iterations, else train the current one."""
         generation, age = divmod(iteration, self.outer)
         if age == 0:
             self.renew(0, generation)
             return
         images = memory()
-        # Epoch by epoch, because the rate of a longer training falls in the middle.
+        # One training per epoch, because a training of several epochs would lower its rate halfway.
         for epoch in range(self.inner):
             self.train(0, images, self.training, "inner", iteration, epoch)
 
@@ -169,7 +169,7 @@ class PartlyTrained(Networks):
     """A new network every iteration, trained on the memory for a random number of epochs (the start of RaT-BPTT).
 
     Attributes:
-        most: epochs; each number from 0 to this is as likely.
+        most: highest number of epochs; all numbers from 0 to this are equally likely.
     """
 
     most: int = 30
@@ -180,7 +180,7 @@ class PartlyTrained(Networks):
         return PartlyTrainedSource(run, self)
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """On average."""
+        """The expected number: how many epochs there are is random."""
         return round(iterations * self.most / 2 * memory)
 
 
@@ -219,7 +219,7 @@ class Queue(Networks):
         return QueueSource(run, self)
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """Some steps of some networks an iteration."""
+        """The minibatches of `trained` networks, `steps` each, in every iteration."""
         return iterations * self.trained * min(self.steps * Training.batch, real)
 
 
@@ -257,12 +257,12 @@ class QueueSource(Pool):
 
 @dataclass(frozen=True)
 class Pretrained(Networks):
-    """A pool of networks trained on the real images beforehand; each draw is a point between start and end.
+    """A pool of networks trained on the real images beforehand; each draw lies between initial and trained weights.
 
     Attributes:
         size: networks in the pool.
         epochs: of training each of them on all real images.
-        nearest: share of the way from start to end that every draw has gone at least; 1 for trained networks alone.
+        nearest: least share of the way from initial to trained weights in a draw; 1 for trained networks alone.
     """
 
     size: int = 2
@@ -275,7 +275,7 @@ class Pretrained(Networks):
         return PretrainedSource(run, self)
 
     def hidden(self, iterations: int, ipc: int, memory: int, real: int) -> int:
-        """All networks on all images, once."""
+        """All real images for `epochs` epochs of every network."""
         return self.size * self.epochs * real
 
 
@@ -287,7 +287,7 @@ class PretrainedSource(Pool):
         self.asked = asked
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
-        """Train all, once; a resumed run has them already."""
+        """Train all networks before the first iteration; a resumed run has them already."""
         if self.hidden_images:
             return
         source = self.run.source

@@ -1,4 +1,4 @@
-"""What terms want of a network's activations, read in one forward pass."""
+"""The statistics that terms want of a network's activations, computed in one forward pass."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ Found = dict[Reads, list[Tensor]]  # what terms read, one tensor per layer
 
 
 def read(network: nn.Module, images: Float[Tensor, "C b ch h w"], wanted: Sequence[Reads], context: Context) -> Found:
-    """One forward pass of all images; the statistics that terms want of it."""
+    """The wanted statistics of all images, from one forward pass."""
     found: Found = {reads: [] for reads in wanted}
 
     def reduce(name: str, activation: Tensor) -> None:
@@ -39,7 +39,7 @@ def in_order(wanted: set[Reads]) -> list[Reads]:
 
 
 def merge(parts: Sequence[Found], images: Sequence[int]) -> Found:
-    """Statistics of all images of each class, from those of parts of them with so many `images` each."""
+    """Statistics of all images of each class, from the statistics of parts that hold `images[i]` images of it."""
     if len(parts) == 1:
         return parts[0]
     total = sum(images)

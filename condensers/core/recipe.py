@@ -1,4 +1,4 @@
-"""What a condenser says of itself: a selection of real images, or a recipe by which images are made step by step."""
+"""Condensers: selections of real images, and recipes by which images are made step by step."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,10 +27,10 @@ class Schedule:
         network: name of the networks that are matched on.
         augmentation: DSA strategy; empty for none.
         shared_augmentation: whether an iteration draws one augmentation for all classes; else one for each, as DM does.
-        views: augmented copies of each synthetic image, beside real images as they are; 0: both sides augmented alike.
+        views: augmented copies of each synthetic image, real images not augmented; 0: one augmentation for both sides.
         chunk: images that go through a network at once; bounds memory, changes nothing but rounding.
         real_dtype: arithmetic of the real branch, `float32` or `bfloat16`; its statistics are float32 in any case.
-        given: fields that a paper's own schedule must leave: a user has set them, or it has been applied already.
+        given: fields that `Iterative.schedule` must not scale: the user set them, or they are scaled already.
     """
 
     iterations: int = 20_000
@@ -58,7 +58,7 @@ FRESH, RAW, STEPS = Fresh(), Raw(), SGD()  # defaults, as in DM
 class Condenser(Protocol):
     """What every condenser has.
 
-    One that makes pixels also has what `Iterative` has; a selection has `passes` and `epochs`.
+    One that makes pixels also has the attributes of `Iterative`, a selection also `passes` and `epochs`.
     """
 
     @property
@@ -93,10 +93,10 @@ class Condenser(Protocol):
         """Raise ValueError, before any work, if it cannot run by that schedule."""
 
     def separable(self, network: str) -> bool:
-        """Whether slicing a memory of all classes equals condensing each slice alone; if not, slices leak classes."""
+        """Whether a slice of a memory of all classes equals what condensing those classes alone would make."""
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
-        """Its own schedule where a protocol asks for `base`."""
+        """The schedule that it runs by when a protocol asks for `base`."""
 
     def describe(self, schedule: Schedule) -> dict[str, object]:
         """All that decides its memories beside data, classes and seed, as JSON values."""
@@ -106,11 +106,11 @@ class Condenser(Protocol):
 class Selection:
     """A condenser that picks real images: `select(source, classes, ipc, schedule, seed)` gives their positions.
 
-    Of the schedule it may read the network alone, unless it is `trained_on_real`: no more than that is in its key.
+    `select` may use no field of the schedule but its network, unless it is `trained_on_real`: the key holds no other.
 
     Attributes:
-        passes: how often each real image of the classes at hand goes through a network to be looked at.
-        epochs: of training a network on these images.
+        passes: how often each real image of the classes goes through a network other than to train it.
+        epochs: for which a network is trained on these images.
     """
 
     name: str
@@ -147,19 +147,19 @@ class Selection:
 
 @dataclass(frozen=True)
 class Iterative:
-    """A condenser that makes images step by step: on which networks, by which pixels, and how these follow.
+    """A condenser that makes images step by step: its networks, its kind of pixels, and their optimiser.
 
     Attributes:
         name: as users write it.
         networks: which networks the loop works on.
         pixels: what is stored, and how it is decoded to images.
         optimizer: of the pixels.
-        iterations: in its paper (or by images per class), where DM's has 20,000: a protocol that shortens DM shortens
-            this in proportion.
-        real_batch: in its paper (or by images per class), where DM's has 256; scaled likewise.
+        iterations: of its paper, one number or by images per class. A protocol that shortens DM's 20,000 shortens these
+            in proportion.
+        real_batch: of its paper, one number or by images per class; scaled as the protocol scales DM's 256.
         augments: whether images are augmented while it works.
-        shares_augmentation: whether all classes of an iteration are augmented alike. Where classes are told from each
-            other, an augmentation of its own would give a class away.
+        shares_augmentation: whether all classes of an iteration share one augmentation. Set it for terms that compare
+            classes: if each class had its own augmentation, a readout could recognise the class by that.
         description: one line for lists.
         paper: authors, title, where and when.
         loop: what runs it, a key of `condensers.condense.LOOPS`.
@@ -196,18 +196,18 @@ class Iterative:
         return self.networks.trains_on == "real"
 
     def shown(self, schedule: Schedule, ipc: int) -> int:
-        """Images of a class that a network is shown for so many stored ones."""
+        """Images of a class that a network sees for `ipc` stored ones: decoded, and copied into views."""
         return ipc * self.decoded * max(1, schedule.views)
 
     def check(self, schedule: Schedule) -> None:
         """Raise ValueError, before any work, if it cannot run by that schedule."""
 
     def separable(self, network: str) -> bool:
-        """True if neither terms, nor norms, nor the training of its networks let classes see each other."""
+        """True if neither terms, nor norms, nor the training of its networks let one class influence another."""
         return not self.couples_classes and self.networks.trains_on == "nothing" and not mixes_samples(network)
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
-        """Its paper's schedule, shortened as the base shortens DM's; what a user has set stays as it is."""
+        """Its paper's schedule, shortened as `base` shortens DM's; fields in `base.given` stay as they are."""
         sizes = {
             name: max(1, round(getattr(base, name) * at_ipc(getattr(self, name), ipc) / getattr(Schedule, name)))
             for name in ("iterations", "real_batch")
@@ -234,8 +234,8 @@ class Recipe(Iterative):
 
     Attributes:
         terms: the objective.
-        views: augmented copies of each synthetic image, an even number, each with an augmentation of its own, or in
-            mirrored pairs where the augmentation flips; real images stay as they are. 0: both sides augmented alike.
+        views: augmented copies of each synthetic image, an even number, each with another draw, or in mirrored pairs if
+            the augmentation flips; real images are not augmented. 0: one augmentation for both sides.
 
     Raises:
         ValueError: an odd or negative number of views; views beside a shared augmentation, or without augmentation.
@@ -255,40 +255,40 @@ class Recipe(Iterative):
 
     @property
     def reads(self) -> list[Reads]:
-        """What its terms need from an image set."""
+        """The (tap, statistic) pairs that its terms need of a set of images."""
         return [reads for term in self.terms for reads in term.reads]
 
     @property
     def couples_classes(self) -> bool:
-        """Whether a term lets classes see each other."""
+        """Whether a term lets one class influence another."""
         return any(term.couples_classes for term in self.terms)
 
     @property
     def synthetic_passes(self) -> int:
-        """Forward and gradient of every view, of the judge as well if there is one.
+        """Forward pass and gradient for every view, in the judge as well if a term reads it.
 
-        Where classes are coupled, a first pass finds the statistics of all of them.
+        If classes are coupled, one more forward pass first finds the statistics of all classes.
         """
         networks = 1 + any(term.tap == JUDGE for term in self.terms)
         return max(1, self.views) * networks * (2 + self.couples_classes)
 
     def check(self, schedule: Schedule) -> None:
-        """Raise ValueError without a term, for nothing would be matched; or for views that would all be alike."""
+        """Raise ValueError if there is no term, or if there are views but no augmentation to make them differ."""
         if not self.terms:
             raise ValueError(f"{self.name} has no terms: give it at least one")
         if self.views and not schedule.augmentation:
             raise ValueError(f"{self.name} has views: give the schedule an augmentation")
 
     def schedule(self, base: Schedule, ipc: int) -> Schedule:
-        """As that of every condenser that makes images, with its views."""
+        """The schedule that `Iterative` gives, with the recipe's views."""
         return replace(super().schedule(base, ipc), views=self.views)
 
     def at(self, ipc: int) -> "Recipe":
-        """The recipe at so many stored images per class: its terms have one weight each."""
+        """The recipe for `ipc` stored images per class, with one number as the weight of each term."""
         return replace(self, terms=tuple(term.at(ipc) for term in self.terms))
 
     def plus(self, added: str, *terms: Term) -> "Recipe":
-        """The recipe with further terms, called by its name, a `+` and what is `added`; the sum is of no paper."""
+        """The recipe with further terms, named by its name, a `+` and `added`; the sum has no paper."""
         return replace(self, name=f"{self.name}+{added}", terms=self.terms + terms, description="", paper="")
 
     def loss(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
@@ -301,13 +301,13 @@ class Recipe(Iterative):
 
 
 def require_float32(recipe: Iterative, schedule: Schedule) -> None:
-    """Raise ValueError if the schedule asks for other arithmetic, which only feature matching has."""
+    """Raise ValueError if the schedule asks for other arithmetic: only feature matching has it."""
     if schedule.real_dtype != "float32":
         raise ValueError(f"{recipe.name} computes in float32 only: leave out --precision")
 
 
 def league_of(condenser: Condenser) -> League:
-    """The league of its memories, whose labels are hard."""
+    """The league of a condenser's memories; their labels are always hard."""
     return league(1, condenser.decoded, condenser.trained_on_real)
 
 

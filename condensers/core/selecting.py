@@ -14,15 +14,15 @@ from condensers.device.networks import new_network
 from condensers.device.training import Training, train
 
 PROXY_EPOCHS = 20
-# Features of a class and a number of images to the positions of those that are chosen, the most wanted first.
+# From the features of a class and a number of images to the positions of the chosen images, best first.
 Choice = Callable[[Float[Tensor, "n d"], int], Int64[Tensor, "ipc"]]
 
 
 def random_network(source: LabelledImages, schedule: Schedule, seed: int, name: str) -> nn.Module:
     """The schedule's network with random weights, drawn from `name` under the seed.
 
-    Its batch norms have seen no image: with mean 0 and variance 1 they leave features as they are, not normalised.
-    Other norms have no such memory.
+    Batch norms have seen no image yet: with running mean 0 and variance 1 they do not normalise features. Other norms
+    have no running statistics.
     """
     classes = int(source.labels.max()) + 1
     return new_network(schedule.network, classes, source.shape, source.images.device, draws.key_of(seed, name))

@@ -15,11 +15,11 @@ class Side:
     """The stored pixels of a recipe, `[C, M, ch, h, w]`, and the state of their optimiser.
 
     Args:
-        recipe: whose they are.
+        recipe: the recipe that the pixels belong to.
         real: images of each class to start from, at least `M * decoded`, `[C, n, ch, h, w]`.
         ipc: stored images per class, M.
         iterations: of the whole run: a falling rate and an average depend on it.
-        source: whose normalisation the pixels have.
+        source: images whose normalisation the pixels have.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Side:
         self.low, self.high = (source.normalise(level.to(torch.uint8)) for level in (black, white))
 
     def step(self, at: Int64[Tensor, "1"]) -> None:
-        """Follow the gradient that is in the pixels; `at` is the iteration, counted on the device."""
+        """Follow the gradient in the pixels' `.grad`; `at` is the iteration, counted on the device."""
         if self.recipe.optimizer.fall == "cosine":
-            # Scale the gradient, not the rate, which a captured step reads only once. Momentum makes it lag a little.
+            # Scale the gradient and not the rate, which a captured step reads only once. Momentum delays it a little.
             self.pixels.grad.mul_((1 + torch.cos(at * (math.pi / self.iterations))) / 2)
         self.optimizer.step()
         self.recipe.pixels.project(self.pixels, self.low, self.high)
@@ -46,7 +46,7 @@ class Side:
             self.average.lerp_(self.pixels, 1 / behind)
 
     def memory(self, iteration: int) -> Float[Tensor, "C M ch h w"]:
-        """What is stored after so many iterations."""
+        """The pixels after `iteration` steps: their average, if averaging has begun."""
         averaged = self.average is not None and iteration > self.first_averaged
         return (self.average if averaged else self.pixels).detach()
 

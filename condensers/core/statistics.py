@@ -14,7 +14,7 @@ from search_spaces.compiled import compiles, run
 def mean_and_deviation(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C 2 ch"]:
     """Channel mean and standard deviation of each image's map, averaged over the set (AdaIN statistics)."""
     mean, variance = _moments(x)
-    # 1e-5, for the square root has an infinite slope at 0, the variance of a dead ReLU channel.
+    # 1e-5, because the square root has an infinite slope at 0, and a dead ReLU channel has variance 0.
     return torch.stack((mean.mean(1), (variance + 1e-5).sqrt().mean(1)), dim=1)
 
 
@@ -32,15 +32,16 @@ def gram(x: Float[Tensor, "C B ch h w"]) -> Float[Tensor, "C ch ch"]:
 def _moments(x: Float[Tensor, "C B ch h w"]) -> tuple[Float[Tensor, "C B ch"], Float[Tensor, "C B ch"]]:
     """Mean and variance over space, as E[x^2] - E[x]^2, which is much faster on a CPU than `torch.var_mean`.
 
-    The difference of two numbers that are nearly equal where a map hardly varies: in float32 the variance is off by at
-    most 5e-6 (1 + (mean / deviation)^2) of itself, up to maps of 32 x 32: behind the rectifiers of a ConvNet less than
-    a thousandth, at mean / deviation 1000 more than all of it. Both are tested.
+    Where a map hardly varies, the two are nearly equal and their difference is inexact: in float32, for maps up to
+    32 x 32, the relative error of the variance is at most 5e-6 (1 + (mean / deviation)^2). After the rectifiers of a
+    ConvNet that is below a thousandth, at mean / deviation 1000 above 1. Both are tested.
     """
     mean, square = _Powers.apply(x.movedim(2, -1).flatten(2, 3))
     return mean, (square - mean.square()).clamp_min(0)
 
 
-# Both write their gradient by hand: one pass over the maps, where autograd takes several. Differentiable once.
+# These two write their gradients by hand: one pass over the maps, where autograd takes several. Both can be
+# differentiated once only.
 
 
 class _Products(torch.autograd.Function):

@@ -6,7 +6,7 @@ memory, so recipes that run together share them. All functions here are pure and
 `C` classes, `B` real and `M` synthetic images per class.
 
 Statistics and distances are functions of a module or frozen dataclasses with `__call__`: their whole state is in a
-recipe's key (`condensers.core.identity`). What the loop must know of them they say by attributes:
+recipe's key (`condensers.core.identity`). What the loop must know of them is in their attributes:
 
 - a statistic that keeps every image, instead of averaging over them, has `per_image = True` (`of_each_image`);
 - one that needs class labels or random numbers has `contextual = True` and is called with a `Context` as well
@@ -33,7 +33,7 @@ Distance = Callable[[Any, Any], Tensor]
 Reads = tuple[str, Statistic]  # a tap, and what its activations are reduced to
 # A tensor per layer, by (tap, statistic); moving averages by (tap, statistic, decay).
 Statistics = Mapping[tuple, Sequence[Tensor]]
-NAMED_BLOCKS = ("all", "inner", "last")  # blocks, where they are not numbered
+NAMED_BLOCKS = ("all", "inner", "last")  # values of `Term.blocks` other than numbers
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 
@@ -44,7 +44,7 @@ class Context:
     Attributes:
         labels: the classes at hand in the data set's numbering, `[C]`.
         key: names the iteration's further random numbers, `[1]`: both sides draw the same ones from it.
-        drawn: numbers that have been asked for, by how many.
+        drawn: random numbers that have been drawn from `key`, by how many were asked for.
     """
 
     labels: Int64[Tensor, "C"]
@@ -56,7 +56,7 @@ class Context:
         return Context(self.labels[part], self.key, self.drawn)
 
     def normal(self, n: int) -> Float[Tensor, "n"]:
-        """`n` normal random numbers, the same for both sides and all chunks: they are drawn for the first that asks."""
+        """`n` normal random numbers, the same for both sides and all chunks: drawn once, then kept."""
         if n not in self.drawn:
             self.drawn[n] = draws.normal(self.key, n)[0]
         return self.drawn[n]
@@ -67,16 +67,17 @@ class Term:
     """One weighted summand of an objective.
 
     Attributes:
-        statistic: activations `[C, B, ...]` of one layer to what is compared, a tensor of its own and not a view; or
-            several such statistics, which the distance then gets as a tuple for each side.
-        distance: statistics of the real and of the synthetic side to a scalar.
-        weight: its factor in the objective, where it is one number (`at`).
+        statistic: function of one layer's activations `[C, B, ...]`; gives what is compared, a new tensor and not a
+            view. Or several such functions: the distance then gets a tuple for each side.
+        distance: function of the real and the synthetic statistic; gives a scalar.
+        weight: factor in the objective, one number or by images per class (`at` takes the one that holds).
         tap: which activations: the final `embedding`, the `logits`, one per block (`conv`, `norm`, `act` or `block`
             output), or the embedding of a `judge` (`condensers.core.judged`).
         layers: how the distances of several blocks are combined.
-        blocks: which of them count: `all`, `inner` (all but the last), the `last`, or their numbers, from 1.
-        decay: of a moving average over iterations that takes the place of the real side's statistics; 0 for none.
-        version: raised when a formula of this term changes, so that no other term's memories are made anew.
+        blocks: which blocks count: `all`, `inner` (all but the last), the `last`, or their numbers, from 1.
+        decay: of a moving average over iterations that replaces the real statistics; 0 for no average.
+        version: part of the key. Raise it when a formula of this term changes: only memories made with it are then
+            made anew.
 
     Raises:
         ValueError: blocks or a way to combine layers that do not exist.
@@ -100,17 +101,17 @@ class Term:
 
     @property
     def reads(self) -> tuple[Reads, ...]:
-        """What it needs from an image set; terms that read the same share it."""
+        """The (tap, statistic) pairs that it needs of a set of images; terms with the same pair share its values."""
         several = self.statistic if isinstance(self.statistic, tuple) else (self.statistic,)
         return tuple((self.tap, statistic) for statistic in several)
 
     def at(self, ipc: int) -> "Term":
-        """The term at so many stored images per class: its weight is one number."""
+        """The term for `ipc` stored images per class, with one number as weight."""
         return replace(self, weight=at_ipc(self.weight, ipc))
 
     @property
     def couples_classes(self) -> bool:
-        """Whether the classes that are condensed together see each other in it."""
+        """Whether it lets one class influence another that is condensed with it."""
         return getattr(self.distance, "couples_classes", False)
 
     @property
@@ -124,7 +125,7 @@ class Term:
         return getattr(self.distance, "reads_real", True)
 
     def value(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
-        """The weighted distance over all layers."""
+        """The weighted distance, over all blocks that count."""
         theirs = self._layers(real, self.decay) if self.reads_real else self._layers(synthetic)
         own = self._layers(synthetic)
         total = sum(self.distance(r, s) for r, s in zip(theirs, own, strict=True))
@@ -169,7 +170,7 @@ def contextual(statistic: Function) -> Function:
 
 
 def coupling(distance: Function) -> Function:
-    """Mark a distance in which classes see each other, so that they cannot be condensed apart."""
+    """Mark a distance by which one class influences another, so that they cannot be condensed separately."""
     distance.couples_classes = True
     return distance
 

@@ -28,8 +28,8 @@ class UnrolledRecipe(Iterative):
 
     Attributes:
         window: steps of training that are differentiated.
-        lr: of these steps.
-        momentum: of these steps; they begin without velocity.
+        lr: rate of these steps.
+        momentum: of these steps, whose velocity starts at 0.
     """
 
     window: int = 10
@@ -41,7 +41,7 @@ class UnrolledRecipe(Iterative):
 
     @property
     def synthetic_passes(self) -> int:
-        """A step of the window takes as much as in gradient matching."""
+        """Eight passes for a step of the window, as for a step of gradient matching."""
         return 8 * self.window
 
     def check(self, schedule: Schedule) -> None:
@@ -85,7 +85,7 @@ class Unrolling(Loop):
         return weights
 
     def _augmented(self, images: Float[Tensor, "n ch h w"], key: Int64[Tensor, "1"]) -> Float[Tensor, "n ch h w"]:
-        """One operation for all images, its strength drawn for each, as when a memory is evaluated."""
+        """All images under one operation, with a strength drawn for each, as when a memory is evaluated."""
         numbers = draws.uniform(key, 1 + 3 * len(images))[0]
         numbers = torch.cat((numbers[:1].expand(len(images), 1), numbers[1:].view(-1, 3)), dim=1)
         draw = augmentation.draw(self.schedule.augmentation, numbers, images.shape[-1])

@@ -3,7 +3,7 @@
 Source: Zhao and Bilen, "Dataset Condensation with Differentiable Siamese Augmentation" (2021). A strategy such as
 `color_crop_cutout_flip_scale_rotate` names the operations; each draw applies exactly one of them, chosen uniformly.
 All operations are written as one affine warp, one colour map and one mask, so that every class can have its own
-operation without a branch that the host decides. `standard` is not a strategy of DSA: it crops *and* flips, as whole
+operation without a decision on the host. `standard` is not a strategy of DSA: it crops *and* flips, as whole
 data sets are usually trained. `align_corners=True` is pinned: it was the default of the torch that the original ran on.
 """
 
@@ -77,7 +77,7 @@ def draw_one(strategy: str, number: float, numbers: Float[Tensor, "g 3"], side: 
 
 
 def apply(draw: Draw, images: Float[Tensor, "g b ch h w"]) -> Float[Tensor, "g b ch h w"]:
-    """Augment all images of a group alike; differentiable in the images."""
+    """Apply each group's draw to all images of the group; differentiable in the images."""
     if draw.color is not None:
         images = _recolor(images, *draw.color.T)
     if draw.theta is not None:
@@ -90,9 +90,9 @@ def apply(draw: Draw, images: Float[Tensor, "g b ch h w"]) -> Float[Tensor, "g b
 def views(
     strategy: str, images: Float[Tensor, "g n ch h w"], number: int, keys: Int64[Tensor, "g"]
 ) -> Float[Tensor, "g m ch h w"]:
-    """So many copies of every image, one after another, each with a draw of its own from its group's key.
+    """`number` augmented copies of every image, adjacent, each with another draw from the key of its group.
 
-    Where the strategy flips, every second one is the mirror image of the one before it: `number` is then even.
+    If the strategy flips, every second copy is the mirror image of the copy before it; `number` must then be even.
     """
     mirrored = "flip" in operations(strategy)
     copies = images.repeat_interleave(number // 2 if mirrored else number, dim=1)
@@ -112,7 +112,7 @@ def _draw(active: dict[str, Tensor], numbers: Tensor, side: int) -> Draw:
 
 
 def _theta(active: dict[str, Tensor], numbers: Tensor, side: int) -> Tensor:
-    """Identity but for the active operation; a crop moves by whole pixels into a zero padding."""
+    """The affine map of the active operation, or the identity; a crop moves by whole pixels into a zero padding."""
     r = numbers[:, 0]
     zero, one = torch.zeros_like(r), torch.ones_like(r)
     shift = _shift(numbers, side)
@@ -131,14 +131,14 @@ def _theta(active: dict[str, Tensor], numbers: Tensor, side: int) -> Tensor:
 
 
 def _crop_and_flip(numbers: Float[Tensor, "g 3"], side: int) -> Float[Tensor, "g 2 3"]:
-    """A crop by the first two numbers, mirrored in one of two cases by the third."""
+    """A crop by the first two numbers, and a flip with probability 1/2 by the third."""
     shift, sign = _shift(numbers, side), torch.where(numbers[:, 2] < 0.5, -1.0, 1.0)
     zero, one = torch.zeros_like(sign), torch.ones_like(sign)
     return torch.stack((sign, zero, shift[:, 0], zero, one, shift[:, 1]), dim=1).view(-1, 2, 3)
 
 
 def _shift(numbers: Tensor, side: int) -> Float[Tensor, "g 2"]:
-    """Whole pixels to the side and down, in the warp's coordinates."""
+    """Shifts by whole pixels, horizontal and vertical, in the warp's coordinates."""
     reach = int(side * CROP + 0.5)
     return ((numbers[:, :2] * (2 * reach + 1)).floor() - reach) * (2 / (side - 1))
 
@@ -165,7 +165,7 @@ def _recolor(images: Tensor, brightness: Tensor, saturation: Tensor, contrast: T
 
 
 def _warp(images: Tensor, theta: Tensor) -> Tensor:
-    """Bilinear, zeros outside. A group's images are handed over as channels: they share one grid."""
+    """Warp bilinearly, with zeros outside. A group's images are passed as channels, because they share one grid."""
     g, b, ch, h, w = images.shape
     grid = F.affine_grid(theta, [g, 1, h, w], align_corners=True)
     return F.grid_sample(images.reshape(g, b * ch, h, w), grid, align_corners=True).view(images.shape)

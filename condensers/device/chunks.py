@@ -6,7 +6,7 @@ from search_spaces.forward import forward_pass
 
 CPU_PIXELS = 2**14  # 16 images of 32 px
 CUDA_PIXELS = 2**21  # 2048 images of 32 px: enough tiles of work for a large GPU, by count; not measured
-SHARE = 4  # memory of an image, in activations: values, gradients, workspace of the layers, and headroom
+SHARE = 4  # memory of an image, as a multiple of its activations: values, gradients, workspace of layers, headroom
 
 
 def chunk_of(device: torch.device | str, network: str, classes: int, shape: tuple[int, int, int]) -> int:
@@ -28,7 +28,7 @@ def chunk_of(device: torch.device | str, network: str, classes: int, shape: tupl
 
 
 def within(free: int, network: str, classes: int, shape: tuple[int, int, int]) -> int:
-    """Images whose forward and backward pass fits into so many bytes."""
+    """How many images' forward and backward pass fits into `free` bytes."""
     return free // (SHARE * forward_pass(network, classes, shape).activation_bytes)
 
 

@@ -69,7 +69,7 @@ def without_replacement(
 ) -> Int64[Tensor, "k n"]:
     """For each key, `n` different positions below its count; `most` is the largest count, known to the host."""
     beyond = torch.arange(most, device=keys.device) >= counts[:, None]
-    # A stable sort, not top-k: 24-bit numbers can be equal, and equal ones must be ordered alike on every device.
+    # A stable sort, not top-k: 24-bit numbers can be equal, and ties must fall the same way on every device.
     return uniform(keys, most).masked_fill(beyond, 2.0).argsort(dim=1, stable=True)[:, :n]
 
 
@@ -91,7 +91,7 @@ def draw_network(network: nn.Module, key: int | Int64[Tensor, "1"]) -> None:
 
 
 def _reset(layer: nn.Module) -> Sequence[tuple[Tensor, float]]:
-    """Reset a norm at once; of a convolution or linear layer return (parameter, bound) pairs to draw."""
+    """Reset a norm in place; for a convolution or linear layer return (parameter, bound) pairs to draw."""
     own = dict(layer.named_parameters(recurse=False))
     if isinstance(layer, nn.Conv2d | nn.Linear):
         bound = layer.weight[0].numel() ** -0.5

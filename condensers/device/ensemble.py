@@ -1,10 +1,10 @@
-"""Networks of one architecture side by side, as one network whose channels are those of all, in order.
+"""Several networks of one architecture joined into one, whose channels are those of all, in order.
 
-Convolutions become grouped convolutions, a group for each network; norms of single channels or of groups of them keep
-every channel's numbers apart by themselves, batch norm's running statistics among them; linear layers become one
-batched product. No value of one network reaches another, so each learns what it learns alone, to rounding, in a
-fraction of the calls. (`vmap` over the networks' gradients was tried as well; on a CPU it was slower than training the
-networks one after another.)
+Convolutions become grouped convolutions, a group for each network. Norms over single channels or groups of channels,
+batch norm with its running statistics among them, need no change, because they never mix two networks. Linear layers
+become one batched product. No value of one network reaches another, so each learns what it learns alone, to rounding,
+in a fraction of the calls. (`vmap` over the networks' gradients was tried as well; on a CPU it was slower than training
+the networks one after another.)
 """
 
 import copy
@@ -24,7 +24,7 @@ _WIDTHS: dict[type[nn.Module], tuple[str, ...]] = {
     nn.BatchNorm2d: ("num_features",),
     nn.Linear: (),
 }
-_PACKAGES = ("torch", "search_spaces")  # whose modules do nothing with channels beyond their layers
+_PACKAGES = ("torch", "search_spaces")  # packages whose modules mix channels in their layers only
 
 
 class Linears(nn.Module):
@@ -42,9 +42,9 @@ class Linears(nn.Module):
 
 
 def joinable(network: nn.Module) -> bool:
-    """Whether all its layers are known to keep the channels of networks apart.
+    """Whether every layer of the network is known to keep the channels of joined networks separate.
 
-    A LayerNorm is not: it mixes the channels of a network. Nor is a network of a user's own: how it concatenates,
+    LayerNorm does not: it normalises over all channels. A user's own network counts as unknown: how it concatenates,
     shuffles or normalises channels cannot be seen from outside.
     """
     ours = all(type(part).__module__.partition(".")[0] in _PACKAGES for part in network.modules())
@@ -52,9 +52,9 @@ def joinable(network: nn.Module) -> bool:
 
 
 def join(networks: Sequence[nn.Module]) -> nn.Module:
-    """One network of all of them, `[n, networks * channels, h, w]` to `[n, networks * classes]`.
+    """All networks as one, from `[n, networks * channels, h, w]` to `[n, networks * classes]`.
 
-    It has weights of its own; a single network is given back as it is.
+    Its weights are copies; a single network is returned itself.
 
     Raises:
         ValueError: the networks differ in more than their weights, or are not `joinable`.
@@ -72,7 +72,7 @@ def join(networks: Sequence[nn.Module]) -> nn.Module:
 
 
 def separate(joined: nn.Module, networks: Sequence[nn.Module]) -> None:
-    """Give each of `networks` its weights and statistics as they are in `joined`."""
+    """Copy the weights and statistics in `joined` back to each of `networks`."""
     states = [network.state_dict() for network in networks]
     for name, tensor in joined.state_dict().items():
         # Batch norm's count of batches has no channels, and is the same for all networks.

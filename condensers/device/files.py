@@ -1,6 +1,6 @@
 """Writing files so that a kill at any moment leaves the old file or the new one, never half of either.
 
-And reading only what has an end and a bound: a pipe may never be written to, /dev/zero never ends.
+Files are read only if they are regular and not too large: a pipe may never be written to, /dev/zero never ends.
 """
 
 import os
@@ -11,17 +11,17 @@ from tempfile import TemporaryFile
 from uuid import uuid4
 
 MOST_BYTES = 255  # of a file's name, on nearly every file system
-_BESIDE = 38  # bytes that the name of a file has more while it is being written
+_BESIDE = 38  # bytes that the temporary name adds while a file is being written
 LONGEST_NAME = MOST_BYTES - _BESIDE
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`; its folder is made if need be.
+    """Replace the file at `path` by `data`; its folder is made if it is missing.
 
     Raises:
         ValueError: the file or its folder cannot be written; one line.
     """
-    # Not by the number of the process: on another machine, or in another container, there may be the same.
+    # A random name, because a process on another machine or in another container may have the same number.
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     with one_line_errors("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,11 +48,11 @@ def require_writable(folder: Path) -> None:
 
 
 def require_file(path: Path, most: int) -> None:
-    """Refuse what would be waited for, or would fill the memory, before it is opened.
+    """Refuse a file, before it is opened, that reading would wait for or that would fill the memory.
 
     Args:
-        path: of what is there, whatever it is.
-        most: bytes that it may have.
+        path: what to check; it must exist.
+        most: bytes that the file may have.
 
     Raises:
         OSError: it is no regular file, or it is larger.
@@ -65,7 +65,7 @@ def require_file(path: Path, most: int) -> None:
 
 @contextmanager
 def one_line_errors(action: str, path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into a ValueError of one line."""
+    """Turn an OSError into a ValueError whose message is one line."""
     try:
         yield
     except OSError as error:

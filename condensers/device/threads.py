@@ -1,4 +1,4 @@
-"""Chunks side by side on the threads of a CPU, each on one thread from beginning to end."""
+"""Chunks in parallel on the threads of a CPU, each chunk on one thread from beginning to end."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +16,12 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 class Lanes:
     """Maps a function over chunks: on a CPU on as many threads as torch has, on other devices one after another.
 
-    Torch's own way, all threads on every operation, lets them wait for each other hundreds of times per iteration, for
-    milliseconds each time if the machine has other work. Here the number of threads does not change the results either,
-    not by a bit, except for a single chunk, which all threads share.
+    Torch itself puts all threads on every operation. They then wait for each other hundreds of times per iteration, for
+    milliseconds each time if the machine has other work. With lanes the number of threads does not change a single bit
+    of the results, except for a single chunk, which all threads share.
 
-    All lanes share their threads, for loops that train networks make lanes many times an iteration. So a function that
-    is mapped must not map: it would wait for the thread that it runs on.
+    All `Lanes` use one thread pool, because training loops create `Lanes` many times an iteration. A mapped function
+    must not call `map` itself: it would wait for its own thread.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,7 +30,7 @@ class Lanes:
         self.pool = _pool(threads) if threads > 1 else None
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """The results in the order of the items; the function runs in the grad mode that it sets itself."""
+        """The results in the order of the items; the function must set its grad mode itself."""
         items = list(items)
         if not self.on_cpu or len(items) < 2:
             return [function(item) for item in items]
@@ -40,7 +40,7 @@ class Lanes:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Torch, and the BLAS that NumPy calls, compute on the thread that calls them."""
+    """Within this, torch and the BLAS that NumPy calls compute on the calling thread alone."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -56,7 +56,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "chunk", initializer=torch.set_num_threads, initargs=(1,))
 
 
-# A forked process has the executor, but not its threads.
+# A forked process inherits the executor without its threads, so it must make a new one.
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 

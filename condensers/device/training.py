@@ -27,7 +27,7 @@ Targets = Int64[Tensor, "n"] | Float[Tensor, "n classes"]
 class Training:
     """How a network is trained on a memory.
 
-    `chunk` images go through at once, of one network or of several (`together_of`), which changes only rounding.
+    `chunk` images go through at once, in one network or in several joined ones (`together_of`): only rounding changes.
     """
 
     epochs: int = 1000
@@ -71,7 +71,7 @@ def train_all(
     `progress` is called with the number of networks that have gone through one more epoch.
 
     Raises:
-        ValueError: not one seed for each network, or networks of different architectures.
+        ValueError: there is not one seed for each network, or the networks are of different architectures.
     """
     if len(seeds) != len(networks):
         raise ValueError(f"{len(seeds)} seeds for {len(networks)} networks; give each network its own")
@@ -81,10 +81,10 @@ def train_all(
 
 
 def together_of(network: nn.Module, training: Training, images: int) -> int:
-    """How many such networks to train side by side on that many images: as many as have their minibatches in a chunk.
+    """How many such networks to train joined on that many images: as many as have their minibatches fit into a chunk.
 
-    One if its layers cannot be joined. It pays most for small minibatches of small images, where one network keeps
-    the processor waiting; `python -m harness.speed --what train --networks N` measures it.
+    One if its layers cannot be joined. Joining pays most for small minibatches of small images, where a single network
+    leaves the processor idle; `python -m harness.speed --what train --networks N` measures it.
     """
     return max(1, training.chunk // min(training.batch, images)) if joinable(network) else 1
 
@@ -101,19 +101,19 @@ def predict(network: nn.Module, images: LabelledImages, chunk: int = 16) -> Int6
 
 
 def accuracy(network: nn.Module, images: LabelledImages, chunk: int = 16) -> float:
-    """Fraction of the images that `network` puts into their class."""
+    """Fraction of the images that `network` classifies correctly."""
     return (predict(network, images, chunk) == images.labels).double().mean().item()
 
 
 def augmented(images: Float[Tensor, "n ch h w"], strategy: str, key: int) -> Float[Tensor, "n ch h w"]:
-    """One operation for the minibatch, its strength drawn for each image."""
+    """The minibatch under one operation, with a strength drawn for each image."""
     return augmented_all(images[None], strategy, [key])
 
 
 def augmented_all(
     images: Float[Tensor, "k n ch h w"], strategy: str, keys: Sequence[int]
 ) -> Float[Tensor, "n channels h w"]:
-    """Every network's minibatch, augmented by its own key, side by side. Those with the same operation go together."""
+    """Every network's minibatch under the draw of its key, as channels side by side; one call for each operation."""
     size, side = images.shape[1], images.shape[-1]
     numbers = draws.uniform(_on(images.device, keys), 3 * size).unflatten(1, (size, 3))
     done: dict[int, Tensor] = {}

@@ -6,14 +6,14 @@ p the output of a block of a new random network at every iteration, averaged to 
 of a ridge regression fitted to the synthetic ones (`condensers.methods.readouts`), and A *one* Siamese augmentation of
 all classes. It is `readout` with two changes:
 
-- An augmentation of its own for each class, as in DM, may give the class away: a readout can tell the cut-out from the
-  rotated without looking at what is in them. One augmentation for all leaves it the images.
-- Means of every block stand beside it, where `readout` has DM's means of the last one.
+- One augmentation for all classes. With one for each class, as in DM, a readout could recognise a class by its
+  augmentation, cut out or rotated, without looking at what the images show.
+- Class means of every block, where `readout` has DM's means of the last block.
 
 It is the strict lead at ten images per class because its mean was the best on a validation split of CIFAR-10; it was
-fixed before its first test. In points, 10 images per class, three memories of each after 500 iterations, the one it was
-chosen by among them: above `readout` by 0.6 [-1.0, 2.1] with the means, by 0.7 [0.2, 1.3] with one augmentation, by 1.5
-[-0.2, 3.3] with both (results/README.md, ablations/cifar10-blockwise).
+fixed before its first test. Its gain over `readout` in points, at 10 images per class, from three memories of each
+after 500 iterations, the one that it was chosen by among them: 0.6 [-1.0, 2.1] with the means, 0.7 [0.2, 1.3] with one
+augmentation, 1.5 [-0.2, 3.3] with both (results/README.md, ablations/cifar10-blockwise).
 """
 
 from dataclasses import replace
@@ -33,7 +33,7 @@ def squared_of_means(real: Float[Tensor, "C B d"], synthetic: Float[Tensor, "C M
     return squared(real.mean(1), synthetic.mean(1))
 
 
-# It reads what the readout reads, so that both share one forward pass.
+# The same tap and statistic as in the readout, so that the pooled maps are computed once for both.
 MEANS = Term(Pooled(), squared_of_means, weight=8.0, tap="block", layers="mean")
 BLOCKWISE = Recipe(
     "blockwise",

@@ -4,16 +4,16 @@
         + 2.56 sum over classes of mean of -log softmax_k(<f(t), mean f(S_k)>)_c,    t in T_c
 
 F are the ReLU outputs of every block, with w = 0.1, and 1 for the last, and the embedding f, with w = 2. The second
-term wants real images to be told apart by the centers of the synthetic ones: 0.01, summed over the 256 real images of
-each class. Networks are trained on the memory. 2,000 iterations, pixel rate 0.1. `cafe-dsa` augments both sides.
+term classifies real images by the class centers of the synthetic ones; 2.56 is 0.01, summed over the 256 real images
+of each class. Networks are trained on the memory. 2,000 iterations, pixel rate 0.1. `cafe-dsa` augments both sides.
 
 All numbers are those of the public code (which matches the embedding twice, each time with weight 1). Departures: its
-loop is dynamic, it goes on with a network until its accuracy on real images no longer changes, and trains it until it
-changes again. Here is a pool of ten networks, one of which is trained for an epoch in every iteration, and each of
-which is renewed after ten. So no network and no schedule depends on real labels beyond the objective. Networks are
-trained with the evaluation's momentum and weight decay, where the code has neither. Memories start from real images,
-not from noise; the pixel rate does not fall. The second term couples classes, as does the training.
-Cost: as DM with its feature maps, and an epoch on the memory in every iteration, recorded as hidden training.
+loop is dynamic: it matches on a network until the network's accuracy on real images stops changing, then trains the
+network until it changes again. Here a pool of ten networks is used: every iteration trains one of them for an epoch,
+and each is renewed after ten epochs. So real labels enter by the objective alone, not by networks or schedule. Networks
+are trained with the evaluation's momentum and weight decay, where the code has neither. Memories start from real
+images, not from noise; the pixel rate does not fall. The second term couples classes, as does the training. Cost: as DM
+with its feature maps, and an epoch on the memory in every iteration, recorded as hidden training.
 """
 
 import torch

@@ -4,8 +4,8 @@
                                   + 0.01 || mean f(t) - mean f(s) ||^2 ),        z = a / || a ||,   a = sum_c |F_c|^p
 
 a is the attention map `[h * w]` of one image: the powers of a ReLU output F `[ch, h, w]`, summed over channels, and
-brought to unit length. The embedding f takes the last layer's place. The paper prints no factor of 100; its code has
-it, and the printed pixel rate of 1 needs it. Pixel rate 1, from 51 images per class on 10; 64 real images.
+brought to unit length. For the last layer the embedding f is matched instead. The paper prints no factor of 100; its
+code has it, and the printed pixel rate of 1 needs it. Pixel rate 1, or 10 from 51 images per class; 64 real images.
 
 - `datadam`: p 4, 8,000 iterations, as the paper has it.
 - `datadam-code`: p 1, 20,000 iterations, as its public code has it.

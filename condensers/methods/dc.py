@@ -3,14 +3,15 @@
     min_S  sum over classes of D(grad L(A(T_c)), grad L(A(S_c))),
     D = sum over layers and their outputs of 1 - cos(real, synthetic),
 
-L the cross-entropy of a network f that is trained on S between two steps of the pixels, and drawn anew after some of
-them: at 1, 10, 20 and 50 images per class 1, 10, 20 and 50 steps a network, with 1, 50, 25 and 10 epochs in between (2
-to 9 images as 10); a thousand networks in all. The gradients of an output are those of all weights that lead to it.
-Parameters with one number a channel, biases and most norms, are left out, as in the authors' code; a layer norm's maps
-count, a channel as an output. A is one Siamese augmentation per class and step in `dsa`,
-nothing in `dc`, for the training of f too. Pixels follow SGD with lr 0.1, momentum 0.5.
+L the cross-entropy of a network f that is trained on S between two steps of the pixels, and drawn anew after some
+steps: at 1, 10, 20 and 50 images per class after 1, 10, 20 and 50 steps, with 1, 50, 25 and 10 epochs between two steps
+(2 to 9 images as 10); a thousand networks in all. The gradient of an output is that of all weights that lead to it.
+Parameters with one number a channel, biases and most norms, are left out, as in the authors' code; of a layer norm,
+whose parameters are maps, each channel counts as an output. In `dsa`, A is one Siamese augmentation per class and step;
+in `dc` nothing is augmented, not in the training of f either. Pixels follow SGD with lr 0.1, momentum 0.5.
 
-No network sees a real label, but each is trained on all classes of the memory, so that it cannot be sliced by step.
+No network sees a real label, but each is trained on all classes, so a memory of all classes cannot be sliced into the
+steps of a stream.
 Departures: memories start from real images, as all here do, where DC starts from noise; batch norm is refused.
 Cost: three passes for every real image, about eight for a synthetic one, and the training in between.
 """

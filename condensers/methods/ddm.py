@@ -40,14 +40,14 @@ def half_squared(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch
 
 
 def half_squared_mean(real: Float[Tensor, "C 2 ch"], synthetic: Float[Tensor, "C 2 ch"]) -> Float[Tensor, ""]:
-    """The same, averaged over channels (a choice of the authors' code)."""
+    """Half the squared distance of both moments, averaged over channels (a choice of the authors' code)."""
     return half_squared(real, synthetic) / real.shape[-1]
 
 
 def half_squared_of_mean_map(
     real: Float[Tensor, "C ch h w"], synthetic: Float[Tensor, "C ch h w"]
 ) -> Float[Tensor, ""]:
-    """Moments of the batch-averaged map, averaged over channels (a choice of the authors' code)."""
+    """The same with moments of the batch-averaged map, not of each image's (a choice of the authors' code)."""
     return half_squared_mean(mean_and_deviation(real[:, None]), mean_and_deviation(synthetic[:, None]))
 
 
@@ -79,7 +79,7 @@ def crowding_of_nearest(features: Float[Tensor, "C M d"], k: int) -> Float[Tenso
     if images == 1:
         return features.sum() * 0
     with torch.no_grad():
-        # Not by products, which above 25 images is the default and takes far images for near ones.
+        # Not by matrix products, the default above 25 images: their rounding can take far images for near ones.
         apart = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
         apart.diagonal(dim1=1, dim2=2).fill_(float("inf"))
         nearest = apart.topk(min(k, images - 1), dim=2, largest=False).indices

@@ -1,11 +1,12 @@
 """DDM's ablations (Malakshan et al., 2024) and the readings of its terms: what to vary, as data.
 
 `components` is Figure 3a, `k` Table 6, `blocks` Table 8, `alpha` Figure 5, `beta` and `lambda` Figure 6, with k as a
-share of the images per class M. The figures print no numbers, so the values of these three are ours, around those of
-the text. All are in the default reading of `ddm`, whose style terms are averaged over the blocks that they read: with
-one block its own distance counts in full. `readings` takes one reading at a time from the paper or the code.
+share of the images per class M. The figures print no numbers, so the values of alpha, beta and lambda are ours, around
+those of the text. All grids use the default reading of `ddm`. Its style terms are averaged over the blocks that they
+read, so the distance of a single block counts in full. `readings` varies one term at a time, as the paper or the code
+has it.
 
-Departure: an image has M - 1 others, so k = M takes all of these, and is k = M - 1.
+Departure: an image has only M - 1 neighbours, so k = M is k = M - 1 here.
 """
 
 from dataclasses import dataclass, replace
@@ -21,10 +22,10 @@ from condensers.methods.dm import DM
 
 @dataclass(frozen=True)
 class MeanCrowding:
-    """Mean crowding among other numbers of neighbours than the paper's.
+    """Mean crowding with another number k of neighbours than the paper's 0.2 M.
 
     Attributes:
-        share: k in images per class; k is at least 1.
+        share: k as a share of the images per class M; k is at least 1.
     """
 
     share: float

@@ -4,12 +4,12 @@
 
 M is half the squared distance of channel means and deviations of the batch-averaged ReLU output, averaged over
 channels, G the squared distance of Gram matrices, lambda 10000. The accumulator A is divided within the loop over
-classes and never reset. So a class counts once more for each class behind it, every time n times less: with three
-layers its style loss counts 1.5 times if it comes early, once if it is the last. What a class is matched with depends
-on its place, so classes are coupled: a memory of all of them is not a set of memories of each.
+classes and never reset. So a class's loss is added again with every later class, divided by n once more each time: with
+three layers its style loss counts 1.5 times if it comes early, once if it is the last. How much a class's style counts
+depends on its place, so classes are coupled: a memory of all classes is not a set of memories of each.
 
-The scripts never sum all four terms of the paper. This is their style matching: M and G, which they run one at a time
-beside DM, both at once; without diversity. `ours` and the presets beside it are readings of the paper.
+The scripts never sum all four terms of the paper. This is their style matching without diversity: both M and G, where
+they run only one of the two beside DM. `ours` and the presets beside it are readings of the paper.
 """
 
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from condensers.methods.dm import MEAN_MATCH
 
 @dataclass(frozen=True)
 class Accumulated(Term):
-    """A term that is averaged over layers and carried over from class to class; its distance is one for each class."""
+    """A term averaged over layers and accumulated from class to class; its distance gives a number for each class."""
 
     couples_classes = True
 
     def value(self, real: Statistics, synthetic: Statistics) -> Float[Tensor, ""]:
-        """The weighted distances of all classes, each as often as it counts."""
+        """The weighted sum of the distances of all classes, each as often as the accumulator adds it."""
         own = self._layers(synthetic)
         by_class = sum(self.distance(r, s) for r, s in zip(self._layers(real), own, strict=True)) / len(own)
         shares = float(len(own)) ** -torch.arange(len(by_class), device=by_class.device)

@@ -3,10 +3,10 @@
     L = sum over classes of  || m_t - m_s ||^2  +  50 / d || K_t - K_s ||^2  +  0.2 / d || h - m_s ||^2
 
 in the embedding of networks trained on the real images: m are class means (prototypes), K unbiased covariances
-`[d, d]`, and h is a prototype that moves, h <- 0.99 h + 0.01 m, for the networks differ from one iteration to the next.
+`[d, d]`, and h is a moving average of prototypes, h <- 0.99 h + 0.01 m, because networks differ between iterations.
 Each stored image is a mosaic of four (factor 2), and pixels are kept between black and white. 10,000 iterations, 256
-real images, a pixel rate of 0.1 M / 10 in pixels from 0 to 1. There a step of the same size is 1 / std^2 = 25 times
-as large in normalised pixels, so the rates here are 0.25, 2.5 and 12.5 at M = 1, 10 and 50. The weights are those of
+real images, a pixel rate of 0.1 M / 10 in pixels from 0 to 1. In normalised pixels the same step takes a rate that is
+1 / std^2 = 25 times as large, so the rates here are 0.25, 2.5 and 12.5 at M = 1, 10 and 50. The weights are those of
 the public code.
 
 Departures: h follows the prototype of the real images, as the paper's text has it ("historical integrated prototypes");
@@ -42,7 +42,7 @@ def squared_per_feature(real: Float[Tensor, "C d"], synthetic: Float[Tensor, "C 
 
 
 def _deviations(x: Tensor) -> Tensor:
-    """Deviations from the mean, so scaled that their products add up to the covariance; 0 for a single image."""
+    """Deviations from the mean, scaled so that their products add up to the covariance; 0 for a single image."""
     return (x - x.mean(1, keepdim=True)) / max(1, x.shape[1] - 1) ** 0.5
 
 

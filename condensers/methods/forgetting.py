@@ -1,8 +1,9 @@
 """Forgetting: real images that a network forgets most often while it is trained (Toneva et al., ICLR 2019).
 
-An image is forgotten when it is put in its class at the end of an epoch and is not at the end of the next. A network
-is trained on all real images of the classes at hand, for 20 epochs; each class gives those that were forgotten most
-often, in random order where they tie. It looks at the classes together, so it cannot be sliced by step.
+An image is forgotten when it is put in its class at the end of an epoch and is not at the end of the next. A network is
+trained on all real images of the classes at hand, for 20 epochs; each class gives those that were forgotten most often,
+in random order where they tie. The network sees all classes, so a memory of all of them cannot be sliced into the steps
+of a stream.
 
 Departures: the paper watches an image whenever its minibatch comes up, over 200 epochs, and ranks images that are never
 learned above all others. After 20 epochs there are enough of these to fill a small memory, and nothing would depend on
@@ -24,14 +25,14 @@ class Forgotten:
     """How often each image has been forgotten.
 
     Attributes:
-        times: so far, `[n]`.
+        times: how often, until now, `[n]`.
     """
 
     def __init__(self, right: Bool[Tensor, "n"]) -> None:
         self.right, self.times = right, torch.zeros_like(right, dtype=torch.int64)
 
     def see(self, right: Bool[Tensor, "n"]) -> None:
-        """Whether each image is in its class now."""
+        """Take in another epoch; `right` says which images the network puts into their class after it."""
         self.times += self.right & ~right
         self.right = right
 
@@ -49,7 +50,7 @@ def forgetting(
 
 
 def _times_forgotten(source: LabelledImages, seen: LabelledImages, schedule: Schedule, seed: int) -> Int64[Tensor, "n"]:
-    """Of each image in `seen`."""
+    """How often each image of `seen` is forgotten while a network is trained on `seen`."""
     network = random_network(source, schedule, seed, "forgetting network")
     forgotten = Forgotten(torch.zeros_like(seen.labels, dtype=torch.bool))
 

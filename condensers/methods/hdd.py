@@ -3,8 +3,9 @@
     L = 20 sum over classes of d(m_t, m_s),    d(x, y) = arcosh(-<x, y>),    <x, y> = -x_0 y_0 + x_1 y_1 + ... + x_d y_d
 
 Embeddings f go to the hyperboloid <x, x> = -1 by the exponential map at its origin, x = (cosh r, sinh r f / ||f||),
-r = ||f||. The centroid of a class is m = a / sqrt(-<a, a>), a the mean of its points; images near the origin, which
-stand higher in the hierarchy, weigh more in it. The distance is not squared. DM's schedule and pixel rate.
+r = ||f||. The centroid of a class is m = a / sqrt(-<a, a>), a the mean of its points; by the paper's account images
+near the origin, which stand higher in the hierarchy, weigh more in m. The distance is not squared. DM's schedule and
+pixel rate.
 
 The factor 20 and the curvature -1 are those of the public code, which also cuts r off at 10. An embedding of a random
 network is longer than that (18 at width 64 and 25 at width 128, on CIFAR-10). So all points lie on one sphere, no image
@@ -27,7 +28,7 @@ class Hyperboloid:
     """Features as points of the hyperboloid, averaged over the set in the space around it.
 
     Attributes:
-        radius: most distance of a point from the origin.
+        radius: largest distance of a point from the origin; longer features are cut to it.
     """
 
     radius: float = 10.0
@@ -43,7 +44,7 @@ class Hyperboloid:
 def geodesic(real: Float64[Tensor, "C n"], synthetic: Float64[Tensor, "C n"]) -> Float64[Tensor, ""]:
     """Distance on the hyperboloid between the centroids of both sides, summed over classes."""
     apart = _centroid(real) - _centroid(synthetic)
-    # The same as arcosh(-<x, y>), which loses digits where both are close. 1e-15, for the root's slope at 0.
+    # Equal to arcosh(-<x, y>), which loses digits where both are close. 1e-15, because the root is steep at 0.
     return 2 * torch.asinh(_lorentz(apart).clamp_min(1e-15).sqrt() / 2).sum()
 
 

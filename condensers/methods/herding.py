@@ -1,10 +1,10 @@
 """Herding: real images whose running mean of features follows the class mean (Welling, 2009; iCaRL, 2017).
 
 Greedy: the next image is the one that brings the mean of the selected features closest to the mean of the class, so
-every prefix of the result is itself the herding set of that size. The features are those of a named network: randomly
-initialised, as every condenser here sees them (`herding`), or trained on the real images at hand for 20 epochs
-(`herding-trained`, as in the reruns of DM's authors; it looks at the classes together, so it cannot be sliced by step).
-Departure: features keep their length, which iCaRL brings to 1.
+every prefix of the result is itself the herding set of that size. The features are those of the schedule's network:
+with random weights, as other condensers here use it (`herding`), or trained on the real images of the classes for 20
+epochs (`herding-trained`, as in the reruns of DM's authors; the network sees all classes, so a memory of all of them
+cannot be sliced into the steps of a stream). Departure: features keep their length, which iCaRL brings to 1.
 """
 
 import torch

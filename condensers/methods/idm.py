@@ -11,8 +11,8 @@ images, at one image per class 5,000.
 The public code multiplies w by the network's training accuracy in percent, which the paper does not say: its
 cross-entropy weighs up to 50. Here w is the paper's. Further departures: networks are trained with the base schedule's
 augmentation, where the code uses none, and their momentum starts anew at every turn; the queue begins with one network
-instead of three; at one image per class the code renews it every five iterations; one step for all classes, where the
-code steps after each. Cost: 5,120 images an iteration to train networks, recorded as hidden training.
+instead of three; at one image per class the code adds a fresh network every five iterations; one step for all classes,
+where the code steps after each. Cost: 5,120 images an iteration to train networks, recorded as hidden training.
 """
 
 from jaxtyping import Float
@@ -28,7 +28,7 @@ from condensers.methods.dm import MEAN_MATCH
 
 @contextual
 def cross_entropy(logits: Float[Tensor, "C B K"], context: Context) -> Float[Tensor, "C"]:
-    """Of a class's images under their own label, averaged over them."""
+    """The cross-entropy of each class's images under their own label, averaged over the images."""
     own = context.labels[:, None, None].expand(*logits.shape[:2], 1)
     return -logits.log_softmax(2).gather(2, own).mean((1, 2))
 

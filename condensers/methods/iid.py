@@ -8,7 +8,7 @@ on the real images, the mean is over the class, and the term pulls its images to
 opposite of DDM's diversity. The base is DM (`iid`) or IDM (`iid-idm`), on its own networks and with its own schedule.
 
 Departures: g has the architecture of the networks that are matched on, where the paper trains ResNet-18s; a pool of two
-such networks after 20 epochs, where the code picks among 1,000 after 40 (`Pretrained(size, epochs)` says both). On IDM
+such networks after 20 epochs, where the code picks among 1,000 after 40 (arguments of `Pretrained`). On IDM
 the code weighs the two terms 0.03 and 0.01; here they weigh the same on both bases. Cost: one more forward and backward
 pass of the synthetic images, and the pool, recorded as hidden training.
 """
@@ -26,7 +26,7 @@ from condensers.core.terms import JUDGE, Term, every_image, mean_activation, of_
 from condensers.methods.dm import DM
 from condensers.methods.idm import IDM
 
-# Of each side, mean Gram matrices `[C, ch, ch]`, divided by ch * h * w, and mean maps `[C, ch, h, w]`.
+# Of one side: mean Gram matrices `[C, ch, ch]`, divided by ch * h * w, and mean maps `[C, ch, h, w]`.
 GramAndMean = tuple[Tensor, Tensor]
 
 

@@ -1,9 +1,9 @@
-"""K-center: real images that leave no other one far away (Sener and Savarese, ICLR 2018).
+"""K-center: real images such that every image of the class is near one of them (Sener and Savarese, ICLR 2018).
 
 Greedy: the first is the image nearest to the mean of its class, the next is always the one farthest from all that are
-chosen, so every prefix of the result is the set of that size. Distances are those of embeddings of a named, randomly
-initialised network, as every condenser here sees them. Class by class, as in the baselines of condensation; the paper
-chooses among all classes at once, in the features of a trained network.
+chosen, so every prefix of the result is the set of that size. Distances are those of embeddings of the schedule's
+network with random weights, as other condensers here use it. Class by class, as in the baselines of condensation; the
+paper chooses among all classes at once, in the features of a trained network.
 """
 
 import torch
@@ -29,7 +29,7 @@ def centers(features: Float[Tensor, "n d"], ipc: int) -> Int64[Tensor, "ipc"]:
     nearest = torch.full_like(features[:, 0], float("inf"))
     for _ in range(1, ipc):
         nearest = torch.minimum(nearest, _squared_distance(features, features[picked[-1]]))
-        # Twins of a center are as near as it is; the center itself is not to be chosen again.
+        # A duplicate of a center has distance 0, as the center has. -1 keeps the center itself from being picked again.
         nearest[picked[-1]] = -1
         picked.append(nearest.argmax(0, keepdim=True))
     return torch.cat(picked)

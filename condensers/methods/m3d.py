@@ -45,7 +45,7 @@ class GaussianMMD:
 
     def _kernel(self, features: Float[Tensor, "C n d"]) -> Float[Tensor, "C n n"]:
         images = features.shape[1]
-        # Distances from products lose digits far from the origin.
+        # Centred, because distances from products lose digits far from the origin.
         features = features - features.mean(1, keepdim=True)
         products = features @ features.transpose(1, 2)
         squares = products.diagonal(dim1=1, dim2=2)

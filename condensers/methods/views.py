@@ -7,10 +7,10 @@ are*, V(S) thirty-two views of each synthetic image, each augmented on its own, 
 one before it, and R the cross-entropy on real images of a ridge regression fitted to the synthetic ones
 (`condensers.methods.readouts`; mean over blocks, predictions times 10).
 
-DSA augments both sides alike, so that an iteration asks whether a rotated memory is like rotated images. An evaluation
-asks something else: a network is trained on augmented images of the memory and judged on plain ones. So do views, and
-cross-entropy is what that network minimises. They cost: in ten classes of one image 320 images an iteration are read
-twice and differentiated once, beside 64 real ones for each class.
+DSA gives both sides the same augmentation, so an iteration compares, say, a rotated memory with rotated images. An
+evaluation does something else: it trains a network on augmented images of the memory and judges it on plain ones. Views
+do the same, and cross-entropy is what that network minimises. Their cost: with ten classes of one image, 320 images an
+iteration go forward twice and back once, beside 64 real ones for each class.
 
 The recipe is for one image per class, and was fixed on a validation split of CIFAR-10 before its first test. It is the
 views that count: after 500 iterations 2, 8 and 32 of them are 1.0 [0.5, 1.5], 3.1 [0.6, 5.7] and 5.9 [3.6, 8.2] points

@@ -9,14 +9,14 @@ Grids are declared by the methods' own files (--list). All variants of all grids
 share every draw: differences to a grid's base are paired by memory. Every variant is known to the other commands by the
 name that the table shows.
 
-A search asks for a batch of trials at once, condenses them in one lockstep run, and scores their memories at rungs of
-it: what is below the median of earlier trials there is pruned, the others go on. All trials share the draws of one
-memory. Its study is kept in --storage, and shown by optuna-dashboard.
+A search asks for a batch of trials at once, condenses them in one lockstep run, and scores their memories at certain
+iterations, its rungs: a trial that is below the median of earlier trials there is pruned, the others go on. All trials
+share the draws of one memory. The search's study is kept in --storage, and shown by optuna-dashboard.
 
 Accuracies are on held-out training images unless --test is given; a search has no --test. Writes results.csv (a row per
 network), ablate.csv (a row per variant), ablate.png and the memories; a search rungs.csv (a row per look at a trial),
 trials.csv (a row per trial) and the memories of trials that were not pruned. The same command again goes on where it
-stopped, with more --trials also where it ended.
+stopped; with more --trials, a search that has ended goes on, too.
 """
 
 from harness.ablate.flags import Ablate

@@ -1,4 +1,4 @@
-"""Grids of an ablation resolved: which variants fit the network, and the one point that all of them are at."""
+"""The grids of an ablation: which of their variants fit the network, and the one point that all variants are at."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth
 
 SEARCHES_ONLY = ("condenser", "trials", "batch")
-SHARE = 5  # a validation split is one of so many parts of the smallest class
+SHARE = 5  # the validation split takes one part in so many of the smallest class
 DEFAULT = ("components",)
 
 
@@ -32,7 +32,7 @@ class Ablation:
     """Grids with every default resolved.
 
     Attributes:
-        grids: with those of their variants that the network has the blocks for, by name.
+        grids: each with only the variants whose blocks the network has; these are names of condensers.
         point: memories and scoring of all variants.
         tested: whether they are scored on the test set.
     """
@@ -85,7 +85,7 @@ def split_of(config: Ablate) -> Dataset:
 
 
 def fitting(grid: Grid, blocks: int) -> Grid:
-    """The grid, its variants by name, without those that read a block that the network does not have.
+    """The grid with its variants as names of condensers, without those that read a block that the network lacks.
 
     Raises:
         ValueError: fewer than two are left.
@@ -111,7 +111,7 @@ def point_of(
     names: tuple[str, ...],
     memories: int,
 ) -> Point:
-    """So many memories of each of these condensers, and what they are scored with."""
+    """The point with so many `memories` of each of these condensers, and with what they are scored with."""
     ipc = config.ipc or protocol.memory_per_class
     plans = [plan_of(config, protocol, device, dataset, names, ipc, replicate) for replicate in range(memories)]
     matched_on = matched_network_of(config, protocol, dataset)

@@ -68,7 +68,7 @@ def _columns(name: str, measured: Interval) -> dict[str, float]:
 
 
 def _shown(lines: pd.DataFrame) -> str:
-    """A grid for the terminal; the league only where it is not the same for all."""
+    """The lines of a grid for the terminal; the league only if it differs between them."""
     rows = lines.to_dict("records")
     shown = pd.DataFrame({"variant": lines["variant"], "condenser": lines["condenser"]})
     if lines["league"].nunique() > 1:

@@ -53,7 +53,7 @@ def _run(search: Search) -> None:
 def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int, done: int) -> None:
     known = search.finished()
     if search.start not in known:
-        # So that no search ends with less than what it started from.
+        # The starting recipe is a trial, too, so that no search ends with a worse one.
         study.enqueue_trial(search.space.start)
     seed = seed_of(search.point.dataset.identity, search.seed, "ablate", "search", done)
     asked = suggest(study, size, seed, search.space.distributions)
@@ -67,7 +67,7 @@ def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int,
 
 
 def _unused(known: Mapping[str, Trial], count: int) -> list[int]:
-    """So many numbers that no trial has, the least ones: rows of a trial may have been deleted, to run it again."""
+    """The `count` smallest numbers that no trial has: a trial's rows may have been deleted, to run it again."""
     used = {trial.number for trial in known.values()}
     return list(islice((number for number in itertools.count() if number not in used), count))
 
@@ -76,7 +76,7 @@ class Batch:
     """Trials that are condensed in lockstep.
 
     Args:
-        search: that they are of.
+        search: the search that the trials belong to.
         asked: trials by the names of their condensers.
         dataset: on the device that does the work.
         numbers: their numbers in the search.
@@ -92,7 +92,7 @@ class Batch:
         self.status = dict.fromkeys(asked, "complete")
 
     def rows(self) -> list[RungRow]:
-        """Condense and score all of them: the rows of each, one after another."""
+        """Condense and score all trials; return their rows, trial after trial."""
         recipes = [registry.condenser(name) for name in self.asked]
         match = partial(race, self.search.rungs, self._keep)
         plan, train = self.plan, self.dataset.train
@@ -104,18 +104,18 @@ class Batch:
         return [replace(row, status=self.status[name]) for name, rows in self.looks.items() for row in rows]
 
     def _keep(self, standing: Mapping[str, Memory]) -> list[str]:
-        """Look at every memory at a rung; those that go on."""
+        """Look at every memory at a rung; return the names of the trials that go on."""
         for name, memory in standing.items():
             self._look(name, memory, memory.metadata["iterations"], networks=1)
             report(self.asked[name], self.looks[name][-1])
-        # Only now, because a trial is compared with all that have been looked at.
+        # Optuna's median is over complete trials only, so the others of the batch do not count.
         for name in standing:
             if self.status[name] == "complete" and self.asked[name].should_prune():
                 self.status[name] = "pruned"
         return [name for name in standing if self.status[name] == "complete"]
 
     def _finish(self, name: str, memory: Memory) -> None:
-        """Keep the memory, and score it as it is kept."""
+        """Save the memory, and score it as saved, because saving may round its pixels."""
         if memory.images.isfinite().all():
             own = {"memory_replicate": 0, "experiment_seed": self.scoring.seed}
             origin = provenance(name_of(self.scoring.device), self.scoring.precision) | own

@@ -1,9 +1,9 @@
 """A search over the weights and readings of a recipe, a batch of trials in one lockstep run at a time.
 
-All trials share the draws of one memory and of its networks, so they are compared in pairs, and condensing a batch
-costs little more than condensing one of it. The run stops at rungs: there one network is trained on each memory, what
-is below the median of earlier trials is pruned, and the others go on from their state. A run that is killed loses the
-batch at work, whose trials are suggested again.
+All trials share the draws of one memory and of its networks, so comparisons are paired, and condensing a batch costs
+little more than condensing one of its trials. The run stops at rungs: there one network is trained on each memory,
+trials below the median of earlier trials are pruned, and the others go on from their state. A run that is killed loses
+the batch at work, whose trials are suggested again.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ from harness.core.scoring import described
 from harness.core.seeds import config_key
 from harness.core.settings import label_of, place_of
 
-RUNGS = (0.25, 0.5, 0.75)  # of the iterations
-ROOM = 8  # letters that a part of a trial may have more: the digits of its weight, and another reading
+RUNGS = (0.25, 0.5, 0.75)  # as shares of the iterations
+ROOM = 8  # letters by which a part of a trial's name may exceed the start's: digits of its weight, another reading
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Search:
     """A search with every default resolved.
 
     Attributes:
-        space: what is chosen among.
+        space: what the search can choose.
         point: the one memory of the recipe that the search starts from, and what all memories are scored with.
         seed: names the suggestions.
         held_out: training images per class that memories are scored on.
-        trials: how many there are to be.
-        batch: how many are condensed in lockstep.
+        trials: number of trials after which the search ends.
+        batch: number of trials that are condensed in lockstep.
     """
 
     space: Space
@@ -64,17 +64,17 @@ class Search:
 
     @property
     def start(self) -> str:
-        """The recipe that the search starts from, as a trial."""
+        """The name of the recipe that the search starts from, as a trial."""
         return self.space.name(self.space.start)
 
     @property
     def recipe(self) -> Condenser:
-        """That of the start; all trials have its schedule and its pixels."""
+        """The recipe that the search starts from; all trials have its schedule and its pixels."""
         return registry.condenser(self.start)
 
     @property
     def iterations(self) -> int:
-        """Of a whole condensation."""
+        """Iterations of a whole condensation."""
         return self.recipe.schedule(self.point.plans[0].schedule, self.point.ipc).iterations
 
     @property
@@ -95,7 +95,7 @@ class Search:
         return Course(self.key, looks, networks, tuple(self.space.distributions), self.space.name)
 
     def plan_of(self, names: Sequence[str]) -> Plan:
-        """The memories of trials."""
+        """The plan of the memories of these trials."""
         return replace(self.point.plans[0], names=tuple(names))
 
     def finished(self) -> dict[str, Trial]:
@@ -112,7 +112,7 @@ def prepare(config: Ablate) -> Search:
     start = space.name(space.start)
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
     check([point])
-    # Refused before any work: a trial's name may be longer than the one that the search starts from.
+    # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
     replace(point.plans[0], names=(start + ROOM * len(space.parts) * "0",))
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")

@@ -31,7 +31,7 @@ def report(search: Search) -> None:
 
 
 def print_left(search: Search) -> None:
-    """What `--dry-run` prints: at most, for trials are pruned."""
+    """Print the most work that is left, for `--dry-run`: it will be less, because trials are pruned."""
     left = max(0, search.trials - len(search.finished()))
     say(f"trials     {left} to condense, {search.batch} in lockstep, none of them pruned")
     say(f"rungs      {' '.join(map(str, search.rungs))} of {search.iterations} iterations")
@@ -42,7 +42,7 @@ def print_left(search: Search) -> None:
 
 
 def _work(search: Search, trials: int) -> Work:
-    """The most that a batch takes."""
+    """The work of a batch if none of its trials is pruned."""
     scoring, dataset = search.point.scoring, search.point.dataset
     looks = trials * (scoring.networks + len(search.rungs))
     images = search.point.ipc * dataset.classes * search.recipe.decoded

@@ -15,8 +15,8 @@ from condensers.core.by_ipc import at_ipc
 from condensers.core.recipe import Condenser
 from condensers.core.terms import Term
 
-SPREAD = 10.0  # a weight is at most so many times the one it starts from, and at least that part of it
-DIGITS = 3  # significant ones of a weight: its name is then short, and is the weight to the last digit
+SPREAD = 10.0  # a weight lies between its start divided by this and its start times this
+DIGITS = 3  # significant digits of a weight, so that names are short and hold the exact weight
 Parameter = str | float
 
 
@@ -25,8 +25,8 @@ class Part:
     """A term that is searched.
 
     Attributes:
-        name: behind the +, as the search starts.
-        readings: names that may take its place, with the weight that each starts from; its own among them.
+        name: as it stands behind the + in the recipe that the search starts from.
+        readings: names that may stand in its place, with the weight that each starts from; `name` is among them.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses among.
+    """What a search can choose.
 
     Attributes:
         base: the condenser that terms are added to.
-        parts: the terms.
+        parts: the terms that are searched.
         weights: whether their weights are searched.
     """
 
@@ -61,7 +61,7 @@ class Space:
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """By the names of the parameters."""
+        """What Optuna chooses, by the names of the parameters."""
         return {name: one for part in self.parts for name, one in part.distributions(self.weights).items()}
 
     @property
@@ -72,11 +72,11 @@ class Space:
         return {name: chosen[name] for name in self.distributions}
 
     def name(self, chosen: Mapping[str, Parameter]) -> str:
-        """The condenser of these parameters."""
+        """The name of the condenser with these parameters."""
         return "+".join([self.base, *(part.written(chosen) for part in self.parts)])
 
     def names(self, count: int) -> list[str]:
-        """So many trials, to count what they take."""
+        """The names of so many different trials, to count the work of a batch."""
         factors = SPREAD ** np.linspace(-1, 1, count)
         return [self.name(self.start | {f"{part.name} factor": one for part in self.parts}) for one in factors]
 
@@ -95,7 +95,7 @@ def space_of(name: str, search: Collection[str], ipc: int) -> Space:
         ipc: stored images per class, on which weights may depend.
 
     Raises:
-        ValueError: a name that is none, or nothing to be chosen.
+        ValueError: an unknown name, or a space with nothing to choose.
     """
     base, terms = _apart(name)
     found = [_part(own, term, ipc, "readings" in search) for own, term in terms]
@@ -106,9 +106,9 @@ def space_of(name: str, search: Collection[str], ipc: int) -> Space:
 
 
 def _apart(name: str) -> tuple[str, list[tuple[str, Term]]]:
-    """The condenser that is left without the terms that have names, and these.
+    """The condenser that is left of a recipe without the terms that have names, and these terms by their names.
 
-    Of a recipe that would be none without its own, only those that were written behind it.
+    If what is left is no known condenser, only the terms that were written behind a + are taken off.
     """
     recipe = registry.condenser(name)
     known = {_bare(terms[0]): name for name, (terms, _) in registry.PLUS.items() if len(terms) == 1}
@@ -130,12 +130,12 @@ def _apart(name: str) -> tuple[str, list[tuple[str, Term]]]:
 
 
 def _bare(term: Term) -> Term:
-    """The term whatever its weight."""
+    """The term at weight 1, to compare terms whatever their weights."""
     return replace(term, weight=1.0)
 
 
 def _is_same(made: Condenser, recipe: Condenser, terms: Sequence[Term]) -> bool:
-    """Whether the recipe with no more than these terms is that condenser."""
+    """Whether the recipe, reduced to these terms, is the condenser `made`."""
     called = {"name": made.name, "description": made.description, "paper": made.paper}
     return made.takes_terms and replace(recipe, terms=tuple(terms), **called) == made
 
@@ -148,5 +148,5 @@ def _part(name: str, term: Term, ipc: int, all_readings: bool) -> Part:
 
 
 def _rounded(weight: float) -> str:
-    """Without an exponent, whose sign would be taken for another term's."""
+    """The weight as text without an exponent, because the + of an exponent would start another term."""
     return np.format_float_positional(float(f"{weight:.{DIGITS}g}"), trim="-")

@@ -1,7 +1,7 @@
 """The trials of a search: rows are the truth, and a study of Optuna follows them.
 
 A trial has a row for each look at its memory: at rungs of the condensation, and at its end. The study suggests trials
-and says which of them to prune. It may be lost at any time: it is rebuilt from the rows.
+and says which of them to prune. The study may be lost at any time: it is rebuilt from the rows.
 """
 
 import json
@@ -22,7 +22,7 @@ from harness.core.seeds import config_key
 from harness.core.studies import STARTUP, UNPRUNED, open_storage, open_study, quiet
 
 OBJECTIVE = "validation accuracy"
-CONDENSER = "condenser"  # the attribute of a trial that names it
+CONDENSER = "condenser"  # the user attribute of an Optuna trial that holds its condenser's name
 STATUS = ("complete", "pruned", "diverged")
 Parameters = dict[str, str | float]
 SAMPLER = f"multivariate tree-structured Parzen estimators after {STARTUP}, median pruning after {UNPRUNED}"
@@ -37,12 +37,12 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The condenser."""
+        """The name of the condenser."""
         return self.rows[0].condenser
 
     @property
     def number(self) -> int:
-        """In its search, from 0."""
+        """Number of the trial in its search, from 0."""
         return self.rows[0].trial
 
     @property
@@ -57,7 +57,7 @@ class Trial:
 
     @property
     def accuracy(self) -> float:
-        """At the last look; nan if the memory diverged."""
+        """The accuracy at the last look; nan if the memory diverged."""
         return self.rows[-1].accuracy
 
 
@@ -68,9 +68,9 @@ class Course:
     Attributes:
         search: key of the search.
         looks: iterations after which a memory is looked at; the last of them is the end.
-        networks: that are trained on a memory at the end; it is one before.
+        networks: how many are trained on a memory at the end; at the looks before it is one.
         parameters: names of what is chosen.
-        name: the condenser of some parameters.
+        name: from parameters to the name of their condenser.
     """
 
     search: str
@@ -80,7 +80,7 @@ class Course:
     name: Callable[[Mapping[str, str | float]], str]
 
     def cell(self, condenser: str) -> str:
-        """Key of a trial."""
+        """Key of the trial of a condenser."""
         return config_key({"search": self.search, "condenser": condenser})
 
 
@@ -88,7 +88,7 @@ def finished(records: Records[RungRow], course: Course) -> dict[str, Trial]:
     """The trials of a search in the records, by condenser, in order of their numbers.
 
     Raises:
-        ValueError: the file is damaged: a trial has not all rows that it must have, or has others.
+        ValueError: the file is damaged: a trial lacks rows that it must have, or has others.
     """
     check_words(records.read(), "status", STATUS, records.path)
     found: dict[str, list[RungRow]] = {}
@@ -103,7 +103,7 @@ def finished(records: Records[RungRow], course: Course) -> dict[str, Trial]:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The first of the complete trials with the best accuracy."""
+    """The complete trial with the best accuracy, the first of several equals; None if no trial is complete."""
     complete = [trial for trial in trials if trial.status == "complete"]
     return max(complete, key=lambda trial: trial.accuracy, default=None)
 
@@ -111,11 +111,12 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 def open_trials(
     name: str, url: sqlalchemy.URL, distributions: dict[str, BaseDistribution], known: Sequence[Trial]
 ) -> optuna.Study:
-    """The study of that name in line with the records.
+    """The study of that name, brought in line with the records.
 
-    What a killed run was at has failed, and what it had recorded without telling the study is added. A study that
-    knows of trials whose rows were deleted is made anew. Only one process may have the study, so its name must tell
-    the output folder: of all that share the folder one at a time works at a search, but others may share the storage.
+    Trials that a killed run was working on are marked as failed, and trials that it recorded without telling the study
+    are added. A study that knows of trials whose rows were deleted is made anew. Only one process may use the study, so
+    its name must identify the output folder: processes of one folder work at a search one at a time, but processes of
+    other folders may share the storage.
     """
     # No heartbeats: they are for trials that go from one worker to another, and these stay with one process.
     storage, names = open_storage(url, heartbeat=False), {trial.name for trial in known}
@@ -144,9 +145,9 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 def suggest(
     study: optuna.Study, size: int, seed: int, distributions: dict[str, BaseDistribution]
 ) -> list[optuna.Trial]:
-    """So many trials at once; the same ones for the same seed and the same finished trials."""
+    """Ask for `size` trials at once; the same ones for the same seed and the same finished trials."""
     with quiet():
-        # Waiting trials count as bad ones, so that a batch is not all of one kind.
+        # constant_liar: trials without a result count as bad ones, so that the trials of a batch differ.
         study.sampler = optuna.samplers.TPESampler(
             n_startup_trials=STARTUP, multivariate=True, constant_liar=True, seed=seed % 2**32
         )
@@ -154,7 +155,7 @@ def suggest(
 
 
 def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, reported: bool) -> None:
-    """What became of a trial that was asked for; with what it was at the rungs, unless that is reported already."""
+    """Tell the study the result of a trial that it suggested, and the looks at rungs unless `reported` already."""
     asked.set_user_attr(CONDENSER, trial.name)
     for row in () if reported else trial.rungs:
         report(asked, row)
@@ -165,12 +166,12 @@ def tell(study: optuna.Study, asked: optuna.Trial, trial: Trial, reported: bool)
 
 
 def report(asked: optuna.Trial, row: RungRow) -> None:
-    """What a look at a trial has shown."""
+    """Report the accuracy at one look to the study."""
     asked.report(_value(row.accuracy), row.iteration)
 
 
 def _value(accuracy: float) -> float:
-    """For Optuna, which counts a trial with nan as failed and learns nothing from it."""
+    """The accuracy, or -inf for nan: Optuna counts a trial with nan as failed and learns nothing from it."""
     return -math.inf if math.isnan(accuracy) else accuracy
 
 

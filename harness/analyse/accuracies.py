@@ -1,4 +1,4 @@
-"""Accuracies of the memories that are analysed, from the CSVs that say them."""
+"""Accuracies of the memories that are analysed, from CSVs of `harness.evaluate` or `harness.table`."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -18,11 +18,12 @@ def accuracies(paths: Sequence[Path], dataset_checksum: str, memories: Collectio
 
     Args:
         paths: CSVs of `harness.evaluate` or `harness.table`.
-        dataset_checksum: of the data set that they must be about.
-        memories: checksums of those that are asked for.
+        dataset_checksum: rows of other data sets are left out.
+        memories: checksums of the memories that are asked for.
 
     Raises:
-        ValueError: a file that is not there or damaged, no accuracy of any of them, or accuracies of several kinds.
+        ValueError: a file that is not there or damaged, no accuracy of any of the memories, accuracies of several
+            networks or protocols, or several scores of one memory.
     """
     for path in paths:
         if not path.is_file():
@@ -40,13 +41,13 @@ def accuracies(paths: Sequence[Path], dataset_checksum: str, memories: Collectio
 
 
 def _several(labels: pd.Series) -> bool:
-    """Whether protocols differ, or trainings under one, as far as labels say: older ones end in a bare mark."""
+    """Whether labels differ in protocol or training. Older labels end in a bare `+`, which may be any training."""
     told = [label for label in labels.unique() if not label.endswith(MARK)]
     return labels.map(marked).nunique() > 1 or len(told) > 1
 
 
 def _scores(path: Path, dataset_checksum: str, memories: Collection[str]) -> pd.DataFrame:
-    """The accuracies of a file that are asked for. How many networks a cell must have is known to who trained them."""
+    """The accuracies that are asked for, checked. How many networks a cell had is not known here: all rows count."""
     rows = Records(path, ScoreRow).read()
     asked = rows["memory_checksum"].isin(memories) & (rows["dataset_checksum"] == dataset_checksum)
     rows = rows[asked & rows["metric"].astype(str).str.startswith(SCORED)]

@@ -1,4 +1,4 @@
-"""The rows of an analysis as a report averages them: whole, possible, and under the names of its memories."""
+"""Checks the rows of an analysis before a report averages them, and gives them the names of its memories."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,15 @@ OWN = ["network_replicate", "network", "metric", "value"]  # all else is the sam
 def rows_of(
     rows: pd.DataFrame, cells: Mapping[str, Subject], values: Mapping[tuple[int, str, str], bool], where: Path
 ) -> pd.DataFrame:
-    """The rows of some cells, with each memory's name among the others and its checksum for its replicate.
+    """The rows of some cells, with `Subject.shown` as the condenser and the memory's checksum as its replicate.
 
-    So memories of one condenser that were made otherwise stay apart, and those of several seeds are several.
+    This keeps memories of one condenser separate if they were made with other settings, and counts memories of several
+    seeds as several.
 
     Args:
-        rows: of a file.
-        cells: whose memory each is of, by key.
-        values: the network replicate, network and metric that every cell has a value of, and whether it may be nan.
+        rows: all rows of a file.
+        cells: the memory that each cell is about, by the cell's key.
+        values: the network replicate, network and metric of every value of a cell, and whether the value may be nan.
         where: the file, for the message.
 
     Raises:

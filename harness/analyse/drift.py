@@ -4,8 +4,8 @@
 
 with the mean mu_i and variance sigma_i of each map of an image behind the network's first block, and g the ratio (DDM,
 Eq. 12-14). Departure: the paper leaves open which image of the other memory gives mu_t and sigma_t; here they are the
-means over all of its images of a pass of the same network. Moving every image to the *own* memory's mean style is the
-control: it takes away the differences between images, but moves nothing on average.
+means over all of its images, in a forward pass of the same network. Moving every image to the *own* memory's mean
+style is the control: it takes away the differences between images, but moves nothing on average.
 """
 
 import torch
@@ -22,12 +22,12 @@ class Drifting(nn.Module):
     """A ConvNet that trains with moved styles; its weights are those of `network`.
 
     Args:
-        network: that is trained.
+        network: the ConvNet that is trained.
         target: images that give the style, `[n, ch, h, w]`.
         ratio: how far styles are moved, 0 to 1.
 
     Raises:
-        ValueError: the network is no ConvNet, whose first block is known.
+        ValueError: the network is no ConvNet, the only kind whose first block is known.
     """
 
     def __init__(self, network: nn.Module, target: Float[Tensor, "n ch h w"], ratio: float) -> None:

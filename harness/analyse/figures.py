@@ -25,7 +25,7 @@ Marks = dict[str, dict[str, str]]
 
 
 def marks(names: Sequence[str], real: str) -> Marks:
-    """Colour and marker of each condenser, the same ones in all figures of an analysis; `real` images are grey dots."""
+    """Colour and marker of each condenser, the same in all figures of an analysis; `real` images are grey dots."""
     others = [name for name in dict.fromkeys(names) if name != real]
     return {real: {"color": "#bbbbbb", "marker": "."}} | {name: _mark(place) for place, name in enumerate(others)}
 
@@ -34,9 +34,9 @@ def texture(rows: "pd.DataFrame", metrics: tuple[str, str], marked: Marks, path:
     """Entropy against dissimilarity: a point per memory, a colour per condenser.
 
     Args:
-        rows: of measures.
-        metrics: the names of both.
-        marked: how condensers are drawn.
+        rows: the rows of measures.
+        metrics: the metrics of both axes: dissimilarity, then entropy.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -69,9 +69,9 @@ def among_real(
     Args:
         places: `[n, 2]` by condenser, the real images' first.
         values: the measure of each condenser, which stands beside its name.
-        metric: that measure: of `SEEN`.
+        metric: the name of that measure, a key of `SEEN`.
         about: what the images are.
-        marked: how condensers are drawn.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -92,7 +92,7 @@ def drifts(table: "pd.DataFrame", ratios: Sequence[float], base: str, about: str
         ratios: of the columns.
         base: whose style drifts.
         about: what was trained.
-        marked: how condensers are drawn.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()
@@ -118,10 +118,10 @@ def losses(
 
     Args:
         sides: `loss`, with its sign turned, and `accuracy` by memory.
-        condensers: of the memories.
-        objective: whose loss it is.
-        about: which correlations were found.
-        marked: how condensers are drawn.
+        condensers: the condenser of each memory.
+        objective: name of the objective whose loss it is.
+        about: which correlations were found, in words.
+        marked: colour and marker of each condenser, from `marks`.
         path: the PNG to write.
     """
     figure, axes = _axes()

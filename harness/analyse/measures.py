@@ -1,7 +1,7 @@
-"""What is measured of a memory beside real images, on one network of random weights or on none.
+"""Measures of a memory against real images, on one network of random weights or on none.
 
-Random networks, as DDM's objective has them, so that no number depends on how a network was trained; DDM's figures come
-from networks that were trained on both sides.
+Networks are random, as in DDM's objective, so that no number depends on how a network was trained. DDM's own figures
+come from networks that were trained on both sides.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from condensers.core.recipe import Recipe
 from condensers.core.terms import EMBEDDING, Context, every_image, of_each_image
 
 STYLE = "act"  # the tap whose first layer has the style
-LEVELS, DISTANCES = 32, (1, 2)  # of grey; of pixels, as kernels of 3 x 3 and 5 x 5 see them
+LEVELS, DISTANCES = 32, (1, 2)  # grey levels; distances in pixels, as in kernels of 3 x 3 and 5 x 5
 ANGLES = (0, np.pi / 4, np.pi / 2, 3 * np.pi / 4)
-NEIGHBOURS = 0.2  # of the images of a class, as in DDM
+NEIGHBOURS = 0.2  # part of a class's images that count as near, as in DDM
 
 
 @of_each_image
@@ -36,7 +36,7 @@ class Sight:
     Attributes:
         style: of the first layer, `[C, n, 2 ch]`.
         embedding: `[C, n, d]`.
-        found: what the objectives read.
+        found: the readings that the objectives need.
     """
 
     style: Float[Tensor, "C n s"]
@@ -64,7 +64,10 @@ def style_gap(memory: Sight, real: Sight) -> float:
 
 
 def diversity(memory: Sight, real: Sight) -> float:
-    """Distance from the nearest neighbours of the class, over that in as many real images; nan for a single image."""
+    """Mean distance from the nearest neighbours in the class, over that among as many real images.
+
+    nan for a single image per class, or if there are fewer real images.
+    """
     size = memory.embedding.shape[1]
     if size == 1 or real.embedding.shape[1] < size:
         return float("nan")
@@ -102,6 +105,6 @@ def _near(embedding: Float[Tensor, "C n d"]) -> Float[Tensor, "C"]:
 
 
 def _entropy(matrix: np.ndarray) -> float:
-    """Of the co-occurrences `[levels, levels, distances, angles]`, averaged over distances and angles."""
+    """Entropy in bits of co-occurrences `[levels, levels, distances, angles]`, averaged over distances and angles."""
     logarithm = np.log2(matrix, where=matrix > 0, out=np.zeros_like(matrix))
     return float(-(matrix * logarithm).sum((0, 1)).mean())

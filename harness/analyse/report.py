@@ -47,7 +47,7 @@ def _marks(analysis: Analysis) -> figures.Marks:
 
 
 def _draw_among_real(analysis: Analysis, table: pd.DataFrame) -> None:
-    """The first memory of every condenser, beside the reference: styles and embeddings (DDM, Figure 1a-b)."""
+    """Draw styles and embeddings of every condenser's first memory among the reference images (DDM, Figure 1a-b)."""
     first = {one.shown: one for one in reversed(analysis.subjects) if one.name != REAL}
     seen = {REAL: analysis.reference} | {name: first[name].images for name in reversed(first)}
     sights = sights_of(analysis, {name: images[figures.SHOWN_CLASS] for name, images in seen.items()})
@@ -88,7 +88,7 @@ def _drift_rows(analysis: Analysis) -> pd.DataFrame:
 
 
 def _correlate(analysis: Analysis, rows: pd.DataFrame) -> None:
-    """Does a small loss go with a high accuracy? Over memories, and over condensers."""
+    """Write and draw the rank correlation of a small loss with accuracy, over memories and over condensers."""
     accuracy, lines = analysis.accuracies, []
     for name in OBJECTIVES:
         loss = _by_memory(rows, loss_of(name))
@@ -118,9 +118,10 @@ def _by_memory(rows: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def origins(subjects: Sequence[Subject]) -> pd.DataFrame:
-    """What memories have in common, by checksum: their `condenser`, and the `draw` that their seed names.
+    """What each memory may share with others, by its checksum: the `condenser`, and the `draw` that its seed names.
 
-    Condensers share seeds, and so their draws; a published memory, which has no seed, shares its draw with none.
+    Condensers use the same seeds, so their memories share draws. A published memory, which has no seed, shares
+    its draw with none.
     """
     found = {one.memory.checksum: (one.shown, one.memory.metadata.get("seed", one.memory.checksum)) for one in subjects}
     return pd.DataFrame.from_dict(found, orient="index", columns=["condenser", "draw"])

@@ -41,12 +41,12 @@ VERSION = 1  # of the measures; raised when one of them changes
 
 
 def loss_of(name: str) -> str:
-    """The metric of an objective."""
+    """The metric that holds the loss of an objective."""
     return f"loss of {name}"
 
 
 def drifted(ratio: float) -> str:
-    """The metric of a drift."""
+    """The metric that holds the accuracy at a drift ratio."""
     return f"accuracy at drift {ratio:g}"
 
 
@@ -79,30 +79,30 @@ class Analysis:
 
     @cached_property
     def accuracies(self) -> pd.Series:
-        """Of the memories, by their checksum."""
+        """Mean accuracy of each memory's networks, by the memory's checksum."""
         return accuracies(self.scores, self.dataset.checksum, {one.memory.checksum for one in self.subjects})
 
     @cached_property
     def reference(self) -> Tensor:
-        """Real images that all are held against, `[C, n, ch, h, w]`."""
+        """Real images that all subjects are compared with, `[C, n, ch, h, w]`."""
         return subjects.reference(self.dataset, self.seed).to(self.device)
 
     @cached_property
     def objectives(self) -> list[Recipe]:
-        """Whose losses are measured."""
+        """The recipes whose losses are measured."""
         return [registry.condenser(name) for name in OBJECTIVES]
 
     def seeds(self, *names: str | int) -> list[int]:
-        """What names the draws of each network."""
+        """The seed of each network's draws; `names` say what the networks are for."""
         own = ("analysis", *names, "network")
         return [seed_of(self.dataset.identity, self.seed, *own, number) for number in range(self.networks)]
 
     def new_network(self, seed: int) -> torch.nn.Module:
-        """An untrained network, with the first weights that a seed names."""
+        """An untrained network, with initial weights drawn from `seed`."""
         return drawn_network(self.network, self.dataset, self.device, seed)
 
     def described(self) -> dict[str, object]:
-        """All that decides the values beside the memory, as JSON values."""
+        """All that decides the measured values, except the memory, as JSON values."""
         return {
             "dataset": self.dataset.checksum,
             "network": identity_of(self.network),
@@ -171,7 +171,7 @@ def run(analysis: Analysis) -> None:
 
 
 def cells(analysis: Analysis) -> list[Cell]:
-    """Measures first, memory by memory; then drifts."""
+    """All cells in order: first the measures, memory by memory, then the drifts."""
     measured = [_cell(analysis, one, {}, partial(_measured, analysis, one)) for one in analysis.subjects]
     if analysis.base is None:
         return measured
@@ -185,7 +185,7 @@ def cells(analysis: Analysis) -> list[Cell]:
 
 
 def drift_of(analysis: Analysis, ratio: float) -> dict[str, object]:
-    """What decides the accuracies of a drift beside its target."""
+    """What decides the accuracies of a drift, except its target and what `described` holds."""
     training = analysis.training.describe()
     return {"base": content_of(analysis.base.memory), "ratio": ratio, "training": training}
 

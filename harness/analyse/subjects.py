@@ -1,4 +1,4 @@
-"""What is analysed: memories, samples of as many real images, and the real images that both are held against."""
+"""What is analysed: memories, samples of as many real images, and the real images that both are compared with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from harness.core.stored import Stored
 from scenarios.datasets import Dataset
 
 REAL = "real"
-SAMPLES = 3  # of real images beside memories of one size
-REFERENCE = 100  # real images per class that memories are held against
+SAMPLES = 3  # samples of real images for each size of memory
+REFERENCE = 100  # real images per class that memories are compared with
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Subject:
     """Images of every class that are analysed.
 
     Attributes:
-        name: the condenser's.
-        shown: the same, and what else tells its making from that of others.
-        replicate: of the memory.
-        memory: stored and, for what is looked at, decoded images.
-        images: decoded, by class, `[C, n, ch, h, w]`.
+        name: name of the condenser, or `real`.
+        shown: the name in tables and figures: `name` with the settings that distinguish it from other memories here.
+        replicate: number of the memory.
+        memory: the memory as it is stored.
+        images: the decoded images that are looked at, by class, `[C, n, ch, h, w]`.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Subject:
 
 
 def of_file(stored: Stored, shown: str, dataset: Dataset) -> Subject:
-    """A memory file that fits the data set: it has as many images of every class.
+    """The subject of a memory file, which must have equally many images of every class.
 
     Raises:
-        ValueError: it has the name of the real images.
+        ValueError: the memory is called `real`, as samples of real images are.
     """
     name = row_name(stored)
     if name == REAL:
@@ -54,14 +54,14 @@ def of_file(stored: Stored, shown: str, dataset: Dataset) -> Subject:
 
 
 def real_samples(dataset: Dataset, sizes: Sequence[int], seed: int) -> list[Subject]:
-    """A few samples of real images for each number of images per class that the data set has."""
+    """SAMPLES draws of real images for each size (images per class) that the smallest class allows."""
     smallest = int(dataset.train.labels.bincount().min())
     sizes = sorted(size for size in set(sizes) if size <= smallest)
     return [_sample(dataset, size, replicate, seed) for size in sizes for replicate in range(SAMPLES)]
 
 
 def reference(dataset: Dataset, seed: int) -> Float[Tensor, "C n ch h w"]:
-    """Real images of every class that all are held against."""
+    """Up to REFERENCE real images of every class, with which all subjects are compared."""
     smallest = int(dataset.train.labels.bincount().min())
     return _drawn(dataset, min(REFERENCE, smallest), seed_of(dataset.identity, seed, "analysis", "reference"))
 

@@ -7,10 +7,10 @@
 Recipes named together run in lockstep: they share every draw and the real images' work. A run that is killed goes on
 from its last checkpoint, at most a minute old.
 
-Under torchrun each process condenses some of the classes, on a GPU of its own, with the draws of one
-process. On a CPU the memory is then the same to the bit, given as many threads (torchrun sets OMP_NUM_THREADS to 1),
-because classes are shared out in whole chunks; a smaller --chunk may let more processes work. A killed run goes on
-with as many processes as before.
+Under torchrun each process condenses some of the classes, on a GPU of its own, with the draws that one process would
+make. On a CPU the memory is the same to the bit as that of one process with as many threads (torchrun sets
+OMP_NUM_THREADS to 1), because classes are shared out in whole chunks; a smaller --chunk may let more processes work. A
+killed run goes on from its checkpoints only with as many processes as before.
 """
 
 from harness.condense.flags import Condense

@@ -26,7 +26,7 @@ from scenarios.datasets import Dataset, load
 def make(config: Condense) -> None:
     """Condense, save, and draw; memories that are there already are left. Raises ValueError for a user's mistake.
 
-    Under torchrun all ranks condense; only rank 0 writes and prints, and the first error is said once.
+    Under torchrun all ranks condense; only rank 0 writes and prints, and only the first error is reported.
     """
     with sharding.joined() as ranks:
         try:
@@ -50,7 +50,7 @@ def _make(config: Condense, ranks: Ranks) -> None:
     require_writable(config.out)
     # Rank 0 plans for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
     plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
-    for name in names:  # with --steps, some are made after others
+    for name in names:  # before any work: with --steps, some are condensed in a later run than others
         registry.condenser(name).check(plan.schedule)
     on_device = dataset.to(device)
     where = name_of(device) + _shares(plan, on_device, ranks)
@@ -65,7 +65,7 @@ def _make(config: Condense, ranks: Ranks) -> None:
 
 
 def _iterations(plan: memories.Plan) -> str:
-    """Of each recipe: papers have schedules of their own."""
+    """The iterations of the recipes, as text: several numbers if papers have schedules of their own."""
     recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
     counts = {recipe.schedule(plan.schedule, plan.groups[0].ipc).iterations for recipe in recipes}
     return " or ".join(map(str, sorted(counts or {0})))
@@ -103,13 +103,13 @@ def _plan(
 
 
 def _seed(config: Condense, dataset: Dataset) -> int:
-    """Names all draws; those of the steps of a class order as `harness.continual` does, with which they are paired."""
+    """The seed of all draws; with --steps the same as in `harness.continual`, so that memories of both are paired."""
     order = ("order", config.order) if config.steps > 1 else ()
     return seed_of(dataset.identity, config.seed, *order, "memory", config.replicate)
 
 
 def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
-    """How many ranks have classes. Raises ValueError, before any work, for a recipe that they cannot share."""
+    """Text on how many ranks have classes. Raises ValueError, before any work, for a recipe that ranks cannot share."""
     recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
     if ranks.count == 1 or not recipes:
         return ""

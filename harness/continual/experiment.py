@@ -33,7 +33,7 @@ from scenarios.datasets import Dataset, load
 from scenarios.streams import step_classes
 from search_spaces.registry import build
 
-RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that something depends on
+RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that the code treats differently from the others
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Experiment:
         dataset: on the CPU; `on_device` is the copy that the work is done on.
         names: condensers, `whole` among them if the upper bound is asked for.
         strategies: how networks learn from their memories.
-        files: memories that are streamed instead of condensed ones.
+        files: memory files that are streamed, in place of memories condensed here.
         per_class: images per class, or None under a total budget.
         max_size: images in all, or None.
-        network: that is trained.
-        schedule: of the condensers.
-        training: of networks on a memory.
-        whole: of networks on all real data.
+        network: name of the network that is trained on memories.
+        schedule: iterations, network and batches of the condensers.
+        training: how networks are trained on a memory.
+        whole: how networks are trained on real images: on all of them (the upper bound), or on each step's.
         augment: whether Avalanche's strategies augment what they train on; `retrain` always does.
         storage: database that workers share, or None.
         workers: processes on this machine.
@@ -94,7 +94,7 @@ class Experiment:
         return step_classes(self.dataset.classes, self.steps, order)
 
     def groups(self, order: int) -> list[Group]:
-        """The classes of every step, and the images that each may have when it arrives."""
+        """The classes of every step, and how many images each class may keep when it arrives."""
         seen, groups = 0, []
         for classes in self.step_classes(order):
             seen += len(classes)
@@ -102,17 +102,17 @@ class Experiment:
         return groups
 
     def memory_seed(self, order: int) -> int:
-        """Names all draws of an order's memories; the condenser is left out, so that comparisons are paired."""
+        """The seed of a class order's memories. It is the same for all condensers, so that comparisons are paired."""
         return seed_of(self.dataset.identity, self.seed, "order", order, "memory", 0)
 
     def network_seed(self, order: int, step: int, replicate: int) -> int:
-        """Names all draws of one trained network."""
+        """The seed of all draws for one trained network."""
         return seed_of(
             self.dataset.identity, self.seed, "order", order, "memory", 0, "step", step, "network", replicate
         )
 
     def new_network(self, seed: int) -> nn.Module:
-        """An untrained network, with the first weights that a seed names."""
+        """An untrained network, with initial weights drawn from `seed`."""
         return drawn_network(self.network, self.dataset, self.device, seed)
 
 
@@ -133,7 +133,7 @@ def prepare(config: Continual) -> Experiment:
 
 
 def _check_memory(config: Continual) -> None:
-    """Raise ValueError for flags that say how to condense, or that no memory is wanted, beside --memory files."""
+    """Raise ValueError if --memory files come with flags for condensing, or with strategies that use no memory."""
     if config.condensers != COMPARED:
         raise ValueError("--memory and --condensers exclude each other: give files, or what is to be condensed")
     if not _remembers(config.strategy):
@@ -144,7 +144,7 @@ def _check_memory(config: Continual) -> None:
 
 def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Experiment:
     settled = settle(config, protocol)
-    # By the condensers' own names, so that none is compared with its alias; checked before data are loaded.
+    # Aliases become the condensers' own names, so that none is compared with itself. Checked before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     dataset = load(config.dataset, config.data_root, config.resolution)
     files = tuple(read(path, dataset) for path in dict.fromkeys(config.memory))
@@ -214,7 +214,7 @@ def _check(experiment: Experiment) -> None:
 
 
 def _check_files(files: Sequence[Stored]) -> None:
-    """Raise ValueError for memory files whose rows would pass for those of something else."""
+    """Raise ValueError if rows of a memory file could be mistaken for rows of another file or condenser."""
     for name, count in Counter(file.name for file in files).items():
         if count > 1:
             raise ValueError(f"{count} memory files are called {name}, and so would the rows of each be: rename them")
@@ -229,7 +229,7 @@ def _check_files(files: Sequence[Stored]) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Raise ValueError if a memory file has the name of what is no memory."""
+    """Raise ValueError if a memory file is called like the upper bound, a strategy, or a memory under a strategy."""
     if name in (WHOLE, NAIVE):
         what = "all real data are" if name == WHOLE else "a strategy is"
         raise ValueError(f"a memory file is called {name}, as {what}: rename it")
@@ -238,7 +238,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_size(experiment: Experiment) -> None:
-    """Raise ValueError unless each class has as many images as it may keep, and a total budget one for each class."""
+    """Raise ValueError if a class has fewer images than it may keep, or a total budget is too small or too large."""
     decoded = max((registry.condenser(name).decoded for name in experiment.names if name != WHOLE), default=1)
     sizes, size = experiment.dataset.train.labels.bincount().tolist(), experiment.max_size
     if size is None:
@@ -257,7 +257,10 @@ def _check_size(experiment: Experiment) -> None:
 
 
 def _check_held(experiment: Experiment) -> None:
-    """Raise ValueError unless memory files hold what a class may have, the same in every file and class order."""
+    """Raise ValueError if memory files hold too few images of a class, or if a total budget gives unequal shares.
+
+    Under a total budget, all classes must have the same number of images after a step, in every file and class order.
+    """
     counts = {file.name: file.memory.labels.bincount().tolist() for file in experiment.files}
     for name, held in counts.items():
         if experiment.per_class is not None and min(held) < experiment.per_class:

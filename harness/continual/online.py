@@ -1,7 +1,7 @@
-"""Strategies of Avalanche that go through a stream once: one run makes the values of all its steps.
+"""Strategies of Avalanche that go through a stream once: one run gives the accuracies after every step.
 
-They train as Avalanche does, by SGD at the rate of the memories' evaluation and at one rate; without augmentation,
-unless it is asked for.
+They train as Avalanche does: by SGD, at the learning rate of the memories' evaluation but without its decay, and
+without augmentation unless --augment asks for it.
 """
 
 import time
@@ -23,12 +23,12 @@ from scenarios.plugins import AugmentationPlugin, gdumb, replay
 from scenarios.strategies import accuracy_by_step, accuracy_on, silent_evaluator
 from scenarios.streams import continual_stream
 
-Values = dict[str, float]  # by metric, of one network after one step
+Values = dict[str, float]  # the value of each metric, for one network after one step
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """A finished run: the values after each step of each network, and the time that a step took for a network."""
+    """A finished run: the values by step, then by network, and the mean seconds of one network and step."""
 
     values: list[list[Values]]
     seconds: float
@@ -36,20 +36,20 @@ class Streamed:
 
 @dataclass
 class Online:
-    """Runs of an experiment's strategies; what each has found is kept, for its steps are asked for one by one."""
+    """Runs an experiment's strategies and keeps the results, because cells ask for the steps of a run one by one."""
 
     experiment: Experiment
     make_network: Callable[[int], nn.Module]
     done: dict[tuple, Streamed] = field(default_factory=dict)
 
     def run(self, strategy: str, order: int, memory: Memory | None, work: Work) -> Streamed:
-        """All steps of a class order with one memory, by as many networks as the experiment has.
+        """Train all networks over all steps of a class order; what has been run before is not repeated.
 
         Args:
-            strategy: how they learn.
-            order: of the classes.
-            memory: what they rehearse, if anything.
-            work: what all this takes.
+            strategy: a value of --strategy.
+            order: number of the class order.
+            memory: what the networks rehearse; None for a strategy without a memory.
+            work: counted work of the whole run, for the progress bar.
         """
         key = (strategy, order, memory and memory.checksum)
         if key not in self.done:
@@ -99,7 +99,7 @@ class Online:
 
 
 def accuracies(experiment: Experiment, network: nn.Module, order: int, step: int) -> Values:
-    """On the test images of all classes that a class order has shown after a step, and on those of each step."""
+    """Test accuracy after a step of a class order: on all classes seen, and on the classes of each step so far."""
     steps = experiment.step_classes(order)[:step]
     classes = [label for own in steps for label in own]
     seen = experiment.on_device.test.of_classes(classes)
@@ -112,13 +112,13 @@ def accuracies(experiment: Experiment, network: nn.Module, order: int, step: int
 
 
 def settings_of(experiment: Experiment, strategy: str) -> dict[str, object]:
-    """How a strategy trains: what a score's key holds of it.
+    """How a strategy trains, as JSON values that become part of a score's key.
 
-    GDumb trains on the memory as long as `retrain` does, others on a step's real images as long as a whole set is
-    trained on.
+    GDumb trains on the memory for as many epochs as `retrain`, the others on a step's real images for as many as the
+    whole set is trained on.
     """
     training = experiment.training if strategy == GDUMB else experiment.whole
     values = {name: getattr(training, name) for name in ("epochs", "batch", "lr", "momentum", "weight_decay")}
-    # Keys from before there was augmentation stay what they are.
+    # Without augmentation there is no entry, so that keys of rows from before --augment existed stay valid.
     augmented = {"augmentation": training.augmentation} if experiment.augment else {}
     return {"strategy": strategy, **values, **augmented}

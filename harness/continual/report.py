@@ -1,4 +1,4 @@
-"""What a continual experiment shows for its rows: forgetting, a figure, differences, and a table on the terminal."""
+"""What a continual experiment reports from its rows: forgetting, a figure, differences, and a table on the terminal."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from scenarios.strategies import forgetting
 AVERAGE = "average_incremental_accuracy"
 HISTORY = frozenset({"forgetting", AVERAGE})
 PAIRED = ("accuracy", *sorted(HISTORY))  # metrics in differences.csv
-ABOUT = ["dataset", "steps", "protocol", "metric", "step", "classes_seen"]  # within which lines are compared
+ABOUT = ["dataset", "steps", "protocol", "metric", "step", "classes_seen"]  # lines are compared if these are equal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def add_history(records: Records[ScoreRow], cells: Sequence[str]) -> None:
-    """Add what needs all steps of one memory, as a cell of its own: forgetting, and the mean accuracy over steps.
+    """Add the metrics that need all steps of one memory, as a further cell: forgetting, and mean accuracy over steps.
 
     Args:
         records: where the score cells are.
@@ -66,7 +66,7 @@ def _accuracies(network: Sequence[ScoreRow]) -> list[list[float]]:
 
 
 def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
-    """Raise ValueError unless every cell is whole, those of a step and those of a history.
+    """Raise ValueError unless every cell, of a step or of a history, has all its rows.
 
     Args:
         frame: score rows, of whole cells.
@@ -82,11 +82,11 @@ def check(frame: "pd.DataFrame", networks: int, where: object) -> None:
 
 
 def _metrics(found: Collection[str], step: int) -> set[str]:
-    """What a cell holds: that of a history, or that of a step."""
+    """The metrics that a cell must hold, given those found: of a history (`add_history`), or of a step."""
     history = not HISTORY.isdisjoint(found)
     steps = [f"accuracy_on_step_{number}" for number in range(1, step + 1)]
     ours = HISTORY if history else {"accuracy", *steps}
-    # Older rows hold most metrics twice: as we and as Avalanche measured them.
+    # Older rows hold most metrics twice, once as Avalanche measured them.
     theirs = {f"avalanche_{name}" for name in ours - {AVERAGE}}
     return {*ours, *(set() if theirs.isdisjoint(found) else theirs)}
 
@@ -100,7 +100,8 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
     """
     how, frame = settings(experiment), experiment.records.read()
     frame = frame[frame["config"].isin(configs) & (frame["class_order"] < experiment.orders)]
-    # Their config says that all were trained alike, and `how` says how: older rows have a bare mark.
+    # All these rows were trained alike (same config), but older ones end in a bare `+` and newer ones say more behind
+    # it. Cut to one label; `how` gives the details.
     frame = frame.assign(protocol=marked(experiment.protocol))
     check(frame, experiment.networks, experiment.records.path)
     bound, compared = frame[frame["condenser"] == WHOLE], frame[frame["condenser"] != WHOLE]
@@ -119,9 +120,9 @@ def report(experiment: "Experiment", configs: set[str]) -> None:
 
 
 def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Every two lines of one experiment, in what is measured after each step and in what needs all of them.
+    """Paired differences between every two lines of an experiment, for each metric and step.
 
-    Leagues are apart; what has no memory is in each.
+    Lines are compared within their league; a strategy without a memory is compared in every league.
     """
     import pandas as pd
 
@@ -137,7 +138,7 @@ def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def settings(experiment: "Experiment") -> str:
-    """How long networks are trained, and memories condensed: what rows say in a key alone, in one line."""
+    """How networks are trained and memories condensed, in one line: in rows this is only part of a hash."""
     made = _condensed(experiment, [name for name in experiment.names if name != WHOLE])
     return "; ".join(filter(None, (trained(experiment), made)))
 
@@ -155,7 +156,7 @@ def trained(experiment: "Experiment") -> str:
 
 
 def _condensed(experiment: "Experiment", names: Sequence[str]) -> str:
-    """How the condensers that make pixels were run; nothing where there are none."""
+    """How the condensers that make pixels were run; empty if all of them pick real images."""
     making = [one for one in map(registry.condenser, names) if one.makes_pixels]
     base, sizes = experiment.schedule, {group.ipc for group in experiment.groups(0)}
     schedules = [one.schedule(base, ipc) for one in making for ipc in sizes]

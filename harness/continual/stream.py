@@ -2,7 +2,7 @@
 
 A cell trains all networks of one (memory, step) and leaves rows. The memories of a class order are condensed in
 lockstep by the first cell that needs one of them, and kept as files. Cells are keyed by the hash of their resolved
-config, so a finished one is never run again and a changed default never meets a stale row.
+config, so a finished cell is never run again, and rows from before a default changed are not reused.
 """
 
 import time
@@ -40,7 +40,7 @@ class Learner:
     """What is compared: how networks learn, and from what.
 
     Attributes:
-        condenser: a condenser, `whole`, or the name of a memory file; nothing for a strategy without a memory.
+        condenser: a condenser, `whole`, or the name of a memory file; empty for a strategy without a memory.
         strategy: a value of --strategy.
     """
 
@@ -49,7 +49,7 @@ class Learner:
 
     @property
     def name(self) -> str:
-        """As its rows carry it."""
+        """Its name in the column `condenser` of rows."""
         if self.strategy == NAIVE:
             return NAIVE
         return self.condenser if self.strategy == RETRAIN else f"{self.condenser} ({self.strategy})"
@@ -67,7 +67,7 @@ class Score:
 
 
 def learners(experiment: Experiment) -> list[Learner]:
-    """What is compared: condensers and memory files under each strategy, `whole` retrained only, naive once."""
+    """What is compared: condensers and memory files under each strategy, `whole` under retrain only, naive once."""
     held = [*experiment.names, *(file.name for file in experiment.files)]
     found = [Learner(name, strategy) for strategy in experiment.strategies if strategy != NAIVE for name in held]
     found = [learner for learner in found if learner.condenser != WHOLE or learner.strategy == RETRAIN]
@@ -133,9 +133,10 @@ def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
 
 
 def cells(experiment: Experiment) -> list[Cell]:
-    """Those that are trained anew, of all orders in turn: workers that start together condense different ones at once.
+    """All cells of an experiment, in the order in which they are taken.
 
-    Then those of other strategies, stream by stream: all steps of one are made in one run.
+    First the cells of `retrain`, alternating between class orders, so that workers starting together condense different
+    orders. Then the other strategies, one stream at a time, because one run makes all its steps.
     """
     online = Online(experiment, experiment.new_network)
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
@@ -150,7 +151,7 @@ def cells(experiment: Experiment) -> list[Cell]:
 
 
 def _shared(experiment: Experiment, order: int) -> dict[str, dict[str, Work]]:
-    """What the cells of an order share, by condenser."""
+    """By condenser, the work that cells of a class order share: condensing, which the first of them does for all."""
     plan = memory_plan(experiment, order)
     return dict.fromkeys(plan.names, plan.shared(experiment.dataset))
 
@@ -187,7 +188,7 @@ def _cell(experiment: Experiment, score: Score, online: Online, shared: dict[str
 
 
 def _work(experiment: Experiment, score: Score) -> Work:
-    """Training and testing."""
+    """Counted work of training and testing the networks of a cell."""
     groups, strategy = experiment.groups(score.order)[: score.step], score.learner.strategy
     seen = sum(len(group.classes) for group in groups)
     real = len(experiment.dataset.train) // experiment.dataset.classes
@@ -197,7 +198,7 @@ def _work(experiment: Experiment, score: Score) -> Work:
         decoded = groups[-1].ipc * _decoded(experiment, score.learner.condenser)
         epochs, images = experiment.training.epochs, seen * decoded
     else:
-        # A minibatch of the memory goes with each of the step's images.
+        # Replay trains on a minibatch of the memory beside each minibatch of the step's images.
         epochs, images = experiment.whole.epochs, real * len(groups[-1].classes) * (1 if strategy == NAIVE else 2)
     tested = len(experiment.dataset.test) * seen // experiment.dataset.classes
     flop = forward_pass(experiment.network, experiment.dataset.classes, experiment.dataset.shape).flops
@@ -205,7 +206,7 @@ def _work(experiment: Experiment, score: Score) -> Work:
 
 
 def _decoded(experiment: Experiment, name: str) -> int:
-    """Images that each stored one of a memory is decoded to."""
+    """How many images each stored image of a memory is decoded to."""
     for file in experiment.files:
         if file.name == name:
             return file.memory.pixels.decoded
@@ -213,12 +214,12 @@ def _decoded(experiment: Experiment, name: str) -> int:
 
 
 def _make(experiment: Experiment, score: Score, online: Online) -> list[ScoreRow] | None:
-    """The rows of a score, whose memory is made first if need be; None while another process makes it."""
+    """The rows of a score; makes its memory first if it is missing. None while another process makes that."""
     return _rows(experiment, score, _memory_of(experiment, score), online) if _ensure(experiment, score) else None
 
 
 def _ensure(experiment: Experiment, score: Score) -> bool:
-    """Make the memories of the cell's order, unless it needs none; False while another live process does."""
+    """Make the memories of the cell's class order if it needs one; False while another live process makes them."""
     plan = memory_plan(experiment, score.order)
     if score.learner.condenser not in plan.names:
         return True
@@ -283,7 +284,7 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
 
 
 def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seconds: float) -> Callable[..., ScoreRow]:
-    """What makes a row of a cell, given its `network_replicate`, `metric` and `value`."""
+    """A function that makes a row of a cell from `network_replicate`, `metric` and `value`."""
     seen = [label for classes in experiment.step_classes(score.order)[: score.step] for label in classes]
     share, metadata = _share(experiment, score, memory, seen), memory.metadata if memory else {}
     decoded = metadata.get("decoded_per_class", 1) // metadata.get("stored_per_class", 1)
@@ -310,7 +311,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
 
 
 def _share(experiment: Experiment, score: Score, memory: Memory | None, seen: list[int]) -> int:
-    """Stored images of each class that has been seen."""
+    """Stored images per class, for the classes seen so far."""
     if memory is None:
         return 0
     share = memory.of_classes(seen).per_class

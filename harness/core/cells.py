@@ -1,5 +1,5 @@
-"""A cell is what runs as one, and every command runs its cells here: finished ones are left out, others are claimed,
-run and recorded, by as many processes as share the folder.
+"""A cell is the unit of work, and every command runs its cells here: finished cells are skipped, the others are
+claimed, run and recorded, by all processes that share the output folder.
 
 A new command is flags, cells and a report: it makes a `Cell` for each thing to do, gives them to `run_cells`, and
 reports what is in the records.
@@ -21,17 +21,17 @@ from harness.core.work import NONE, Work
 
 @dataclass(frozen=True)
 class Cell:
-    """What runs as one: its rows appear together or not at all.
+    """A unit of work: its rows appear together or not at all.
 
     Attributes:
         key: hash of all that decides its rows.
-        shown: what was chosen, as a dashboard shows it. Neighbours of one board that show the same are taken together,
-            by one worker.
-        make: makes its rows; None while another live process makes something that the cell needs.
-        work: what making them takes.
-        board: the study of a dashboard that it belongs to.
-        about: what else a dashboard shows of it.
-        shared: what the first of several cells makes for all of them, such as memories: the work, by a name.
+        shown: the choices that a dashboard shows for the cell. Consecutive cells of one board with equal choices form a
+            job, which one worker takes.
+        make: makes the cell's rows; returns None while another live process makes something that the cell needs.
+        work: counted work of making the rows.
+        board: the study of a dashboard that the cell belongs to.
+        about: what else a dashboard shows of the cell.
+        shared: work that the first of several cells does for all of them, such as condensing memories, by its name.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Cell:
 
 
 def work_of(cells: Iterable[Cell]) -> Work:
-    """What these cells take together: what they share is made once."""
+    """The work of these cells together; work that several of them share counts once."""
     cells = list(cells)
     shared = {name: work for cell in cells for name, work in cell.shared.items()}
     return sum((*(cell.work for cell in cells), *shared.values()), NONE)
@@ -60,15 +60,15 @@ def run_cells(
 ) -> None:
     """Return when every cell is in the records, whichever process put it there.
 
-    Shows progress with the time left, by counted work: cells may be as different as an hour and a second.
+    Shows progress and the time left by counted work, because one cell may take an hour and another a second.
 
     Args:
         cells: in the order in which they are taken.
-        records: where they end up.
-        study: what the cells are, for the bar and for the queue's studies.
+        records: where their rows are written.
+        study: a name for these cells, shown by the bar and part of the names of the queue's studies.
         storage: as for `harness.core.queue.run_jobs`.
-        workers: likewise.
-        number: what a dashboard shows for the rows of cells that are taken together; nan for nothing.
+        workers: as for `harness.core.queue.run_jobs`.
+        number: from the rows of one job's cells to the number that a dashboard shows for the job; nan for none.
 
     Raises:
         ValueError: as `run_jobs`, or whatever making a cell's rows raises.
@@ -77,7 +77,7 @@ def run_cells(
     left = by_key.keys() - records.finished()
 
     def effort(keys: Collection[str]) -> float:
-        # A GFLOP for each cell is next to nothing beside its work, but all there is where none was counted.
+        # One more GFLOP per cell hardly changes counted work; cells whose work is not counted then weigh the same.
         return len(keys) + work_of(by_key[key] for key in keys).gflop
 
     with bar(effort(left), study, f"0 of {len(left)} cells", counts=False) as shown:
@@ -110,10 +110,10 @@ def _jobs(cells: Sequence[Cell]) -> list[Job]:
 
 @contextmanager
 def _together(job: Job, records: Records) -> Iterator[bool]:
-    """Claim the cells of a job as a whole: one run may make the rows of all, and would be made again for the second.
+    """Claim all cells of a job at once: one run may make the rows of all of them, and two processes must not repeat it.
 
     Yields:
-        False if another live process is at them.
+        True if the cells are this process's to run; False if another live process works on them.
     """
     if job.also:
         with records.claim(f"together-{job.cell}") as mine:
@@ -123,7 +123,7 @@ def _together(job: Job, records: Records) -> Iterator[bool]:
 
 
 def _run(cell: Cell, records: Records) -> None:
-    """Run the cell unless it is finished, or another live process is at it or at what it needs."""
+    """Run the cell unless it is finished, or another live process makes it or something that it needs."""
     if cell.key in records.finished():
         return
     with records.claim(cell.key) as mine:

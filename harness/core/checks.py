@@ -1,6 +1,6 @@
-"""Whether the rows of a finished cell are all there, once each, of one making, and possible.
+"""Checks that a finished cell has each of its rows once, all from one run and with possible values.
 
-A reader's check before it averages.
+Whoever averages rows calls these first.
 """
 
 import math
@@ -13,23 +13,23 @@ from harness.core.schema import columns
 if TYPE_CHECKING:
     import pandas as pd
 
-OWN = ("network_replicate", "metric", "value")  # all else is the same in every row of a cell
+OWN = ("network_replicate", "metric", "value")  # may differ within a cell; all other columns may not
 FORGETTING = "forgetting"  # only metrics with this in their name may be negative
 
 
 def check_cells(rows: "pd.DataFrame", networks: int, metrics: Collection[str], where: object) -> "pd.DataFrame":
     """The rows, if each of their cells has one value for each network in each metric, and all values are fractions.
 
-    Rows of a cell must also be equal in everything else, for they were written by one run.
+    In all other columns the rows of a cell must be equal, because one run wrote them.
 
     Args:
         rows: whole cells, with the columns of `ScoreRow`.
         networks: how many were trained in each cell.
-        metrics: what each cell must hold; it may hold more, which is checked as well.
+        metrics: those that each cell must have. A cell may have further ones, which are checked too.
         where: the file, for the message.
 
     Raises:
-        ValueError: a row is missing, there twice, of another making, or holds what no score can be; one line.
+        ValueError: a row is missing, is there twice, is from another run, or holds an impossible score; one line.
     """
     check_making(where, rows.drop(columns=list(OWN)))
     for cell, own in rows.groupby("cell"):
@@ -48,14 +48,14 @@ def check_numbers(
     """The rows, if all their numbers are finite and not negative, and fractions at most 1.
 
     Args:
-        rows: with the columns of `row_type`. A column whose values may be left out may be nan.
+        rows: with the columns of `row_type`. Optional columns may hold nan.
         row_type: their dataclass.
-        fractions: columns of accuracies and the like.
+        fractions: names of the columns that hold fractions, such as accuracies.
         where: the file, for the message.
-        unmeasured: which rows have nan for their fractions, as a network that diverged has; a truth value for each.
+        unmeasured: for each row, whether its fractions may be nan, as those of a network that diverged.
 
     Raises:
-        ValueError: as it says, in one line.
+        ValueError: a number is impossible; one line names its cell and column.
     """
     for column in columns(row_type):
         if column.kind in (int, float):
@@ -70,16 +70,16 @@ def check_numbers(
 
 
 def check_counted(rows: "pd.DataFrame", number: str, counts: Mapping[str, int], where: object) -> "pd.DataFrame":
-    """The rows, if those of each cell are numbered from 0 on, once each and without a gap.
+    """The rows, if those of each cell are numbered 0, 1, 2, ... without gaps and repeats.
 
     Args:
         rows: whole cells.
         number: the column of the numbers, such as `trial`.
-        counts: how many rows a cell has, by its key; of others it is not known, so their last ones may be missing.
+        counts: number of rows by cell key. For other cells it is unknown, so missing last rows go unnoticed there.
         where: the file, for the message.
 
     Raises:
-        ValueError: as it says, in one line.
+        ValueError: the numbers have a gap or a repeat; one line names the cell.
     """
     for cell, found in rows.groupby("cell")[number]:
         numbers, count = sorted(found), counts.get(cell, len(found))
@@ -90,7 +90,7 @@ def check_counted(rows: "pd.DataFrame", number: str, counts: Mapping[str, int], 
 
 
 def check_once(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
-    """The rows, if each is a cell of its own. Raises ValueError in one line."""
+    """The rows, if no two belong to the same cell. Raises ValueError in one line."""
     twice = rows[rows["cell"].duplicated()]
     if len(twice):
         raise damage(where, twice["cell"].iloc[0], "is there more than once")
@@ -98,7 +98,7 @@ def check_once(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
 
 
 def check_words(rows: "pd.DataFrame", column: str, words: Collection[str], where: object) -> "pd.DataFrame":
-    """The rows, if a column holds nothing but some words. Raises ValueError in one line."""
+    """The rows, if a column holds only the given words. Raises ValueError in one line."""
     bad = rows[~rows[column].isin(words)]
     if len(bad):
         cell, word = bad[["cell", column]].iloc[0]
@@ -107,7 +107,7 @@ def check_words(rows: "pd.DataFrame", column: str, words: Collection[str], where
 
 
 def check_leagues(rows: "pd.DataFrame", where: object) -> "pd.DataFrame":
-    """The rows of submissions, if each memory is entered once, in the league that its row gives reasons for.
+    """The rows of submissions, if each memory is entered once and its league follows from the rest of its row.
 
     Raises ValueError in one line.
     """
@@ -138,7 +138,7 @@ def check_making(where: object, rows: "pd.DataFrame") -> None:
 
 
 def _check_networks(where: object, cell: object, metric: object, found: list[object], networks: int) -> None:
-    # Counted first: a damaged number, however large, is never counted to.
+    # Lengths are compared first, so that a damaged number of networks, however large, makes no list of that length.
     if len(found) != networks or sorted(map(float, found)) != list(range(networks)):
         shown = ", ".join(f"{number:g}" for number in sorted(map(float, found)))
         raise damage(where, cell, f"has {metric} of networks {shown}, not of 0 to {networks - 1} once each")
@@ -152,7 +152,10 @@ def _check_values(where: object, cell: object, metric: object, values: "pd.Serie
 
 
 def is_open(rows: "pd.DataFrame") -> "pd.Series":
-    """Which rows are of the open league, as `condensers.core.leagues.league`; a memory has hard labels if none say."""
+    """Which rows are of the open league, by the rule of `condensers.core.leagues.league`.
+
+    Without a column `soft_labels`, labels are hard.
+    """
     found = (rows["ipc_decoded"] > rows["ipc_stored"]) | rows["trained_on_real"].eq(True)
     return found | rows["soft_labels"] if "soft_labels" in rows else found
 

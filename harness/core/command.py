@@ -33,7 +33,7 @@ OUT_OF_MEMORY = (
     "there is not enough memory: give a smaller --chunk, --network or --resolution, or fewer --networks, --workers or "
     "images per class; what is finished is kept"
 )
-# A URL with a user in it, or a password, wherever on the command line it was put by mistake; not the example in advice.
+# A URL with a user name or a password, whichever flag it was given to by mistake; not the example URL of our advice.
 PRIVATE = re.compile(r"([\w+.-]*)://(?!USER@HOST/NAME(?:[\s;,)]|$))\S*(?:@|password)\S*")
 HIDDEN = r"\1://... (the rest is not shown, for it may hold a password)"
 _USUAL = warnings.formatwarning
@@ -66,19 +66,19 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *place: object) -> str:
-    """What is of interest to users, without the place in the code that it comes from."""
+    """A warning meant for users as one line, without its place in the code; other warnings as Python shows them."""
     return f"note: {one_line(str(message))}\n" if category is UserWarning else _USUAL(message, category, *place)
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, which torch says by a RuntimeError of several wordings."""
+    """Whether memory ran out, which torch reports by a RuntimeError in one of several wordings."""
     wordings = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
     return isinstance(error, MemoryError) or any(words in str(error) for words in wordings)
 
 
 def _run(config_type: type[Config], execute: Callable[[Config], object], prog: str, description: str) -> None:
     config = parse(config_type, sys.argv[1:], prog, description)
-    check(config)  # before torch is imported, and again wherever a command's function is called as one
+    check(config)  # before torch is imported; commands check again, because Python code may call their functions
     keep_freed_memory()
     load_plugins(config.plugin)
     if config.list_names:

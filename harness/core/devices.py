@@ -1,4 +1,4 @@
-"""Devices and precisions as users name them. torch is imported where it is used: `--help` does without."""
+"""Devices and precisions as users name them. torch is imported only in functions, so that `--help` need not load it."""
 
 import sys
 from typing import TYPE_CHECKING, Literal
@@ -30,7 +30,9 @@ def resolve_device(name: str) -> "torch.device":
 
 
 def set_precision(precision: Precision, device: "torch.device") -> None:
-    """Switch TF32 on or off for convolutions and matrix products; bf16 is for the real branch, beside TF32 on CUDA.
+    """Switch TF32 on or off for convolutions and matrix products.
+
+    bf16 switches it on, too: only the branch of the real images is in bf16, and on CUDA everything else is in TF32.
 
     Raises ValueError for tf32 on a CPU, which has none.
     """
@@ -38,7 +40,7 @@ def set_precision(precision: Precision, device: "torch.device") -> None:
 
     if precision == "tf32" and device.type != "cuda":
         raise ValueError("precision tf32 exists on CUDA only: use fp32 or bf16")
-    # Set in both directions, because TF32 is on by default in cuDNN, which would not be fp32.
+    # Switched off for fp32, too, because cuDNN uses TF32 by default.
     torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
 
@@ -48,7 +50,7 @@ def keep_freed_memory() -> None:
 
     It helps most where many maps are allocated, as in the plain loops and with several recipes in lockstep
     (`python -m harness.speed --what condense` times the plain loop with and without it). Other C libraries are left as
-    they are. Commands call this, not the library: it changes the whole process, which is its owner's to decide.
+    they are. Commands call this and the library does not, because it changes the whole process.
     """
     import ctypes
 

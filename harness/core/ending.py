@@ -1,9 +1,9 @@
 """How a run is ended from outside: by Ctrl-C, or by SIGTERM as schedulers of clusters send it.
 
-The run is not unwound. An exception may come up anywhere: within Optuna, which then fails in its own way, or within a
-destructor, which swallows it. And the main thread may be in a long call into C, where no exception comes up at all. As
-every file is written whole or not at all, a run may be killed at any moment, so that is what happens to it: a thread of
-its own hears of the signal, ends the processes that were started with `start`, says one line and exits.
+No exception unwinds the run. It might be raised within Optuna, which then fails in its own way, or within a destructor,
+which swallows it; and while the main thread is in a long call into C, none would be raised at all. But a run may be
+killed at any moment, because every file is written whole or not at all. So a separate thread receives the signal, ends
+the processes that were started with `start`, prints one line and exits.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ _started: list[subprocess.Popen] = []
 
 
 def start(process: Callable[[], subprocess.Popen]) -> subprocess.Popen:
-    """Start a process that ends when this one is ended."""
+    """Start a process that is ended together with this one."""
     with _starting:
         _started.append(process())
         return _started[-1]
@@ -37,15 +37,15 @@ def start(process: Callable[[], subprocess.Popen]) -> subprocess.Popen:
 def ended_by_signals() -> Iterator[None]:
     """While the context lasts, Ctrl-C and SIGTERM end this process and those that it started, with one line.
 
-    The exit code is 128 and the number of the signal: 130 or 143. Only the main thread can listen, so elsewhere nothing
-    changes.
+    The exit code is 128 plus the number of the signal: 130 or 143. Only the main thread can set handlers of signals, so
+    in another thread the context does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     ear, mouth = socket.socketpair()
-    mouth.setblocking(False)  # as Python demands of what it writes numbers of signals to
-    # Also where a shell started this in the background, and had Ctrl-C ignored: it would go on as an orphan.
+    mouth.setblocking(False)  # required by `set_wakeup_fd`
+    # Set even if a shell started this process in the background, ignoring Ctrl-C: else it would go on as an orphan.
     usual = {number: signal.signal(number, _wait) for number in SIGNALS}
     before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_listen, args=(ear,), daemon=True).start()
@@ -59,7 +59,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def _wait(number: int, frame: FrameType | None) -> None:
-    """Keep the main thread from saying or doing anything more, while the other one ends the process."""
+    """Keep the main thread from printing or doing anything more, while the listening thread ends the process."""
     time.sleep(2 * PATIENCE)
 
 
@@ -72,9 +72,9 @@ def _listen(ear: socket.socket) -> None:
 
 def _end(number: int) -> None:
     try:
-        _starting.acquire(timeout=PATIENCE)  # for good: nothing is started any more
+        _starting.acquire(timeout=PATIENCE)  # and never released, so that no further process is started
         _end_others()
-        # Not print, which waits for a lock that the main thread may hold. On a terminal a bar may be in the line.
+        # Not `print`, which waits for a lock that the main thread may hold. On a terminal the line may hold a bar.
         os.write(2, f"{os.linesep * sys.stderr.isatty()}{SAID}{os.linesep}".encode())
     finally:
         os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""What `--dry-run` prints: counted work, and the time that a little of it takes on this device."""
+"""What `--dry-run` prints: counted work, and its time on this device, as estimated from a few timed steps."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,8 +16,8 @@ from harness.core.work import NONE, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
-ALIVE = 3  # memory of a chunk, in activations: values, gradients, and workspace of a layer
-CALIBRATION_SECONDS = 1.0  # for each direction, of all networks together
+ALIVE = 3  # memory of a chunk, in sizes of its activations: values, gradients, and the workspace of a layer
+CALIBRATION_SECONDS = 1.0  # for forward, and as many for forward and back; all networks together
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Part:
 
     Attributes:
         work: everything that is left to do on it.
-        networks: a few of those that do it, the largest among them. They are timed on random images.
-        dataset: the work is about.
-        training: of the networks.
+        networks: a few of the networks that do the work, the largest among them. They are timed on random images.
+        dataset: that the work is about.
+        training: how these networks are trained.
     """
 
     work: Work
@@ -41,8 +41,8 @@ def print_estimate(parts: Sequence[Part], device: torch.device) -> None:
     """Print images, FLOP, and the memory and time that work is expected to take, part after part.
 
     Args:
-        parts: of the work, one or more. Networks are timed on images of their own part, as others may not fit them.
-        device: to do it on.
+        parts: one or more. Networks are timed on images of their own part, because images of another may not fit them.
+        device: on which the work will be done.
     """
     work, most = sum((part.work for part in parts), NONE), max(map(_bytes, parts))
     networks = {name for part in parts for name in part.networks}
@@ -68,7 +68,7 @@ def _bytes(part: Part) -> int:
 
 
 def _seconds(part: Part, device: torch.device) -> float:
-    """A time per image and one per FLOP, fitted to what the networks take for a step of each direction."""
+    """Expected seconds of a part, from a time per image and a time per FLOP that are fitted to timed steps."""
     work, networks, dataset = part.work, part.networks, part.dataset
     if not work.flop:
         return 0.0
@@ -88,7 +88,7 @@ def _fitted(flops: np.ndarray, seconds: np.ndarray) -> np.ndarray:
 def _per_image(
     name: str, dataset: Dataset, training: Training, device: torch.device, seconds: float
 ) -> tuple[float, float]:
-    """Seconds of an image forward, and forward and back, by a chunk of random images."""
+    """Seconds that an image takes forward, and forward and back, measured on a chunk of random images."""
     network = new_network(name, dataset.classes, dataset.shape, device, key=0)
     size = min(training.chunk, training.batch)
     images = torch.randn(size, *dataset.shape, device=device).contiguous(memory_format=torch.channels_last)
@@ -106,7 +106,7 @@ def _per_image(
 
 
 def _timed(step: Callable[[], None], seconds: float, device: torch.device) -> float:
-    """Seconds that a step takes after one to warm up: the mean over about so many `seconds`."""
+    """Mean seconds of a step, measured for about `seconds` after one step to warm up."""
     wait = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else lambda: None
     step()
     wait()

@@ -1,7 +1,7 @@
-"""Flags in groups: a group is a dataclass that commands inherit, and in `--help` the box that its `box` names.
+"""Flags in groups: a group is a dataclass that commands inherit. `--help` draws a box around it, titled by its `box`.
 
 A flag is written down once: its default, what `--help` says of it, and its bounds. None stands for a default that
-the protocol or the data set decides; then the text says which. This is read for `--help`, so it does without torch.
+the protocol or the data set decides; then the text says which. `--help` imports this module, so it does not load torch.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from harness.core.protocols import PROTOCOLS
 
 MOST_WORKERS, MOST_PIXELS, MOST_REPLICATES = 1024, 1024, 10_000
 COMPARED = ("random", "herding", "dm", "ours", "blockwise")  # condensers, where none are named
-MOST = 2**31 - 1  # of whole numbers without a bound of their own: torch counts no further everywhere
+MOST = 2**31 - 1  # for whole numbers without another bound: parts of torch count no further
 MOST_SEEDS = 2**63 - 1
 
 
@@ -41,7 +41,7 @@ def spelling(one: Field) -> str:
 
 
 def by_protocol(name: str) -> str:
-    """What the protocols say, for a flag's text."""
+    """The default of a flag under each protocol, for the flag's text."""
     said = (f"{getattr(protocol, name)} under {key}" for key, protocol in PROTOCOLS.items())
     return f"default: {', '.join(said)}"
 
@@ -49,7 +49,7 @@ def by_protocol(name: str) -> str:
 def check(flags: object) -> None:
     """Raise ValueError for the first flag that is out of its bounds, with the flag, its value and the bound.
 
-    A path must be UTF-8, for safetensors opens no other, which would be known after hours of work.
+    A path must be UTF-8: safetensors opens no other, and a run would fail by that only after hours of work.
     """
     for one in fields(flags):
         value, least, most = getattr(flags, one.name), one.metadata.get("least"), one.metadata.get("most")
@@ -69,12 +69,12 @@ def check(flags: object) -> None:
 
 
 def refuse(flags: object, names: Sequence[str], why: str) -> None:
-    """Raise ValueError for the first of these flags that was given: nothing would read it.
+    """Raise ValueError for the first of these flags that is not at its default, because nothing would read its value.
 
     Args:
         flags: as they were given, not settled.
-        names: of fields.
-        why: the rest of the line behind the flag, with what to do.
+        names: the flags' fields.
+        why: the rest of the message, behind the flag, with what to do.
     """
     known = {one.name: one for one in fields(flags)}
     for one in map(known.__getitem__, names):
@@ -132,9 +132,9 @@ class ComputeFlags(DeviceFlags):
 
 
 def refuse_bf16(flags: ComputeFlags) -> None:
-    """Raise ValueError for the arithmetic that acts on condensing alone, of a command line that condenses nothing.
+    """Raise ValueError for bf16 in a command that condenses nothing, because bf16 acts on condensing alone.
 
-    Its rows would record an arithmetic that none of their networks had.
+    The rows would record an arithmetic that none of their networks used.
     """
     if flags.precision == "bf16":
         raise ValueError(
@@ -145,7 +145,7 @@ def refuse_bf16(flags: ComputeFlags) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolFlags:
-    """What stands for all defaults, and the two choices that every command makes beside it."""
+    """The protocol, which decides all defaults, and the network and the seed, which every command takes too."""
 
     box: ClassVar[str] = "protocol"
     protocol: Literal["paper", "bench", "quick"] | None = flag(

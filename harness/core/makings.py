@@ -1,7 +1,7 @@
-"""What made a memory: which memories repeat each other, and by which name others are told apart from them.
+"""What made a memory: which memories are replicates of each other, and names that distinguish the others.
 
-Memories are replicates of one *making* if all that made them is the same but the seed. What others published has no
-seed, and is one set by its name.
+Memories are replicates of one *making* if everything that made them is the same except the seed. A set that others
+published has no seed, and its file name is all that is known of its making.
 """
 
 import json
@@ -21,7 +21,7 @@ UNSEEDED = "no seed"
 
 
 def making(stored: Stored) -> Settings:
-    """All that made a memory but its seed, as JSON values; of a published set, which says nothing else, its name."""
+    """Everything that made a memory except its seed, as JSON values; for a published set little but its name."""
     memory, metadata = stored.memory, stored.memory.metadata
     own = {name: value for name, value in metadata.get("config", {}).items() if name not in ("seed", "groups")}
     own |= {name: metadata[name] for name in ("precision", "store") if name in metadata}
@@ -31,20 +31,20 @@ def making(stored: Stored) -> Settings:
 
 
 def row_name(stored: Stored) -> str:
-    """What its rows call a memory: its condenser, or the file's name if it does not say which."""
+    """The name of a memory in its rows: its condenser, or the file's name if the file does not say which."""
     return str(stored.memory.metadata.get("condenser", stored.name))
 
 
 def groups_of(memory: Memory) -> list[list]:
-    """Classes that were condensed together and their images per class; none of a published memory."""
+    """Pairs of the classes that were condensed together and their images per class; none for a published memory."""
     return memory.metadata.get("config", {}).get("groups") or []
 
 
 def check(stored: Sequence[Stored]) -> None:
-    """Raise ValueError if two memories of one making and seed hold other images, as other code or machines make them.
+    """Raise ValueError if two memories of one making and seed hold different images.
 
-    They would pass for one memory, or for two replicates, and are neither. So would two sets that others published
-    under one name.
+    This happens if they were made by different code or on different machines, or if two published sets have one name.
+    They would count as one memory or as two replicates, and are neither.
     """
     known: dict[str, Stored] = {}
     for one in stored:
@@ -57,11 +57,11 @@ def check(stored: Sequence[Stored]) -> None:
 
 
 def check_apart(stored: Sequence[Stored], cells: Sequence[str]) -> None:
-    """Raise ValueError if two memories of other names hold the same images, for the rows of a cell have one name.
+    """Raise ValueError if two memories of different names hold the same images: all rows of their cell have one name.
 
     Args:
         stored: the memories.
-        cells: the key of each one's cell.
+        cells: the key of each memory's cell.
     """
     known: dict[str, Stored] = {}
     for one, cell in zip(stored, cells, strict=True):
@@ -74,11 +74,11 @@ def check_apart(stored: Sequence[Stored], cells: Sequence[str]) -> None:
 
 
 def check_recorded(stored: Sequence[Stored], cells: Sequence[str], rows: "pd.DataFrame", where: object) -> None:
-    """Raise ValueError if the rows of a memory's cell are there already and have another name for it.
+    """Raise ValueError if the cell of a memory is recorded already under another name of the memory.
 
     Args:
         stored: the memories.
-        cells: the key of each one's cell.
+        cells: the key of each memory's cell.
         rows: with columns cell and condenser.
         where: their file, for the message.
     """
@@ -86,7 +86,7 @@ def check_recorded(stored: Sequence[Stored], cells: Sequence[str], rows: "pd.Dat
     for one, cell in zip(stored, cells, strict=True):
         name = row_name(one)
         known, *more = recorded.get(cell, {name})
-        if known != name and not more:  # rows of one cell that differ are damaged, and whoever averages them says so
+        if known != name and not more:  # several names in one cell are damage, which `check_cells` reports
             raise ValueError(
                 f"{one.path} is in {where} as {known}, not as {name}: choose another --out, or delete the rows of cell "
                 f"{cell} to have them anew"
@@ -94,7 +94,7 @@ def check_recorded(stored: Sequence[Stored], cells: Sequence[str], rows: "pd.Dat
 
 
 def names_of(stored: Sequence[Stored], sizes: bool = True) -> list[str]:
-    """A condenser's name, images per class if `sizes`, and whatever else tells memories of the same condenser apart."""
+    """A name for each memory: condenser, images per class if `sizes`, and settings that differ within the condenser."""
     makings, names = [making(one) for one in stored], []
     for own in makings:
         differing = _differing([other for other in makings if other["condenser"] == own["condenser"]])
@@ -123,7 +123,7 @@ def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
 
 
 def identity_of(memory: Memory) -> tuple[str, str]:
-    """The classes of its groups, whatever their images are, and its seed; as text, for pandas drops what is None."""
+    """The classes of a memory's groups, and its seed; as text, because pandas drops values that are None."""
     classes = [classes for classes, _ in groups_of(memory)]
     return json.dumps(classes), str(memory.metadata.get("seed", UNSEEDED))
 

@@ -30,7 +30,7 @@ KEY = 8  # digits of a memory's key in the name of its file
 
 @dataclass(frozen=True)
 class Plan:
-    """The memories of one class order: which, of what, and where they are kept.
+    """The memories of one class order: by which condensers, of which images, and where they are kept.
 
     Attributes:
         names: condensers; those with the same groups run in lockstep.
@@ -53,7 +53,7 @@ class Plan:
     label: str
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a name that no file system takes, which would be known after hours of work."""
+        """Raise ValueError for a name too long for a file: saving the memory would fail, after hours of work."""
         for name in self.names:
             size, own = len(self._file(name, "0" * KEY).encode()), len(name.encode())
             if size > LONGEST_NAME:
@@ -63,19 +63,19 @@ class Plan:
                 )
 
     def groups_of(self, name: str) -> tuple[Group, ...]:
-        """All classes at once where slicing by step equals condensing step by step, else the steps."""
+        """One group of all classes if its slices by step equal what condensing each step makes, else the steps."""
         sizes = {group.ipc for group in self.groups}
         if len(sizes) > 1 or not registry.condenser(name).separable(self.schedule.network):
             return self.groups
         return (Group(tuple(sorted(label for group in self.groups for label in group.classes)), sizes.pop()),)
 
     def config(self, name: str) -> dict[str, object]:
-        """All that decides the memory."""
+        """Everything that decides the condenser's memory, as JSON values."""
         own = config(registry.condenser(name), self.groups_of(name), self.schedule, self.seed)
         return own | {"dataset": self.checksum, "precision": self.precision, "store": self.store_of(name)}
 
     def store_of(self, name: str) -> str:
-        """How its pixels are kept."""
+        """How the pixels of the condenser's memory are kept."""
         return self.store if registry.condenser(name).makes_pixels else self.store_selections
 
     def key(self, name: str) -> str:
@@ -101,7 +101,7 @@ class Plan:
         """What the finished memory says of itself.
 
         Raises:
-            ValueError: it is unreadable, or another one than planned: someone has copied a file over it.
+            ValueError: the file is unreadable, or is not the planned memory: someone has copied another over it.
         """
         path = self.path(name)
         said = read_metadata(path)
@@ -119,29 +119,29 @@ class Plan:
         return {", ".join(str(self.path(name)) for name in self.names): condensing(self, dataset)}
 
     def lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
-        """Condensers that share their groups, and so their real passes."""
+        """Groups, and the condensers that use them and so can share the work on real images."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
 
 
 def _key_of(metadata: Mapping[str, Any]) -> str:
-    """What `Plan.key` was when a memory was made, by its metadata; empty if that is none of a plan's memories."""
+    """The `Plan.key` that a memory was made under, by its metadata; empty if no plan can have made it."""
     own = {"dataset": "dataset_checksum", "precision": "precision", "store": "store"}
     made = metadata.get("config", {}) | {name: metadata.get(field) for name, field in own.items()}
-    with suppress(TypeError):  # such as infinity, which JSON spells 1e999
+    with suppress(TypeError):  # for what no plan holds, such as infinity, which JSON can spell 1e999
         return config_key(made)
     return ""
 
 
 def condensing(plan: Plan, dataset: Dataset) -> Work:
-    """What it takes to make the memories of a plan that are not there yet."""
+    """The work of making those memories of a plan that are missing."""
     return sum((work for _, work in _parts(plan, dataset)), NONE)
 
 
 def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
     """What `ensure` still has to do, one after another: iterations and work of each lockstep run.
 
-    Selections are parts without iterations.
+    A selection of real images is a part with 0 iterations.
     """
     flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
     smallest, parts = int(dataset.train.labels.bincount().min()), []
@@ -154,7 +154,7 @@ def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
             own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
             forward = own.iterations * len(group.classes) * min(own.real_batch, smallest) * first.real_passes
             images = group.ipc * len(group.classes)
-            # What is more than training them once counts as so many images more.
+            # A recipe that works more per image than one training pass counts as proportionally more images.
             often = sum(recipe.decoded * max(1, recipe.synthetic_passes / TRAINING) for recipe in recipes)
             hidden = first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
             trained = own.iterations * images * often + hidden
@@ -164,9 +164,10 @@ def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
 
 @contextmanager
 def progress(plan: Plan, text: str, dataset: Dataset) -> Iterator[Callable[[int], object]]:
-    """A bar over what `ensure` still has to do, for its `progress`.
+    """A bar over what `ensure` still has to do; this context is what `ensure` takes as `progress`.
 
-    It goes by work: an iteration of a recipe that couples classes may be of a tenth of them, or of all.
+    The bar counts FLOP, not iterations: an iteration covers all classes, or, for a coupled recipe in a stream, only one
+    step's.
     """
     parts = _parts(plan, dataset)
     ends = np.cumsum([0, *(steps for steps, _ in parts)])
@@ -190,13 +191,13 @@ def ensure(
     origin: dict[str, object],
     ranks: Ranks = ALONE,
 ) -> bool:
-    """Make every missing memory of the plan. False if another live process is at it.
+    """Make every missing memory of the plan. False if another live process is making them.
 
     Args:
         plan: what to make.
         dataset: on the device that does the work.
         claim: `Records.claim`, or anything like it.
-        progress: a context whose value is called with the number of iterations done.
+        progress: a context whose value is called with the number of iterations done since the last call.
         origin: further metadata, such as the provenance.
         ranks: processes that all call this and share the work; the first alone writes.
 
@@ -247,7 +248,7 @@ def _finite(made: Mapping[str, Memory]) -> list[str]:
 
 
 def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:
-    """Write a memory of the plan, with where its images come from, and `origin`, in its metadata.
+    """Write a memory of the plan, with its data set and `origin` in its metadata.
 
     Raises:
         ValueError: a folder that cannot be written.

@@ -1,4 +1,4 @@
-"""A command line into a command's flags: tyro reads it, `--help` has a box for each group, a mistake is one line."""
+"""Command lines to flags: tyro parses them, `--help` shows a box for each group, and a mistake becomes one line."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from search_spaces.names import unknown
 
 Config = TypeVar("Config")
 
-# Decoration around tyro's words: frames (only rules where stdout is not UTF-8) and colours.
+# Decoration around tyro's words: frames (only horizontal lines where stdout is not UTF-8) and colours.
 FRAME = re.compile(r"^[\W_]*?[│|╭+]|[│|╮+]\s*$|[─-]{3,}|\x1b\[[\d;]*m")
 PLAINER = (
     (
@@ -24,7 +24,7 @@ PLAINER = (
         r"\1\2 is no whole number",
     ),
     (re.compile(r"could not convert string to float: (.*)"), r"\1 is no number"),
-    (re.compile(r", 'None'|'None', "), ""),  # what stands for a flag that is not given
+    (re.compile(r", 'None'|'None', "), ""),  # the default of a flag that is not given is no choice to offer
 )
 CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
 
@@ -89,7 +89,7 @@ def _one_line(said: str) -> str:
 
 
 def _in_order(config_type: type, said: str) -> str:
-    """A message whose choices stand as they are declared: tyro keeps some in a set, in another order each time."""
+    """The message with its choices in the order of their declaration: tyro keeps some in a set, whose order varies."""
     found = CHOICES.search(said)
     given = set(found[1].split(", ")) if found else set()
     for choices in filter(None, map(_choices, get_type_hints(config_type).values())):
@@ -106,7 +106,7 @@ def _choices(hint: object) -> tuple[object, ...]:
 
 
 def _boxed(config_type: type) -> type:
-    """The same flags as a dataclass of dataclasses: around each of those tyro draws a box."""
+    """The same flags as a dataclass of dataclasses, one for each group: tyro draws a box around each."""
     hints, boxes = get_type_hints(config_type, include_extras=True), {}
     for owner in config_type.__mro__:
         for one in fields(config_type):
@@ -116,7 +116,7 @@ def _boxed(config_type: type) -> type:
 
 
 def _owner(config_type: type, name: str) -> type:
-    """The group that has a flag, whoever gives it another default."""
+    """The group that declares a flag first, even if a subclass declares it again with another default."""
     return [base for base in config_type.__mro__ if name in get_annotations(base)][-1]
 
 

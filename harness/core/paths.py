@@ -1,4 +1,4 @@
-"""Where the checkout lies, for what is read beside the code: commits, committed results, sources that are timed."""
+"""The root of the checkout, from which commits, committed results and the timed sources are read."""
 
 from pathlib import Path
 

@@ -18,21 +18,21 @@ Storage = TypeVar("Storage", bound=type)
 
 
 def is_lost(error: Exception) -> bool:
-    """Whether a connection was lost or not made, which may be otherwise the next time; Optuna's own errors wrap it."""
+    """Whether the error, or the one that Optuna's error wraps, is a lost connection, so that a retry may succeed."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     lost = isinstance(cause, DBAPIError) and cause.connection_invalidated
-    # The last one comes up when a connection goes amid a transaction, instead of what took the connection away.
+    # PendingRollbackError: a connection lost amid a transaction raises it instead of the error that lost it.
     return lost or isinstance(cause, OperationalError | InterfaceError | PendingRollbackError)
 
 
 def patiently(attempt: Callable[[], Gained], say: Callable[[], None], longest: float = LONGEST) -> Gained:
-    """What the attempt gives, tried again as long as its database is lost.
+    """The result of `attempt`, which is repeated as long as its database is lost.
 
-    What had been written just before the connection went may be written again, so attempts must allow for that.
+    A repetition may write again what was written just before the connection was lost, so attempts must allow for that.
 
     Args:
-        attempt: uses the database.
-        say: is called once, before the first pause.
+        attempt: the function that uses the database.
+        say: called once, before the first pause.
         longest: seconds after which the error is raised all the same.
 
     Raises:
@@ -52,13 +52,13 @@ def patiently(attempt: Callable[[], Gained], say: Callable[[], None], longest: f
 
 
 class Patience(threading.local):
-    """Which thread is within `patiently` already: what it calls there must not wait in turn."""
+    """Whether this thread is within `patiently` already: methods that are called there must not retry by themselves."""
 
     within = False
 
 
 def patient_methods(storage: Storage) -> Storage:
-    """Make every method of a class of storages, and of its nearest base, try `patiently`; it has a `say_lost`."""
+    """Make every method of a storage class and of its first base try `patiently`. The class must have `say_lost`."""
     patience = Patience()
     base = storage.__bases__[0]
     for name, method in {**vars(base), **vars(storage)}.items():

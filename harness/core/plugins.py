@@ -1,6 +1,6 @@
 """Users' own condensers, terms, networks, search spaces and data sets, without a change to this code.
 
-`--plugin FILE.py` or `--plugin MODULE` imports it and registers what it names; an installed package does the same by an
+`--plugin` imports a FILE.py or a MODULE and registers what it defines; an installed package does the same by an
 entry point in the group `condensed_memories`. A plugin defines any of
 
     CONDENSERS = (Recipe(...), Selection(...))      what makes memories
@@ -11,8 +11,8 @@ entry point in the group `condensed_memories`. A plugin defines any of
     SPACES = {"name": Space(...)}                   search spaces
     DATASETS = {"name": Source(...)}                data sets
 
-Functions and classes of a plugin are named in every key with a digest of the file that they are written in. It does
-not cover further files that a plugin imports: after a change in one of those, give the condenser another name.
+Keys name functions and classes of a plugin with a digest of the file that defines them. The digest does not cover
+further files that the plugin imports: after a change in one of those, give the condenser another name.
 """
 
 import importlib
@@ -35,7 +35,7 @@ def load(named: Sequence[str]) -> None:
     """Import the plugins named on the command line and those of installed packages, and register what they define.
 
     Raises:
-        ValueError: one that cannot be found or imported, that defines nothing, or whose names are taken.
+        ValueError: a plugin that cannot be found or imported, that defines nothing, or whose names are taken.
     """
     for text in named:
         path = Path(text)
@@ -59,14 +59,14 @@ def _from_file(path: Path) -> ModuleType:
         require_file(path, LARGEST)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
-    # In sys.modules, because a class names its module, and the digest of its source needs that module's file.
+    # In sys.modules, where keys look up the module of a function or class, for the digest of the module's file.
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
 
 
 def _is_elsewhere(path: Path) -> bool:
-    """Whether a module of the file's name can be imported that is not this file, which would then take its place."""
+    """Whether another module of the file's name can be imported; this file would then take that module's place."""
     found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
     return found is not None and found.origin is not None and Path(found.origin).resolve() != path.resolve()
 

@@ -33,10 +33,10 @@ from search_spaces.registry import build
 
 @dataclass(frozen=True)
 class Point:
-    """What one number of a grid is about, but for the condenser.
+    """Everything that one number of a grid is about, except the condenser.
 
     Attributes:
-        plans: of its memories, one for each replicate; all condensers of the point are in each.
+        plans: plans of the memories, one for each replicate; each has all condensers of the point.
         scoring: what the memories are scored with.
         condensed_on: the network that memories are made with.
         ipc: stored images per class.
@@ -49,12 +49,12 @@ class Point:
 
     @property
     def dataset(self) -> Dataset:
-        """The images."""
+        """The data set of the point."""
         return self.scoring.dataset
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Its condensers."""
+        """The condensers of the point."""
         return self.plans[0].names
 
 
@@ -88,7 +88,7 @@ def plan_of(
 
 
 def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset: Dataset) -> Scoring:
-    """What memories are scored with, by the flags of a command that trains networks; these are not settled."""
+    """What memories are scored with, from the flags of a command that trains networks, as given and not settled."""
     return Scoring(
         dataset,
         label_of(flags, protocol),
@@ -102,7 +102,7 @@ def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset:
 
 
 def check(points: Sequence[Point]) -> None:
-    """Raise ValueError for what would only fail after hours."""
+    """Raise ValueError for mistakes that would otherwise only show after hours of work."""
     for point in points:
         condensers = [registry.condenser(name) for name in point.names]
         for condenser in condensers:
@@ -114,7 +114,7 @@ def check(points: Sequence[Point]) -> None:
 
 
 def key_of(point: Point, replicate: int, name: str) -> str:
-    """The key of a cell."""
+    """The key of the cell of one condenser and replicate."""
     plan, scoring = point.plans[replicate], point.scoring
     seeds = network_seeds(scoring, plan.seed)
     return config_key({"memory": plan.key(name), "network seeds": seeds, **described(scoring)})
@@ -130,11 +130,11 @@ def run(
     """Run every cell that is not in the records, sharing the folder with other processes that do the same.
 
     Args:
-        points: of the grid.
-        records: where rows end up.
-        study: what the cells are, as in `run_cells`.
+        points: the points of the grid.
+        records: where rows are written.
+        study: a name for the cells, as in `run_cells`.
         storage: as for `harness.core.queue.run_jobs`.
-        workers: likewise.
+        workers: as for `harness.core.queue.run_jobs`.
     """
     run_cells(cells(points, records), records, study, storage, workers, _mean_accuracy)
 
@@ -161,16 +161,16 @@ def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:
 
 
 def _part(points: Sequence[Point], left: Sequence[Cell]) -> Part:
-    """What is left of the points of one data set."""
+    """The work that is left on the points of one data set."""
     networks = sorted({name for point in points for name in (point.condensed_on, point.scoring.network)})
     return Part(work_of(left), networks, points[0].dataset, points[0].scoring.training)
 
 
 def cells(points: Sequence[Point], records: Records[ScoreRow]) -> list[Cell]:
-    """Replicate by replicate, so that a run that is stopped has the same number of memories everywhere.
+    """The cells of all points, replicate by replicate: a run that is stopped has scored as many memories at each point.
 
-    Memories and scores that are the same at several points, as at lengths that a paper's schedule rounds to one, are
-    one cell.
+    A memory and its scores may be the same at several points, for example if a paper's schedule rounds two lengths to
+    the same iterations; they are then one cell.
     """
     replicates = range(len(points[0].plans))
     shared = [[plan.shared(point.dataset) for plan in point.plans] for point in points]
@@ -207,7 +207,7 @@ def _make(point: Point, replicate: int, name: str, key: str, records: Records[Sc
     own = {"memory_replicate": replicate, "experiment_seed": scoring.seed}
     origin = provenance(name_of(scoring.device), scoring.precision) | own
     progress = memories.progress(plan, f"{plan.label}: condensing", point.dataset)
-    # Moved only to condense: other cells find their memory made.
+    # Moved to the device only to condense: for the other cells of the replicate the memory is made already.
     dataset = point.dataset.to(scoring.device) if plan.missing() else point.dataset
     if not memories.ensure(plan, dataset, records.claim, progress, origin):
         return None

@@ -1,7 +1,7 @@
 """Progress with time left: a bar on a terminal, a line a minute elsewhere.
 
-Work is done within work: iterations within a cell, cells within a command. What is done of the inner counts at once as
-a part of the outer, which so can say how much time is left before its first cell has ended.
+Bars are nested: iterations within a cell, cells within a command. Progress of an inner bar counts at once in the outer
+one, so a command can tell the time left before its first cell has ended.
 """
 
 import os
@@ -22,9 +22,9 @@ class Nested:
 
     Attributes:
         n: how much of the total is done.
-        total: all there is.
-        unit: what is counted; what to say instead of a count if the total is none that people read.
-        worth: how much of the total of what is around it this one stands for.
+        total: how much there is to do.
+        unit: what is counted; or the text to show instead of a count, if the total means nothing to people.
+        worth: how much of the enclosing bar's total this bar stands for.
     """
 
     _open: ClassVar[list["Nested"]] = []  # the outermost first
@@ -42,7 +42,7 @@ class Nested:
         Nested._open.remove(self)
 
     def stand(self, n: float, unit: str) -> None:
-        """So much is done in all, whatever was counted before; `unit` says it in words."""
+        """Set how much is done in all, whatever was counted before; `unit` is the text that says so."""
         self.unit = unit
         self.update(n - self.n)
 
@@ -51,11 +51,11 @@ class Nested:
         raise NotImplementedError
 
     def _count(self, n: float) -> None:
-        """So much more is done, which nobody needs to be told now."""
+        """Count so much more as done, without having to show it at once."""
         raise NotImplementedError
 
     def _around(self) -> list["Nested"]:
-        """This one after those that it is a part of."""
+        """The bars around this one, outermost first, and then this one."""
         return [*Nested._open[: Nested._open.index(self)], self] if self in Nested._open else [self]
 
     def _pass_on(self, n: float) -> None:
@@ -64,10 +64,10 @@ class Nested:
 
 
 class Lines(Nested):
-    """What `tqdm` is on a terminal, for a log: a plain line on stderr a minute.
+    """Progress for a log, in place of a bar: a plain line on stderr every minute.
 
-    Neither many short pieces of work nor one that takes hours changes that: all bars of a process share the minute, and
-    within a `with` a thread says where they stand even if none of them moves.
+    It stays one line a minute for many short pieces of work and for a piece that takes hours: all bars of a process
+    share the minute, and within a `with` a thread prints their state even if nothing is counted.
     """
 
     _lock: ClassVar[Lock] = Lock()
@@ -82,7 +82,7 @@ class Lines(Nested):
         self._first: tuple[float, int] | None = None
 
     def update(self, n: float = 1) -> None:
-        """So much more is done; prints a line if the last one is old and anything is done."""
+        """Count so much more as done; print a line if it is time for one and anything is done."""
         self._count(n)
         if self.n:
             self._say_if_due()
@@ -105,7 +105,7 @@ class Lines(Nested):
         return f"{self._what}: {share}, {tqdm.format_interval(elapsed)} gone, {self._left(elapsed)} left"
 
     def _left(self, elapsed: float) -> str:
-        """Time left at the pace since the first update, which may have counted what a checkpoint already had."""
+        """Time left at the pace since the first update, because that one may count the iterations of a checkpoint."""
         before, done = self._first if self._first and self.n > self._first[1] else (0.0, 0)
         return tqdm.format_interval((elapsed - before) * (self.total - self.n) / (self.n - done)) if self.n else "?"
 
@@ -153,7 +153,7 @@ class Bar(Nested, tqdm):
 
 
 def _has_rows() -> bool:
-    """Whether stderr is a terminal with room for bars: without rows, as without a window, tqdm draws nothing."""
+    """Whether stderr is a terminal with room for bars: if it has no rows, as without a window, tqdm draws nothing."""
     if not sys.stderr.isatty():
         return False
     try:
@@ -163,18 +163,19 @@ def _has_rows() -> bool:
 
 
 def bar(total: float, what: str, unit: str = "it", worth: float = 0.0, counts: bool = True) -> Bar | Lines:
-    """A bar on stderr that disappears when done; lines if that is no terminal, or one that does not say its size.
+    """A bar on stderr that disappears when done; lines if stderr is no terminal, or one that does not say its size.
 
     Args:
-        total: all there is to do.
+        total: how much there is to do.
         what: the work, for people.
-        unit: of the total; what to say of it in words if it `counts` nothing that people read.
-        worth: how much of the total of the bar around it this one stands for.
+        unit: what is counted; the text to show instead of a count if not `counts`.
+        worth: how much of the enclosing bar's total this bar stands for.
         counts: whether to show the count.
     """
     if not _has_rows():
         return Lines(total, what, unit, worth=worth, counts=counts)
-    # Pieces of unlike kind are best foreseen by the pace of all of them, iterations by that of the last.
+    # Time left: for unequal pieces use the average pace of the whole run (smoothing 0), for equal iterations the recent
+    # pace.
     shown = {} if counts else {"bar_format": WORDED, "smoothing": 0}
     made = Bar(total=total, desc=what, unit=unit, leave=False, dynamic_ncols=True, **shown)
     made.worth = worth

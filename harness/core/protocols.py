@@ -1,7 +1,7 @@
-"""Protocols: named, versioned sets of defaults. A number that changes gets a new version, for rows quote the name.
+"""Protocols: named, versioned sets of defaults. A changed number needs a new version, because rows quote the name.
 
-Explicit flags override single values; the rows' `config` column then differs, and `protocol` has a `+`, behind
-it what was given of the networks' training, and a seed of one's own.
+Explicit flags override single values. Then the rows' `config` column differs and their `protocol` has a `+`; behind it
+stand the flags that were given for the networks' training, and a --seed other than 0.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ class Protocol:
     Attributes:
         name: as recorded in every row.
         width: channels of the ConvNet that is trained on a memory.
-        matching_width: of the ConvNet that recipes match on. Evaluation is what makes numbers comparable; how a memory
-            was condensed is the recipe's own business, and narrower networks are cheaper.
+        matching_width: channels of the ConvNet that recipes match on. It may be narrower, which is cheaper: the
+            evaluation makes numbers comparable, however a memory was condensed.
         iterations: of every matching condenser.
         real_batch: real images per class and iteration.
-        memory_per_class: stored images.
+        memory_per_class: stored images per class.
         orders: class orders, each with a memory of its own.
-        networks: trained on every memory and step.
-        epochs: of training on a memory; the rate falls to a tenth after half of them.
+        networks: networks that are trained on every memory and step.
+        epochs: of training on a memory; the learning rate falls to a tenth after half of them.
         batch: images per step of that training.
-        whole_epochs: of training on real data: the upper bound, and strategies that see a step's real images.
+        whole_epochs: of training on real data, for the upper bound and for strategies that see a step's real images.
     """
 
     name: str
@@ -50,7 +50,7 @@ PROTOCOLS = {"paper": PAPER, "bench": BENCH, "quick": QUICK}
 
 @dataclass(frozen=True)
 class WholeTraining:
-    """How networks are trained on a whole data set: what a table of whole-set accuracies rests on.
+    """How networks are trained on a whole data set, for a table of whole-set accuracies.
 
     The flag and the column that name it are called `recipe`, as in the tables that are committed.
 
@@ -58,7 +58,7 @@ class WholeTraining:
 
     Attributes:
         name: as recorded; accuracies under different names are never mixed.
-        epochs: the rate falls to a tenth after half of them.
+        epochs: passes over the set; the learning rate falls to a tenth after half of them.
         batch: images per step.
         description: one line for `--list`.
     """
@@ -86,7 +86,7 @@ class SurveyDefaults:
 
     Attributes:
         dataset: what is surveyed if no data set is named.
-        subset: architectures; None for the whole space.
+        subset: number of architectures; None for the whole space.
         ipc: stored images per class of a proxy memory.
         epochs: of training on a proxy.
         validation: training images per class that no proxy sees, to choose an architecture on.
@@ -108,27 +108,27 @@ SURVEYS = {
     QUICK.name: SurveyDefaults("digits", 45, QUICK.memory_per_class, QUICK.epochs, 30, "quick-whole-1"),
 }
 
-# What the networks of a survey are trained on beside memories, and by which name.
+# Names of what the networks of a survey are trained on beside memories, with a line for `--list`.
 WHOLE = "whole"
 EARLY = "early"
 BASELINES = {
     WHOLE: "the whole set, with other seeds than the accuracies it is compared with: the noise ceiling",
-    # Under quick a memory has batches of 64 and short-1 of 256: four times the images in as many steps.
+    # A whole-set batch may be larger: short-1 has 256 images, a memory under quick 64, so four times as many are seen.
     EARLY: "the whole set, stopped after as many steps as a memory takes, each of a whole-set batch",
 }
 
 MARK = "+"  # behind the name of a protocol that a flag overrode
-NAIVE = "naive"  # what networks of a stream that learn without a memory are called
+NAIVE = "naive"  # name of networks that learn a stream without a memory
 
 
 def marked(label: str) -> str:
-    """A recorded protocol without what stands behind its mark: for keys, which hold these values themselves."""
+    """A recorded protocol without the values behind its mark: for keys, which hold these values separately."""
     name, mark, _ = label.partition(MARK)
     return name + mark
 
 
 def with_memory_seed(label: str, seed: int) -> str:
-    """A recorded protocol that says by which seed memories were drawn, where this is not the seed of their scoring."""
+    """A recorded protocol with the --seed that a memory was made with, if it is scored with another --seed."""
     return f"{label.removesuffix(MARK)}{MARK}memory_seed={seed}"
 
 

@@ -35,15 +35,15 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker takes at a time.
+    """The cells that a worker takes at a time.
 
     Attributes:
         cell: key in the records, and the job's name in the study.
-        params: what was chosen, as a dashboard shows it: the parameters of a trial.
-        also: keys of further cells that belong to it. Taking a job is slow while thousands wait, so short cells are
-            best taken several at a time.
-        board: the study that it is a trial of.
-        about: what else a dashboard shows of it: the trial's user attributes.
+        params: the choices that a dashboard shows for the job: the parameters of a trial.
+        also: keys of further cells of the job. Taking a job is slow while thousands wait, so short cells are best taken
+            several at a time.
+        board: the study that the job is a trial of.
+        about: what else a dashboard shows of the job: the trial's user attributes.
     """
 
     cell: str
@@ -78,7 +78,7 @@ def run_jobs(
             dashboard shows, or nan. For finished cells it does nothing else; it may do nothing while another live
             process has the cell, or makes what the cell needs, and is called again later.
         records: where the cells end up.
-        study: what the jobs are; a study's name is this, that of its board and a hash of the jobs.
+        study: a name for the jobs; a study is called by this name, its board's and a hash of the jobs.
         storage: URL of a database that every worker reaches. None: `queue.db` beside the records, or, with one worker,
             no queue at all.
         workers: processes on this machine, this one included.
@@ -128,7 +128,7 @@ def _unfinished(jobs: Sequence[Job], records: Records) -> list[Job]:
 
 
 class _Queue:
-    """The jobs as trials of studies. Who has which trial changes under one lock of the output folder only.
+    """The jobs as trials of studies. Trials are added, taken and given back only under one lock of the output folder.
 
     Without the lock two workers can take the same trial from SQLite, which locks no rows, and a worker that is too late
     for the last trial makes Optuna invent another. Both have happened.
@@ -140,7 +140,7 @@ class _Queue:
         self.jobs = {job.cell: job for job in jobs}
         self.execute = execute
         self.records = records
-        # Named by a hash of all jobs, so that changed flags never meet the queue of other jobs.
+        # Studies are named by a hash of all jobs, so that changed flags never continue the queue of other jobs.
         key = config_key({cell: asdict(job) for cell, job in self.jobs.items()})
         with self.records.lock("queue"):
             storage = open_storage(url)
@@ -154,8 +154,8 @@ class _Queue:
     def take(self) -> bool:
         """Do the next waiting job; False if none is waiting at the moment.
 
-        Boards take turns, so that what is first in each of them is done first. Not more of them are asked than need be:
-        to ask takes long while thousands of jobs wait.
+        Boards take turns, so that the first jobs of each board are done first. No more boards are asked than necessary,
+        because asking is slow while thousands of jobs wait.
         """
         with ExitStack() as alone:
             alone.enter_context(self.records.lock("queue"))
@@ -180,17 +180,17 @@ class _Queue:
             return value
 
         try:
-            # Not ask and tell, between which Optuna sends no heartbeats.
+            # Not `ask` and `tell`, because Optuna sends no heartbeats between them.
             board.study.optimize(objective, n_trials=1)
         except (AssertionError, ValueError, UpdateFinishedTrialError):
-            # Optuna 5 raises these if the trial is over already: this process slept for so long that others took it
-            # for dead, or SQLite, which locks no rows, gave it to a run with another output folder as well. If the work
-            # was done all the same, or there was none, nothing is wrong.
+            # Optuna 5 raises these if the trial has ended already: this process slept for so long that others took it
+            # for dead, or SQLite, which locks no rows, gave the trial also to a run with another output folder. If this
+            # process has done the work, or there was none, nothing is wrong.
             if not settled:
                 raise
 
     def _described(self, trial: optuna.Trial, board: "_Board") -> Job | None:
-        """The job of a trial, which says from now on what it is about; None if this process has no work in it."""
+        """The job of a trial, after writing what it is about into the trial; None if there is no work for us in it."""
         if "cell" not in trial.user_attrs:
             # Optuna invented this trial: a run with another output folder, so without our lock, took the last one.
             return None
@@ -198,19 +198,19 @@ class _Queue:
         try:
             for name in job.params:
                 trial.suggest_categorical(name, board.choices[name])
-            # Not when it was enqueued: whoever takes a trial reads all that wait, with all that is said of them.
+            # Not written when the job was enqueued: taking a trial reads all waiting trials, with all that they hold.
             for name, told in job.about.items():
                 trial.set_user_attr(name, told)
         except UpdateFinishedTrialError:
-            # SQLite gave it to another run too, which has ended it by now. If our records still lack the cell, it is
-            # enqueued again.
+            # SQLite gave the trial to another run too, which has ended it by now. If our records still lack the cell,
+            # it is enqueued again.
             return None
         return job
 
     def _filled(self, board: "_Board") -> list[FrozenTrial]:
-        """The trials that are not over, with what dead workers had given back.
+        """The waiting and running trials, after the trials of dead workers were given back.
 
-        If there are none, nobody is at work on them, and the study is filled from the records.
+        If there are none, nobody works on the board, and its study is filled from the records.
         """
         with quiet():
             fail_stale_trials(board.study)
@@ -229,7 +229,7 @@ class _Queue:
                 board.show(job, self._execute(job))
 
     def _execute(self, job: Job) -> float:
-        """Execute until its cells are in the records: a live process outside the queue may have them."""
+        """Execute a job until its cells are in the records: a live process outside the queue may hold them."""
         value = self.execute(job)
         while _unfinished([job], self.records):
             time.sleep(PAUSE)
@@ -249,15 +249,15 @@ class _Board:
             study.set_user_attr(name, value)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """Those in one of the states, by their numbers."""
+        """The trials in one of the states, in the order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states)
 
     def enqueue(self, job: Job) -> None:
-        """Let the job be taken."""
+        """Add a job as a waiting trial, which a worker can take."""
         self.study.enqueue_trial(dict(job.params), user_attrs={"cell": job.cell})
 
     def show(self, job: Job, value: float) -> None:
-        """Add a job that is done already."""
+        """Add a job that is done already as a complete trial."""
         distributions = {name: CategoricalDistribution(self.choices[name]) for name in job.params}
         params, attributes = dict(job.params), {**job.about, "cell": job.cell}
         trial = optuna.create_trial(value=value, params=params, distributions=distributions, user_attrs=attributes)
@@ -265,7 +265,7 @@ class _Board:
 
 
 def _common(abouts: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
-    """What is said of every job, and so of the study."""
+    """The entries that all jobs have in common: attributes of their study."""
     return {name: value for name, value in abouts[0].items() if all(name in a and a[name] == value for a in abouts)}
 
 
@@ -277,7 +277,7 @@ def _by_board(jobs: Iterable[Job]) -> dict[Board, list[Job]]:
 
 
 def _choices(jobs: Sequence[Job]) -> dict[str, list[Value]]:
-    """All values of each parameter. Sorted, for Optuna refuses the same choices in another order."""
+    """All values of each parameter, sorted, because Optuna refuses the same choices in another order."""
     values: dict[str, set[Value]] = {}
     for job in jobs:
         for name, value in job.params.items():

@@ -1,4 +1,4 @@
-"""The memories that are scored or analysed, those that others published brought to this data set's normalisation."""
+"""Reads the memories that are scored or analysed, and brings published ones to the data set's normalisation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,11 +20,11 @@ class Named(Protocol):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of pixels from 0 to 1; empty if it was not given."""
+        """The mean that was taken off pixels from 0 to 1; empty if it was not given."""
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Likewise."""
+        """The deviation that such pixels were divided by; empty if it was not given."""
 
     @property
     def set(self) -> int:
@@ -32,13 +32,13 @@ class Named(Protocol):
 
 
 def read_all(config: Named, dataset: Dataset, also: Sequence[Path] = (), soft: bool = True) -> list[Stored]:
-    """Every memory file once, so that a bad one is said before the first is worked on.
+    """Read every memory file once, so that a bad file is reported before any work.
 
     Args:
         config: the flags.
-        dataset: that all of them must be of.
-        also: files beside `config.memories`, read as those are.
-        soft: whether the caller can do with soft labels.
+        dataset: the data set that all memories must be of.
+        also: further files, read like `config.memories`.
+        soft: whether the caller can handle soft labels.
 
     Raises:
         ValueError: as `harness.core.stored.read`, or `--mean`, `--std` or `--set` that do not go with the files.

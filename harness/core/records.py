@@ -1,6 +1,6 @@
 """Records are the truth: one CSV per experiment, whose rows are all of one dataclass.
 
-A cell is what runs as one: its rows appear together or not at all, so a run can be killed at any moment and
+A cell is the unit of work: its rows appear together or not at all, so a run can be killed at any moment and
 started again, and several processes can share one folder.
 """
 
@@ -42,7 +42,7 @@ class Records(Generic[AnyRow]):
 
     Args:
         path: the file; it and its folder are made when the first cell is claimed or appended.
-        row_type: the dataclass of its rows: its columns, their order and their kinds. `cell` is one of them.
+        row_type: the dataclass of the rows; its fields are the columns, with their order and kinds. One is `cell`.
 
     Raises:
         ValueError: columns without `cell`, or two of one name.
@@ -137,9 +137,9 @@ class Records(Generic[AnyRow]):
                 _drop(lock)
 
     def folder_id(self) -> str:
-        """What tells the output folder from others, whatever path it is mounted under: kept beside its locks.
+        """An identifier of the output folder, kept beside its locks: the same under whatever path it is mounted.
 
-        Processes that share the folder are given the same; one that finds none there makes it.
+        The first process to ask makes the identifier, and all that share the folder get the same one.
 
         Raises:
             ValueError: the folder cannot be written.
@@ -154,7 +154,7 @@ class Records(Generic[AnyRow]):
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """A lock that one process at a time holds, of all that share the folder; waits for it.
+        """Hold a lock, after waiting for it: of all processes that share the folder, only one holds it at a time.
 
         Raises:
             ValueError: the folder cannot be written.
@@ -193,7 +193,7 @@ class Records(Generic[AnyRow]):
         return [column.text(value) for column, value in zip(columns(self.row_type), values(row), strict=True)]
 
     def _current(self) -> list[list[str]]:
-        """The lines of the file, parsed again only if it is another one than the last time, as after every append."""
+        """The lines of the file, parsed again only if the file has changed since the last time."""
         with one_line_errors("read", self.path):
             stamp, content = _unless(self._stamp, self.path)
         if stamp != self._stamp:
@@ -217,7 +217,8 @@ class Records(Generic[AnyRow]):
         return list(self._whole(lines))
 
     def _numbered_lines(self, content: bytes) -> Iterator[tuple[int, list[str]]]:
-        # Each by itself, as no row has a line break: a stray quote would swallow further lines, and be sought there.
+        # Each line is parsed alone (no row has a line break). Otherwise a stray quote would swallow the lines after it,
+        # and the error would name the wrong line.
         lines = content.removesuffix(b"\n").split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
@@ -263,14 +264,14 @@ class Records(Generic[AnyRow]):
 
 
 def _drop(lock: FileLock) -> None:
-    # Deleted while it is held: whoever opened the file before sees that it is gone, and makes another.
+    # Deleted while the lock is held: a process that had opened the file sees that it is gone, and makes a new one.
     with suppress(OSError):
         Path(lock.lock_file).unlink()
     lock.release()
 
 
 def _unless(known: tuple[int, ...] | None, path: Path) -> tuple[tuple[int, ...] | None, bytes]:
-    """What tells versions of a file apart (None if there is no file), and the content unless that version is known."""
+    """A stamp of the file's version (None if there is no file), and the content, left out if the stamp is `known`."""
     if not path.exists():
         return None, b""
     require_file(path, LARGEST)
@@ -298,7 +299,7 @@ def _encode(lines: Iterable[Iterable[str]]) -> bytes:
 
 
 def csv_of(frame: "pd.DataFrame") -> bytes:
-    """A summary as a CSV; no text of it is a formula in a spreadsheet."""
+    """A summary as a CSV, with an apostrophe in front of texts that a spreadsheet would take for formulas."""
     safe = frame.map(lambda value: escaped(value) if isinstance(value, str) else value)
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
@@ -316,7 +317,7 @@ def provenance(device: str, precision: str) -> dict[str, object]:
         precision: arithmetic of the networks, e.g. `fp32`.
 
     Returns:
-        commit (of this code; `-dirty` if a room of it has changes that are not committed), versions, threads
+        commit (of this code; `-dirty` if one of its packages has uncommitted changes), versions, threads
         (number of CPU threads of torch), backend (the library behind convolutions), device, precision.
     """
     import torch

@@ -1,5 +1,7 @@
-"""The rows of single commands, here because reports of all results read them, too. `ScoreRow`, which several write,
-is in `harness.core.schema`."""
+"""The rows that a single command writes. They are here because reports on all results read them, too.
+
+`ScoreRow`, which several commands write, is in `harness.core.schema`.
+"""
 
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ from harness.core.schema import Amount, Fraction, FractionOrNan, Provenance
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRow:
-    """One network of a survey.
+    """One network of a survey of `harness.nas`.
 
     Attributes:
         cell: its key.
@@ -79,7 +81,7 @@ class NetworkRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """One trial of a search.
+    """One trial of an architecture search of `harness.nas`.
 
     Attributes:
         cell: key of the search.
@@ -128,7 +130,7 @@ class TrialRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TurnRow:
-    """One turn of one competitor.
+    """One turn of one competitor in `harness.speed`.
 
     Attributes:
         cell: key of those that took turns, on this machine at this code.

@@ -1,11 +1,11 @@
-"""What a row of a CSV is: a frozen dataclass, whose fields are the columns in file order and say of what kind each is.
+"""What a row of a CSV is: a frozen dataclass, whose fields are the columns in file order, annotated with their kinds.
 
 A field is text (`str`), a whole number (`int`), a number (`float`) or a truth value (`bool`); with `| None` it may be
 empty. A field that is itself a dataclass stands for its own columns, such as the provenance of every row.
 
-Each value has one spelling, and no other is read: what is spelled otherwise was not written by a command. A text that a
-spreadsheet would take for a formula stands behind an apostrophe. Whole numbers are not negative; a number has the
-bounds of its annotation, `Annotated[float, Within(...)]`.
+Each value has one spelling; any other spelling is refused, because no command wrote it. A text that a spreadsheet would
+take for a formula stands behind an apostrophe. Whole numbers are not negative; a number has the bounds of its
+annotation, `Annotated[float, Within(...)]`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,14 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 KINDS = {str: "text", int: "whole number", float: "number", bool: "truth value"}
-FORMULA = tuple("=+-@'")  # how a text begins that stands behind an apostrophe; the last one, so that it can be told
+# First letters that a spreadsheet takes for a formula; such texts get an apostrophe in front. The apostrophe is in the
+# list so that removing it again is unambiguous.
+FORMULA = tuple("=+-@'")
 
 
 @dataclass(frozen=True)
 class Within:
-    """Bounds of a number, themselves allowed; infinity is never, nan only if `nan`."""
+    """Inclusive bounds of a number; infinity is never allowed, nan only if `nan`."""
 
     least: float
     most: float
@@ -46,7 +48,7 @@ class Row(Protocol):
 
     @property
     def cell(self) -> str:
-        """Key of what ran as one."""
+        """Key of the cell that the row belongs to."""
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -129,10 +131,10 @@ class Column:
     """One column of a file.
 
     Attributes:
-        name: in the first line.
+        name: as it stands in the file's first line.
         kind: a key of KINDS.
         optional: whether a field may be empty, which stands for None.
-        within: bounds of a number; None for a number that may be any, and for what is none.
+        within: bounds of a number; None for a number without bounds, and for other kinds.
     """
 
     name: str
@@ -141,10 +143,10 @@ class Column:
     within: Within | None = None
 
     def text(self, value: object) -> str:
-        """How a value stands in the file; floats exactly. NumPy and torch scalars count as what they hold.
+        """The text that stands for a value in the file; floats are exact. NumPy and torch scalars are converted.
 
         Raises:
-            TypeError: the column is of another kind.
+            TypeError: the value is not of the column's kind.
             ValueError: text with a line break, or another letter that cannot be printed; a number out of bounds.
         """
         value = value.item() if hasattr(value, "item") else value
@@ -166,7 +168,7 @@ class Column:
             return None
         try:
             value = _READERS[self.kind](text)
-            if self.optional and value != value:  # what is left out is an empty field, so this is damage
+            if self.optional and value != value:  # nan is damage here, because a missing value is an empty field
                 raise ValueError
         except ValueError as error:
             raise ValueError(f"its {self.name} is {text!a}, which is no {KINDS[self.kind]}") from error
@@ -181,7 +183,7 @@ def escaped(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    """The text that `escaped` has made so."""
+    """The text that `escaped` was given."""
     return text.removeprefix("'")
 
 

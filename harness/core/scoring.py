@@ -55,7 +55,7 @@ def values_of(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[fl
 
 
 def cell_of(scoring: Scoring, stored: Stored) -> Cell:
-    """The networks that are trained on one memory."""
+    """The cell of one memory: all networks that are trained on it."""
     key = _key(scoring, stored)
     return Cell(key, {"memory": stored.name}, partial(rows_of, scoring, stored, key), _work(scoring, stored))
 
@@ -65,7 +65,7 @@ def _work(scoring: Scoring, stored: Stored) -> Work:
 
 
 def work_of_networks(scoring: Scoring, images: int) -> Work:
-    """Training all networks on so many images, and testing them."""
+    """The work of training all networks on so many images, and of testing them."""
     dataset = scoring.dataset
     return Work.of(
         forward_pass(scoring.network, dataset.classes, dataset.shape).flops,
@@ -80,8 +80,9 @@ def _key(scoring: Scoring, stored: Stored) -> str:
 
 
 def described(scoring: Scoring) -> dict[str, object]:
-    """All that decides a memory's scores beside itself, as JSON values."""
-    # Rows of a seed of one's own say so in their protocol; older ones do not, and are not met.
+    """All that decides a memory's scores beside the memory itself, as JSON values."""
+    # With --seed other than 0, rows name the seed in `protocol`. Older rows do not, so the key differs here and they
+    # are not reused.
     said = {"seed is said": True} if scoring.seed else {}
     return said | {
         "dataset": scoring.dataset.checksum,
@@ -94,9 +95,9 @@ def described(scoring: Scoring) -> dict[str, object]:
 
 
 def network_seeds(scoring: Scoring, memory_seed: int | str) -> list[int]:
-    """What names the draws of each network: the same for all memories of one seed, so that differences are paired.
+    """A seed for the draws of each network: the same for all memories of one seed, so that differences are paired.
 
-    Others for other seeds: an interval over memories is to hold the luck of networks too.
+    Memories of other seeds get other networks, because an interval over memories must include the luck of the networks.
     """
     own = ("evaluate", "memory", memory_seed)
     return [
@@ -105,7 +106,10 @@ def network_seeds(scoring: Scoring, memory_seed: int | str) -> list[int]:
 
 
 def seeds_of(scoring: Scoring, memory: Memory) -> list[int]:
-    """What names the draws of each network of a memory; a published one has no seed, but may have a number."""
+    """A seed for the draws of each network that is trained on a memory.
+
+    A published memory has no seed of its own; its number stands for it if a file holds several sets.
+    """
     number = memory.metadata.get("memory_replicate", 0)  # of a set in a published file
     unseeded = f"published {number}" if number else "published"
     return network_seeds(scoring, memory.metadata.get("seed", unseeded))
@@ -154,7 +158,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
 
 
 def _label(scoring: Scoring, metadata: Mapping[str, Any]) -> str:
-    """The protocol, marked for a memory that was drawn by another seed than others are: it is not paired with them."""
+    """The protocol, marked if the memory was made with another --seed: it is then not paired with other memories."""
     seed = metadata.get("experiment_seed", scoring.seed)
     return scoring.protocol if seed == scoring.seed else with_memory_seed(scoring.protocol, seed)
 

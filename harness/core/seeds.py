@@ -1,4 +1,4 @@
-"""Seeds and keys hashed from names, so that a cell repeats whatever ran before it and wherever it runs."""
+"""Seeds and keys hashed from names, so that a cell gives the same rows whatever ran before it and wherever it runs."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def seed_of(*names: str | int) -> int:
 def config_key(config: Any) -> str:
     """The identity of a resolved config: equal configs have equal keys, whatever the order of their fields.
 
-    Floats count exactly, and `1` is not `1.0`: a doubt makes a cell run again, never meet a stale row.
+    Floats count exactly, and `1` is not `1.0`: in doubt a cell runs again rather than reuse a stale row.
 
     Args:
         config: a mapping or dataclass of JSON values (nested mappings, dataclasses, lists and tuples).
@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def _text(key: Any) -> str:
-    # json would write the keys 1 and "1" alike.
+    # json would write the keys 1 and "1" the same.
     if not isinstance(key, str):
         raise TypeError(f"a config has the key {key!r}; keys are text")
     return key

@@ -19,7 +19,7 @@ Flags = TypeVar("Flags", bound=Common)
 
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
-# Flags whose values a label says: how networks are trained, and which draws all have.
+# Flags whose values stand in a label: those of the networks' training, and the seed of all draws.
 SAID = ("network", "epochs", "whole_epochs", "augment", "seed")
 
 
@@ -28,7 +28,7 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
 
     Args:
         defaults: protocols, whose attributes are named like flags.
-        own: defaults by name that go before the protocols'.
+        own: defaults by name, which take precedence over the protocols'.
 
     Raises:
         ValueError: a flag that is out of its bounds.
@@ -42,9 +42,9 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
 def label_of(flags: Common, protocol: Protocol) -> str:
     """The protocol's name as recorded, with a `+` where a flag overrides what it says of a single cell.
 
-    Behind the `+` stands how networks are trained, for accuracies of other trainings are not to be compared, and a seed
-    of one's own, for memories of other draws are not paired: such as `quick-1+epochs=5`. How memories are condensed is
-    their own business, and only marked.
+    Behind the `+` stand flags of the networks' training, because accuracies of different trainings are not compared,
+    and a --seed other than 0, because memories of different draws are not paired: for example `quick-1+epochs=5`. Flags
+    of condensing only add the `+`.
 
     Args:
         flags: as they were given, not settled.
@@ -80,7 +80,7 @@ def matched_network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> s
 
 
 def _named(flags: Common) -> str | None:
-    """The network of --network, spelled as rows and keys have it: a shortened name is no other network."""
+    """The network of --network by its full name, as in rows and keys: a shortened name means the same network."""
     return flags.network and full_name(flags.network)
 
 
@@ -92,7 +92,7 @@ def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, de
     """How matching condensers run.
 
     Args:
-        flags: as they were given, not settled: what a user asks for is not scaled to a paper's own schedule.
+        flags: as they were given, not settled, because a value that a user gave is not scaled to a paper's schedule.
     """
     network, settled = matched_network_of(flags, protocol, dataset), settle(flags, protocol)
     return Schedule(
@@ -112,7 +112,7 @@ def training_of(
     """How networks are trained on a memory, by settled flags.
 
     Args:
-        network: the largest that is trained; None for the one that `network_of` names.
+        network: the largest network that is trained, which decides the chunk; None for that of `network_of`.
     """
     return Training(
         epochs=flags.epochs,
@@ -125,7 +125,7 @@ def training_of(
 def whole_training_of(
     flags: Common, whole: WholeTraining, dataset: Dataset, device: torch.device, largest: str
 ) -> Training:
-    """How networks, up to the `largest`, are trained on the whole set: no flag changes it."""
+    """How networks, up to the `largest`, are trained on the whole set: of all flags only --chunk changes it."""
     return Training(
         epochs=whole.epochs,
         batch=whole.batch,

@@ -1,4 +1,4 @@
-"""The database behind a queue, named by a URL that may hold a password: checked, opened, and never shown.
+"""The database behind a queue: its URL, which may hold a password, is checked and opened, and never shown whole.
 
 A worker process gets the URL in its environment, where no list of processes shows it; a user may give it there, too.
 """
@@ -13,7 +13,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-STORAGE = "HARNESS_STORAGE"  # environment: what --storage says, if that is not given
+STORAGE = "HARNESS_STORAGE"  # environment variable that is read if --storage is not given
 ADVICE = "give sqlite:///PATH on one machine, postgresql+psycopg://USER@HOST/NAME on many"
 
 
@@ -23,7 +23,7 @@ def asked(storage: str | None) -> str | None:
 
 
 def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
-    """The database that is asked for, by default a file in `folder`. Raises ValueError for what is none."""
+    """The database that is asked for, by default a file in `folder`. Raises ValueError for an unusable URL."""
     storage = asked(storage)
     if storage is None:
         return sqlalchemy.URL.create("sqlite", database=str(folder / "queue.db"))
@@ -31,7 +31,7 @@ def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(storage)
         url.get_dialect().import_dbapi()
     except (ArgumentError, ValueError) as error:
-        # A journal has no heartbeats, so the trials of a dead worker would never be given to another.
+        # Optuna's journal has no heartbeats, so the trials of a dead worker would never be given to another.
         known = f" {shown(storage)}" if "://" in storage else ""
         raise ValueError(f"--storage{known} is no database's URL, and a journal is not enough: {ADVICE}") from error
     except ImportError as error:
@@ -43,7 +43,7 @@ def url_of(storage: str | None, folder: Path) -> sqlalchemy.URL:
 
 
 def connectable(storage: str) -> None:
-    """Raise ValueError if nothing answers there."""
+    """Raise ValueError if no database answers at the URL."""
     url = url_of(storage, Path())
     with one_line_errors(url):
         sqlalchemy.create_engine(url).connect().close()
@@ -73,7 +73,7 @@ def one_line_errors(url: sqlalchemy.URL) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         if "@" in f"{url.host}{url.database}{url.password}":
-            # Not well formed, so that a part of the password may pass for a host, which drivers name.
+            # The URL is not well formed: a part of the password may be taken for the host, which drivers name.
             reason = "nothing answers there; write an @, : or / in a password as %40, %3A or %2F"
         for secret in sorted(_secrets(url), key=len, reverse=True):
             reason = reason.replace(secret, "***")
@@ -81,7 +81,7 @@ def one_line_errors(url: sqlalchemy.URL) -> Iterator[None]:
 
 
 def _secrets(url: sqlalchemy.URL) -> set[str]:
-    """The password and what may be a part of it, decoded and not."""
+    """The password and whatever may be a part of it, both percent-decoded and as written."""
     beside = text(url).partition("://")[2].rpartition("@")[0].partition(":")[2]
     found = {str(url.password or ""), *re.split("[:@/?&=]", beside), *map(str, url.query.values())}
     return {secret for secret in found if len(secret) > 2}

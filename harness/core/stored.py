@@ -19,7 +19,7 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """What its rows are called."""
+        """The file's name without suffix: what messages call the memory."""
         return self.path.stem
 
 
@@ -28,14 +28,14 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 
 
     Args:
         path: of the file.
-        dataset: that it must be of, or None.
-        soft: whether the caller can do with soft labels.
+        dataset: the data set that the memory must be of, or None for any.
+        soft: whether the caller can handle soft labels.
         number: which set of a published file that holds several, from 0.
 
     Raises:
-        ValueError: unreadable, of another data set, without some class, or of soft labels that nobody asked for.
+        ValueError: the file is unreadable, of another data set, lacks a class, or has soft labels without `soft`.
     """
-    if not path.name.isprintable():  # it could not be written into a row, after hours of work
+    if not path.name.isprintable():  # else refused only when its row is written, after hours of work
         raise ValueError(f"the memory {str(path)!a} has a name that cannot be written down: rename the file")
     published = path.suffix in SUFFIXES
     metadata = {} if published else read_metadata(path)
@@ -56,7 +56,7 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 
 
 
 def check_held_out(path: Path, split: Dataset, validation: int) -> None:
-    """Raise ValueError unless a memory file says that it was made from the training images that a split leaves."""
+    """Raise ValueError unless a memory file says that it was made without the split's held-out images."""
     metadata = {} if path.suffix in SUFFIXES else read_metadata(path)
     if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
         size = f" --resolution {split.shape[1]}" if split.shape[1] != usual_side(split.name) else ""
@@ -82,7 +82,7 @@ def made_from(path: Path) -> str:
 
 
 def check_steps(stored: Stored, steps: Sequence[Sequence[int]], order: int) -> None:
-    """Raise ValueError if slicing the memory by the steps of a class order would show one something of later ones."""
+    """Raise ValueError if a slice of the memory for one step of a class order would hold something of later steps."""
     metadata = stored.memory.metadata
     if metadata.get("separable"):
         return

@@ -29,10 +29,10 @@ GRACE = 3  # heartbeats that a worker may miss before its trial is given to anot
 
 @dataclass(frozen=True)
 class Board:
-    """A study of its own in a dashboard.
+    """Trials that a dashboard shows as one study.
 
     Attributes:
-        name: what its trials are of; empty for all of a run.
+        name: what the trials have in common, as a part of the study's name; empty for all trials of a run.
         objective: what the number of a trial is. More of it is better.
     """
 
@@ -46,11 +46,11 @@ ACCURACY = Board(objective="accuracy")
 
 @patient_methods
 class _Storage(RDBStorage):
-    """Optuna's, but it waits for a database that is lost, and has a heartbeat before a trial is taken.
+    """Optuna's storage, but it waits for a database that is lost, and sends a heartbeat before a trial is taken.
 
-    Optuna takes the trial first; if its worker is killed in between, a trial without heartbeats is never given back.
-    What is written twice, because the connection went before the answer came, does no harm: a trial of a cell that is
-    finished does nothing, and one that seems taken is given back when its heartbeats stop.
+    Optuna takes the trial first. If its worker is killed before the first heartbeat, the trial is never given back. A
+    write that is repeated because the connection was lost before the answer came does no harm: a trial of a finished
+    cell does nothing, and a trial that only seems taken is given back when its heartbeats stop.
     """
 
     _said = -math.inf
@@ -62,7 +62,7 @@ class _Storage(RDBStorage):
             say(f"the database {storages.shown(self.url)} does not answer: trying again for {LONGEST / 60:.0f} minutes")
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna's."""
+        """Set the state as Optuna does, after a heartbeat if the trial starts to run."""
         if state == TrialState.RUNNING and self.get_heartbeat_interval():
             self.record_heartbeat(trial_id)
         return super().set_trial_state_values(trial_id, state, values)
@@ -72,8 +72,8 @@ def open_storage(url: sqlalchemy.URL, heartbeat: bool = True) -> RDBStorage:
     """The database behind studies.
 
     Args:
-        url: of it.
-        heartbeat: whether workers give signs of life, so that the trials of a dead one are given to another.
+        url: where the database is.
+        heartbeat: whether workers give signs of life, so that the trials of a dead worker are given to another.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seconds = int(os.environ.get(HEARTBEAT, "10"))
@@ -114,7 +114,7 @@ def _connected(connect: Callable[[], RDBStorage]) -> RDBStorage:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings that heartbeats (since Optuna 2.6) and names of objectives (since 3.2) are experimental."""
+    """Suppress the warnings that heartbeats (since Optuna 2.6) and names of objectives (since 3.2) are experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""Counted work: what a cell takes, before it is run."""
+"""Counted work: what a cell will take, known before it runs."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from condensers.core.cost import TRAINING
 
 @dataclass(frozen=True)
 class Work:
-    """Counted work, whose sum is that of several pieces.
+    """Counted work; `+` adds the work of two pieces.
 
     Attributes:
         forward: images through a network without a gradient.
         trained: images through a network and back.
-        forward_flop: floating-point operations of the former.
-        trained_flop: of the latter.
+        forward_flop: floating-point operations for the images of `forward`.
+        trained_flop: floating-point operations for the images of `trained`.
     """
 
     forward: int = 0
@@ -23,7 +23,7 @@ class Work:
 
     @classmethod
     def of(cls, flop: float, forward: int = 0, trained: int = 0) -> "Work":
-        """Of images through a network that takes `flop` for the forward pass of one."""
+        """The work on images in a network whose forward pass takes `flop` operations per image."""
         return cls(forward, trained, flop * forward, TRAINING * flop * trained)
 
     @property
@@ -33,7 +33,7 @@ class Work:
 
     @property
     def gflop(self) -> float:
-        """The same in thousand millions, by which time left is foreseen."""
+        """All floating-point operations in units of 10^9, in which progress bars count."""
         return self.flop / 1e9
 
     def __add__(self, other: "Work") -> "Work":

@@ -1,4 +1,4 @@
-"""More processes of the command line that this one was started with: the workers of one storage on one machine."""
+"""Starts further processes with this process's command line: the workers of one storage on one machine."""
 
 import os
 import subprocess
@@ -19,11 +19,11 @@ THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
 def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable[[], None]]:
     """Run so many workers while the context lasts; this process is worker 1, worker K writes to `logs/worker-K.log`.
 
-    At the end they are waited for; after an error here they are ended, and so by Ctrl-C or SIGTERM in a command. CPU
+    At the end the workers are waited for; after an error here, or Ctrl-C or SIGTERM in a command, they are ended. CPU
     threads are divided among them unless OMP_NUM_THREADS is set, GPUs unless `--device cuda:N` names one.
 
     Yields:
-        A function that says one line, once, of each worker that died.
+        A function that prints a line for each worker that has died since the last call.
 
     Raises:
         ValueError: this process was not started as `python -m harness.COMMAND`.
@@ -43,7 +43,7 @@ def further_workers(workers: int, storage: str, logs: Path) -> Iterator[Callable
 
 
 def _start(workers: int, storage: str, logs: Path) -> dict[Path, subprocess.Popen]:
-    # Appended, because the last of two equal flags counts.
+    # Appended, because of a flag that is given twice the last value counts.
     command = [*_command_line(), "--workers", "1"]
     environment, gpus, processes = os.environ | _threads(workers) | {STORAGE: storage}, _gpus(), {}
     logs.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def _command_line() -> list[str]:
 
 
 def without_storage(arguments: Sequence[str]) -> list[str]:
-    """The arguments but `--storage URL`: a list of processes would show it."""
+    """The arguments without `--storage URL`, which a list of processes would show."""
     kept, skips = [], False
     for argument in arguments:
         if not skips and not argument.startswith("--storage="):

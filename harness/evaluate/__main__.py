@@ -5,12 +5,13 @@
     python -m harness.evaluate raw.pt --dataset cifar10 --mean 0 --std 1       pixels from 0 to 1
     python -m harness.evaluate memory.safetensors --network ResNet18           across architectures
 
-Memories that differ in nothing but their seed are replicates: one line with an interval. Other makings of memories,
-another condenser or another precision, get lines of their own and their difference to the first, paired by seed.
+Memories that differ only in their seed are replicates and share a line, with an interval. Memories that were made
+otherwise, by another condenser or precision for example, have a line of their own, with their difference to the first
+line, paired by seed.
 
-Also reads sets that others published as `.pt`, without running what they carry; such a set has no seed and is compared
-as it is. Soft labels are trained on, in the open league. The last epoch counts; nothing is
-chosen on test data. Finished scores in the output folder are not computed again.
+Also reads sets that others published as `.pt`, without running what they carry; such a set has no seed, so differences
+to it are not paired. Soft labels are trained on, in the open league. The last epoch counts; nothing is chosen on test
+data. Finished scores in the output folder are not computed again.
 """
 
 from harness.core.command import command

@@ -1,8 +1,8 @@
 """Memories that were scored together: which of them are replicates, and how the others compare with the first.
 
-Memories are replicates of one *making* if all that made them is the same but the seed. The first memory's making is
-what the others are compared with, paired by seed: memories of one seed share their draws. What others published has
-no seed: it is one set, and all memories of another making are compared with that one.
+Memories are replicates of one *making* if everything that made them is the same except the seed. Other makings are
+compared with that of the first memory, paired by seed: memories of one seed share their draws. A set that others
+published has no seed: it counts as one memory, and every memory of another making is compared with it.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,9 @@ class Scored:
 
 
 def table(scored: Sequence[Scored]) -> pd.DataFrame:
-    """A row for each making: `memories` (their name), `accuracy`, and `above the first` if there are others.
+    """A row for each making: `memories` (their name), `accuracy`, and `above the first` if there are several makings.
 
-    `league` is there where it is not the same for all.
+    There is a column `league` if the leagues differ.
 
     Accuracies and differences are an `Interval` over memories; networks are averaged within each memory. A difference
     without a common seed is None; a memory without a seed is compared with all memories of the other making.
@@ -86,7 +86,7 @@ def _difference(values: pd.Series, first: pd.Series) -> Interval | None:
 
 
 def is_unseeded(stored: Stored) -> bool:
-    """Whether no seed pairs a memory with others."""
+    """Whether a memory has no seed to pair it with others by."""
     return "seed" not in stored.memory.metadata
 
 

@@ -67,7 +67,7 @@ def _panel(axes: "Axes", rows: "pd.DataFrame") -> None:
 
 
 def _look(low: float, high: float) -> dict[str, str]:
-    """Of a difference that is above the base, below it, or neither as far as its interval says."""
+    """Colour and marker of a difference, by its interval: above zero, below zero, or around it."""
     if low > 0:
         return {"color": ABOVE, "marker": "^"}
     return {"color": BELOW, "marker": "v"} if high < 0 else {"color": NOT_TOLD_APART, "marker": "o"}

@@ -23,8 +23,8 @@ class Making:
     """What is written down about a file.
 
     Attributes:
-        command: as it stands there; empty if nothing is.
-        about: what the file is about, in a few words; empty likewise.
+        command: the command that made it, as written there; empty if none is.
+        about: what the file is about, in a few words; empty if nothing says so.
     """
 
     command: str = ""

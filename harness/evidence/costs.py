@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 PANEL, MARK, SMALL = (5.2, 3.6), 0.5, 8  # inches of a panel and of the mark of a name; points of small print
 NAMES_BELOW_EACH_OTHER = 14
 MOST = 12  # panels
-APART = 0.04  # of a power of ten: marks of nearly the same operations stand side by side
+APART = 0.04  # powers of ten: marks of nearly the same operations are moved so far apart
 OPERATIONS = "operations of networks to condense a memory, their training included (FLOP)"
-FEW = 2.0  # powers of ten: fewer have numbers between them
-NARROWEST = 1.0  # powers of ten that an axis of operations has at least: less has no number, and blows up APART
+FEW = 2.0  # powers of ten: a shorter axis has numbers between them, too
+NARROWEST = 1.0  # powers of ten on an axis of operations at least: a shorter axis has no number, and APART looks large
 WRITTEN = 0.08  # of the axis: room for the iterations beside the last mark
 KEY = (
     "Terms of objectives (Gram matrices, kernels, ridge readouts) are not counted. Equal ones stand side by side.\n"
@@ -49,7 +49,7 @@ def cost_figure(table: "pd.DataFrame", path: Path) -> None:
     figure = blank(width, PANEL[1] * len(shown) + 0.75, layout="constrained")
     for axes, (what, own) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _panel(axes, own, names)
-        # In rows of fixed height, or the names of many condensers would leave no room for the axes.
+        # Panels have a fixed height, so many names stand in several columns.
         axes.legend(
             loc="upper left", bbox_to_anchor=(1.01, 1), ncols=columns, frameon=False, fontsize=SMALL, borderaxespad=0
         )
@@ -71,7 +71,7 @@ def _title(dataset: str, ipc: int, made_on: str, trained: str) -> str:
 
 
 def _behind(rows: "pd.DataFrame") -> str:
-    """What is behind each number of a panel."""
+    """How many memories and networks are behind each number of a panel, and their protocol."""
     memories, networks, protocol = rows[["memories", "networks", "protocol"]].iloc[0]
     memory, network = "memory" if memories == 1 else "memories", "network" if networks == 1 else "networks"
     return f"{memories} {memory} of {networks} {network}, protocol {protocol}"
@@ -86,19 +86,19 @@ def _panel(axes: "Axes", rows: "pd.DataFrame", names: list[str]) -> None:
         axes.xaxis.set_major_formatter("{x:.0e}")
         axes.xaxis.set_minor_formatter("")
         least, most = _wide_enough(*axes.get_xlim())
-        # What is written beside the last mark of a line ends inside the panel.
+        # So that the text beside the last mark of a line ends inside the panel.
         axes.set_xlim(least, most * (most / least) ** (WRITTEN if rows["condenser"].duplicated().any() else 0))
         if np.log10(most / least) < FEW:
             axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
     plain(axes).tick_params(colors=GREY, labelsize=SMALL)
     least, most = axes.get_ylim()
     least = max(least, 0)
-    axes.set_ylim(least, min(most, 102))  # intervals of two memories reach far beyond what there is
+    axes.set_ylim(least, min(most, 102))  # intervals of two memories reach far beyond 0 and 100 %
     axes.set_ylabel("accuracy (%)" + (f", from {least:.0f} on" if least > 0 else ""), fontsize=SMALL)
 
 
 def _condenser(axes: "Axes", own: "pd.DataFrame", name: str, place: int) -> None:
-    """What was measured of one, by operations, and what was published of it."""
+    """Draw the accuracies of one condenser against operations, and its published accuracy."""
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
     percent, low, high, known = (100 * own[end] for end in ("accuracy", "low", "high", "published accuracy"))
     if known.notna().any():

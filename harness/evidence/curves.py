@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEFT, BOTTOM, WIDTH, HEIGHT, TALL = 0.75, 0.53, 3.0, 3.1, 4.5  # inches: of axes, and of the figure
 NAMES, BETWEEN = 0.35, 0.75  # inches: from axes to names, and from these to the next axes
-DODGE = 0.45  # of the distance of two steps: where there are intervals, those of one step stand side by side within it
+DODGE = 0.45  # part of the distance between two steps: intervals of one step stand side by side within it
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class _Curve:
 def continual_curve(frame: "pd.DataFrame", path: Path, how: str = "") -> None:
     """Accuracy against classes seen: a line per condenser, with 95 % intervals over memories.
 
-    Where `random` is among them, how far each is above it under the same strategy stands beside: paired by class order,
-    for the luck of an order is the same for all and hides what differs. A point of fewer than two memories has no
-    interval.
+    If `random` is among them, a second panel shows how far each condenser is above `random` under the same strategy.
+    These differences are paired by class order, because the luck of an order is common to all and would hide them. A
+    point of fewer than two memories has no interval.
 
     Args:
         frame: records of one experiment.
         path: the PNG to write.
-        how: memories were made and networks trained, in words, where it is known: rows do not say.
+        how: in words, how memories were made and networks trained; empty if it is not known, because rows do not say.
 
     Raises:
         ValueError: no accuracies, more than one experiment, or a path that cannot be written.
@@ -96,7 +96,7 @@ def _accuracies(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
 
 
 def _differences(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
-    """Of each condenser from real images under the same strategy; empty if nothing has these beside it."""
+    """The difference of each condenser from real images under the same strategy; empty if there are no such images."""
     from harness.evidence.intervals import paired_difference, real_images
 
     steps = rows.groupby("classes_seen")["step"].first()
@@ -110,7 +110,7 @@ def _differences(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
 
 
 def _label(name: str, rows: "pd.DataFrame") -> str:
-    """A condenser's name in the figure, which has all leagues."""
+    """A condenser's name in the figure, with its league if that is open: the figure shows both leagues."""
     from harness.evidence.intervals import league_of
 
     league = league_of(rows[rows["condenser"] == name])
@@ -147,7 +147,7 @@ def _draw_differences(axes: "Axes", curves: list[_Curve]) -> None:
 
 
 def title_of(rows: "pd.DataFrame") -> str:
-    """Which stream the rows of an experiment are of, and what memories may hold."""
+    """Which stream the rows of an experiment are of, and how many images memories store."""
     held = rows["ipc_stored"][rows["ipc_stored"] > 0]  # some strategies have no memory
     most, least = (held.max(), held.min()) if len(held) else (0, 0)
     share = most if most == least else f"{most} down to {least}"

@@ -11,21 +11,21 @@ from harness.core.records import write_csv
 from harness.evidence.intervals import above, by_memory
 
 FILE = "differences.csv"
-OTHER = "other "  # begins what a row says of the second line
+OTHER = "other "  # prefix of the columns about the second line
 MEASURED = ("difference", "low", "high", "memories")
-DIGITS = 12  # behind the point: what equal accuracies differ by in arithmetic is no difference
-Line = tuple[Mapping[str, object], pd.Series]  # what tells it from others, and its values as `by_memory` wants them
+DIGITS = 12  # decimals that are kept: rounding errors between equal accuracies are no difference
+Line = tuple[Mapping[str, object], pd.Series]  # columns that identify a line, and its values as `by_memory` takes them
 
 
 def differences(lines: Sequence[Line]) -> list[dict[str, object]]:
-    """A row for every two lines, the one with the higher mean first; without those that share no memory.
+    """A row for every two lines, the one with the higher mean first; two that share no memory have none.
 
     Args:
         lines: values are fractions, indexed by `class_order` and `memory_replicate`, of one or more networks each.
 
     Returns:
-        What tells the first apart by its names, the second likewise behind `OTHER`, and `MEASURED`: the mean difference
-        over the memories that both have, its 95 % t-interval, nan for one memory, and how many these are.
+        The columns that identify the first line, those of the second with the prefix `OTHER`, and `MEASURED`: the mean
+        difference over the memories that both have, its 95 % t-interval (nan for one memory), and their number.
     """
     averaged = [(about, by_memory(values)) for about, values in lines]
     ranked = sorted(averaged, key=lambda line: -np.nan_to_num(line[1].mean()))
@@ -34,7 +34,7 @@ def differences(lines: Sequence[Line]) -> list[dict[str, object]]:
 
 
 def write(path: Path, found: pd.DataFrame) -> str:
-    """Write the file, or remove it where there are not two lines; what the terminal says of it, or nothing."""
+    """Write the file, or remove an older one if there are no differences. Returns a line for the terminal, or ""."""
     if found.empty:
         earlier = path.exists()
         path.unlink(missing_ok=True)

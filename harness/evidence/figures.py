@@ -26,14 +26,14 @@ Look = dict[str, str]
 
 
 def look(place: int) -> Look:
-    """Colour, marker and dashes of a line, other ones for each place."""
+    """Colour, marker and dashes of a line, which differ from place to place."""
     turn, colour = divmod(place, len(COLOURS))
     marker = (colour + 3 * turn) % len(MARKERS)
     return {"color": COLOURS[colour], "marker": MARKERS[marker], "linestyle": DASHES[turn % len(DASHES)]}
 
 
 def blank(width: float, height: float, **options: Any) -> "Figure":
-    """A figure of its own, of so many inches; `options` are matplotlib's."""
+    """A new figure of so many inches, unknown to pyplot; `options` are matplotlib's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -59,9 +59,9 @@ def head(figure: "Figure", left: float, title: str, lines: Sequence[str]) -> Non
 
 
 def name_ends(axes: "Axes", names: Sequence[str], ends: Sequence[float], looks: Sequence[Look]) -> None:
-    """Names at the ends of lines, which is easier to read than a legend; they only have to be kept apart.
+    """Write names at the ends of lines, which is easier to read than a legend, and move apart those that would overlap.
 
-    What ends at nan, as a condenser that diverged, is named at the bottom.
+    A line that ends at nan, as that of a condenser that diverged, is named at the bottom.
     """
     bottom, top = axes.get_ylim()
     tall = axes.get_position().height * axes.figure.get_figheight()
@@ -74,7 +74,7 @@ def name_ends(axes: "Axes", names: Sequence[str], ends: Sequence[float], looks: 
 
 
 def inches(texts: Iterable[str], points: float = NAME) -> float:
-    """How wide the longest of some texts is at most, set in bold in so many points."""
+    """How wide the longest of some texts is at most, in inches, if set in bold in so many points."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
@@ -96,7 +96,7 @@ def spread(values: np.ndarray, gap: float) -> np.ndarray:
 
 
 def save_figure(figure: "Figure", path: Path, **options: Any) -> None:
-    """Write a PNG at once or not at all; `options` are matplotlib's. A `$` in a name begins no formula.
+    """Write a PNG at once or not at all; `options` are matplotlib's. A `$` in a text begins no formula.
 
     Raises:
         ValueError: a path that cannot be written.

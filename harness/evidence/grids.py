@@ -30,7 +30,7 @@ def memory_grid(
         labels: class of each image, `[n]`.
         path: the PNG to write.
         columns: images per class at most.
-        names: of all classes, by label; without them rows are labelled by number.
+        names: the names of all classes, by label; without them rows are labelled by number.
         title: what the images are.
 
     Raises:
@@ -87,7 +87,7 @@ def _short(name: str) -> str:
 def _save_grid(pixels: np.ndarray, names: list[str], title: str, note: str, path: Path) -> None:
     height, width = pixels.shape[:2]
     left, top, foot = round(2 * EDGE + PIXELS * inches(names, NAME)), TOP if title else 0, FOOT if note else 0
-    # A picture may be narrower than what is said about it, which begins at its edge.
+    # A picture may be narrower than its title or note.
     said = round(2 * EDGE + PIXELS * max(inches([title], TITLE), inches([note], NOTE)))
     wide, tall = max(left + width, said), top + height + foot
     # One figure pixel per canvas pixel: any resampling would blur images that are small already.

@@ -25,7 +25,7 @@ Method = Literal["t", "bootstrap"]
 
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
-NO_MEMORY = "-"  # the league of what has none
+NO_MEMORY = "-"  # stands for the league of lines without a memory
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -56,7 +56,7 @@ class Interval:
     method: str
 
     def columns(self, name: str) -> dict[str, float]:
-        """As columns of a CSV: the mean by that name, its ends and the number of memories behind it."""
+        """As columns of a CSV: the mean as `name`, `name_low`, `name_high`, and the number of memories as `name_n`."""
         return {name: self.mean, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
 
     def __str__(self) -> str:
@@ -72,7 +72,8 @@ def interval(values: pd.Series | pd.DataFrame, method: Method = "t") -> Interval
     """The mean over memories and its 95 % confidence interval.
 
     `t` is Student's interval over the memory means. `bootstrap` resamples memories (bias-corrected and accelerated, or
-    percentile where that is undefined) and makes no assumption of a shape, but is far too narrow for few memories.
+    percentile where that is undefined) and assumes no shape of the distribution, but is far too narrow for few
+    memories.
     On 4000 sets of n independent normal memory means with 2000 resamples each (`pytest
     tests/harness/evidence -k coverage` checks n = 5), a nominal 95 % interval covers the true mean in
 
@@ -123,7 +124,7 @@ def _bootstrap(means: np.ndarray) -> tuple[float, float, str]:
 
 
 def _resampled(means: np.ndarray, method: str) -> tuple[float, float]:
-    # SciPy's `rng` is newer than the oldest SciPy we take; it keeps `random_state`.
+    # Not `rng`, which the oldest SciPy that we support lacks; newer ones still take `random_state`.
     found = stats.bootstrap(
         (means,),
         np.mean,
@@ -179,7 +180,7 @@ def above(one: pd.Series, other: pd.Series) -> Interval:
 
     Args:
         one: accuracies as fractions, indexed by `class_order`, `memory_replicate` and possibly more.
-        other: likewise, of the same memories' draws.
+        other: accuracies of the other, indexed in the same way: an equal index must mean the same draws.
     """
     mine, its = by_memory(one).align(by_memory(other), join="inner")
     return interval(mine - its)
@@ -227,7 +228,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     | above_random | paired difference in final accuracy from `random` under the same strategy; None without it |
     | memories, networks | how many at the final step; networks over all memories |
 
-    The measured ones hold an `Interval` each.
+    The columns from accuracy to above_random hold an `Interval` each.
 
     Args:
         frame: records of one experiment.
@@ -261,7 +262,7 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str) -> dict[str, o
 
 
 def _memories(scores: pd.DataFrame) -> int:
-    """How many: one that served all class orders, as a file does, is one. What has none counts by class orders."""
+    """Number of memories: a file that served all class orders is one. Without a memory, class orders are counted."""
     made = set(scores["memory_checksum"][scores["condenser"] != WHOLE]) - {""}
     return len(made) or len(scores.drop_duplicates(MEMORY))
 
@@ -282,15 +283,15 @@ def _above_random(frame: pd.DataFrame, condenser: str) -> Interval | None:
 
 
 def real_images(condenser: str, names: Collection[str]) -> str | None:
-    """What a condenser is compared with: `random`, real images, under the same strategy.
+    """The name of the real images that a condenser is compared with: `random` under the same strategy.
 
     Args:
         condenser: its name in the rows, with a strategy behind it in brackets if it has one.
         names: all that are in the rows.
 
     Returns:
-        One of the names; None for real images themselves, where there are none, and for naive training, which has no
-        memory that real images could stand for.
+        One of the names; None for real images themselves, if the rows have none, and for naive training, which has no
+        memory that real images could replace.
     """
     base, strategy = base_of(condenser)
     reference = RANDOM + strategy
@@ -346,8 +347,8 @@ def one_experiment(frame: pd.DataFrame) -> None:
         ValueError: they may not; says which column mixes what.
     """
     _one_of_each(frame, SAME)
-    # Under a total budget the share of a class shrinks from step to step, for all condensers alike.
-    # What has no memory can be compared with any.
+    # Checked step by step, because under a total budget the images per class shrink from step to step. Rows without a
+    # memory (0 images stored) are left out: they can be compared with any size.
     for _, step in frame[frame["ipc_stored"] > 0].groupby("step"):
         _one_of_each(step, ["ipc_stored"])
     row = ["condenser", *MEMORY, "network_replicate", "step", "metric"]

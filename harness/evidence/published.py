@@ -1,4 +1,4 @@
-"""Published numbers, and what a measured one says of them.
+"""Published numbers, and the verdict on a measured number beside them.
 
 `published.csv` has a line for each, in the unit of its metric (`UNITS`):
 
@@ -6,7 +6,7 @@
   `whole` for all real images, `any` for whatever memory of that size.
 - `trained_on` is the network that it was condensed on, `tested_on` the one that was trained on it, as papers call them.
 - Lines that are not comparable come from another evaluation than section 4 of DM's, as DDM's random and herding rows
-  do, or from one that no source says enough of, as searches do.
+  do, or from one that no source describes fully, as searches do.
 """
 
 import csv
@@ -19,7 +19,7 @@ from condensers.device.training import Training
 from harness.evidence.intervals import Interval
 from search_spaces.registry import default_depth, full_name
 
-MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # what a verdict needs at least, and at most
+MEMORIES, NETWORKS, HALF_WIDTH = 3, 5, 0.01  # a verdict needs at least so many; reproduced: at most
 PAPER = Training()  # its defaults are DM's evaluation
 VERDICTS = ("not run", "reproduced", "exceeded", "other evaluation", "not reproduced")
 NOT_RUN, REPRODUCED, EXCEEDED, OTHER, NOT_REPRODUCED = VERDICTS
@@ -35,7 +35,7 @@ UNITS = {  # of each metric: on the test set, but for time
 POINT = ("metric", "dataset", "ipc", "condenser", "trained_on", "tested_on")
 ACCURACY = next(iter(UNITS))
 SIDES = {"cifar10": 32, "cifar100": 32, "tinyimagenet": 64}  # pixels of the images in papers
-CHECKSUMS = {"cifar10": "44ec2972b7f45f48", "cifar100": "c9086cf2740c1200"}  # of these images; of others none is known
+CHECKSUMS = {"cifar10": "44ec2972b7f45f48", "cifar100": "c9086cf2740c1200"}  # of these images; others are unknown
 SPLIT, SPLITS = (
     500,
     {"cifar10": "3bf1d19c4f7726a0"},
@@ -48,7 +48,7 @@ class Published:
 
     Attributes:
         value: accuracies as fractions, others in their unit.
-        said: in its unit with its deviation, and where it stands.
+        said: the number in its unit with its deviation, source and table, as text.
         comparable: whether it comes from DM's evaluation.
     """
 
@@ -58,11 +58,12 @@ class Published:
 
 
 def published(dataset: str, side: int, ipc: int, condenser: str, trained_on: str, tested_on: str) -> Published | None:
-    """The accuracy of a point in the file, or None: of images of their own size, `side` in pixels.
+    """The published accuracy for a data set, memory size, condenser and networks, or None.
 
-    Of several it is the first comparable one, if there is any, in the order of the file. Networks are named as in
-    commands. The ConvNet that condensed may have any width: how long and on how wide networks a memory was condensed is
-    the recipe's own business, and the evaluation is what makes numbers comparable.
+    None also if images of `side` pixels are not of the size that papers use. Of several numbers it is the first
+    comparable one in the file, or the first if none is comparable. Networks are named as in commands. The ConvNet that
+    condensed may have any width: how long and on how wide networks a memory was condensed is the recipe's own business,
+    and the evaluation is what makes numbers comparable.
     """
     if SIDES.get(dataset) != side:
         return None
@@ -102,11 +103,11 @@ def verdict(
     """What a measurement says of a published number, by the rule that `python -m harness.table --help` prints.
 
     Args:
-        measured: over memories, as fractions.
-        networks: of each memory.
-        training: of these networks; None if it is not known.
-        found: the published number; an empty verdict if there is none.
-        tested: whether this was on the test set.
+        measured: accuracy with its interval over memories, as fractions.
+        networks: how many were trained on each memory.
+        training: how these networks were trained; None if that is not known.
+        found: the published number; without one the verdict is empty.
+        tested: whether the accuracy is on the test set.
     """
     if found is None:
         return ""
@@ -132,14 +133,14 @@ def convnet(width: int, side: int) -> str:
 
 
 def short(network: str, side: int) -> str:
-    """The field's default ConvNet for such images as papers call it; others by their own name.
+    """`ConvNet`, as papers say, for the field's default ConvNet at this image size; other networks by their own name.
 
-    However it is spelled: older rows may have a shortened name.
+    The network may be named in full or, as in older rows, in a shortened form.
     """
     own = full_name(network)
     return CONVNET if own == convnet(128, side) else own
 
 
 def family(network: str, side: int) -> str:
-    """Likewise, of any width."""
+    """As `short`, but the default ConvNet may have any width."""
     return short(re.sub(r"-W\d+-", "-W128-", network), side)

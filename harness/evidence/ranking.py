@@ -1,13 +1,13 @@
 """How well a proxy ranks architectures: its accuracies against those of the whole set.
 
 Both sides are accuracies as fractions, 0 to 1, in series indexed by architecture name; arrays of one length, in one
-order, are taken too. Only architectures with both count. One rule holds for all that cannot be told apart:
+order, are taken too. Only architectures with both count. Accuracies that are equal, missing or at chance:
 
 - Ties get their mean rank, in Spearman's correlation and (as tau-b) in Kendall's.
-- Diverged: a nan ranks below every number and ties with every other nan. It is a result, and leaving it out would
-  flatter the proxy; an architecture that was not run has no entry instead.
-- At chance: kept as measured. Networks that predict one class tie exactly; the others' noise is part of what a proxy
-  has to rank. Both kinds are counted and reported.
+- Diverged networks are nan, which ranks below every number and ties with every other nan. They are a result, and
+  leaving them out would flatter the proxy. An architecture that was not run has no entry at all.
+- Networks at chance are kept as measured. Those that predict one class tie exactly; the noise of the others is part of
+  what a proxy has to rank. Diverged networks and those at chance are counted and reported.
 
 Intervals resample architectures, in pairs, from a fixed seed, so that all proxies see the same resamples. They say
 how far a figure depends on which architectures there were, not on the luck of condensing or of training.
@@ -29,7 +29,7 @@ Accuracies = pd.Series | np.ndarray
 
 FEWEST = 5
 TOP = (36, 30, 20, 10, 5)
-# Not more, because SciPy's Kendall takes one pair at a time and is slow.
+# Not more resamples, because SciPy's Kendall takes one pair of rankings at a time and is slow.
 RESAMPLES = 1999
 
 
@@ -52,7 +52,7 @@ class Correlation:
     method: Method
 
     def columns(self, name: str) -> dict[str, float]:
-        """As columns of a CSV: the value by that name, its ends and the number of architectures behind it."""
+        """As columns of a CSV: the value as `name`, `name_low`, `name_high`, and their number as `name_n`."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high, f"{name}_n": self.n}
 
     def text(self, digits: int = 2) -> str:
@@ -102,12 +102,13 @@ def correlation(proxy: Accuracies, whole: Accuracies, method: Method = "spearman
 
 
 def crossed(proxy: pd.Series, whole: pd.Series, factors: pd.DataFrame, method: Method = "spearman") -> Correlation:
-    """The correlation over pairs that are no independent draws: they share levels of some factors.
+    """The correlation over pairs that are not independent, because they share levels of some factors.
 
-    Memories of one condenser are alike, and so are those of one draw of real images: resampling memories one by one
-    would take thirteen condensers with three memories each for 39 findings. So the levels of each factor are resampled,
-    each factor by itself, and a pair counts as often as all of its levels are drawn (Owen, The pigeonhole bootstrap,
-    Annals of Applied Statistics 2007). For one replicate, or one condenser, that factor cannot vary.
+    Memories of one condenser resemble each other, and so do memories of one draw of real images. Resampling memories
+    one by one would treat thirteen condensers with three memories each as 39 independent findings. So the levels of
+    each factor are resampled, each factor by itself, and a pair counts as often as the product of its levels' counts
+    (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007). A factor of one level, such as one draw, cannot
+    vary.
 
     Args:
         proxy: one side, by the pair's name.
@@ -133,9 +134,9 @@ def crossed(proxy: pd.Series, whole: pd.Series, factors: pd.DataFrame, method: M
 def difference(proxy: pd.Series, other: pd.Series, whole: pd.Series, method: Method = "spearman") -> Correlation:
     """How much better `proxy` ranks than `other`: the correlation of the one less that of the other.
 
-    Over the architectures that all three have, the same ones in each resample: two proxies are ranked by the same easy
-    and hard architectures, so their intervals may overlap where this one excludes 0. Where each is a single memory,
-    the luck of memories is not in it.
+    It is over the architectures that all three have, and both proxies meet the same resamples. What is easy or hard to
+    rank is common to both, so their own intervals may overlap although this one excludes 0. If each proxy is a single
+    memory, the interval does not hold the luck of memories.
 
     Raises:
         ValueError: as for `correlation`.
@@ -161,7 +162,10 @@ def _estimate(
     method: Method,
     resamples: Sequence[np.ndarray] | None = None,
 ) -> Correlation:
-    """A statistic of the columns' ranks, row by row, with its interval over resamples: of places, or else of rows."""
+    """A statistic of the columns' ranks, with its interval over resamples of rows.
+
+    `resamples` gives the positions of each resample's rows; without them, rows are drawn with replacement.
+    """
     sides, n = columns.fillna(-np.inf).rank().to_numpy().T, len(columns)
     value = float(statistic(*sides)) if n >= FEWEST else np.nan
     if np.isnan(value):
@@ -277,7 +281,7 @@ def chosen(proxy: Accuracies, whole: Accuracies) -> Choice:
 def ranking_summary(
     proxy: Accuracies, whole: Accuracies, *, replicate: Accuracies | None = None, chance: float | None = None
 ) -> dict[str, object]:
-    """One row on one proxy.
+    """The summary row of one proxy.
 
     | key | what |
     |---|---|
@@ -323,7 +327,7 @@ def ranking_summary(
 
 
 def flat(row: Mapping[str, object]) -> dict[str, object]:
-    """A summary row as columns of a CSV: an interval or a correlation takes four, several names one."""
+    """A summary row as columns of a CSV: an interval or a correlation takes four, a tuple of names one."""
     found: dict[str, object] = {}
     for name, value in row.items():
         if isinstance(value, Interval | Correlation):

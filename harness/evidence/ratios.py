@@ -1,4 +1,4 @@
-"""Ratios of speeds: what was measured together, and its mean with an interval."""
+"""Ratios of speeds: which rows belong together, and their mean with an interval."""
 
 import math
 from typing import TYPE_CHECKING

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 NORMS = {"NN": "no norm", "BN": "batch norm", "LN": "layer norm", "IN": "instance norm", "GN": "group norm"}
-# On a logarithmic scale of errors good architectures, which differ by little, are as far apart as bad ones.
+# Errors in percent that axes mark. Axes are logarithmic, so that good architectures, which differ by little, are as far
+# apart as bad ones.
 ERRORS = (80, 60, 40, 30, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1)
-FINE = (90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10)  # where errors differ by little
-LITTLE = 5  # times
+FINE = (90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10)  # if errors differ by little
+LITTLE = 5  # the largest error over the smallest
 SMALLEST = 0.05
 
 
@@ -51,7 +52,7 @@ def scatter(sides: "pd.DataFrame", row: dict[str, object], path: Path) -> None:
 
 
 def _mark(axis: "Axis", errors: "pd.Series") -> None:
-    """Accuracies as marks of a scale of errors, the best at its far end."""
+    """Mark an axis of errors with accuracies, the best at its far end."""
     axis.set_inverted(True)
     least, most = errors.min(), errors.max()
     marks, beyond = (FINE, 1.1) if 10 < most <= LITTLE * least else (ERRORS, 1.5)

@@ -29,13 +29,13 @@ def accuracies_of(point: Point, name: str, records: Records[ScoreRow]) -> pd.Ser
 
 
 def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) -> dict[str, str]:
-    """The published number of a condenser at a point and what ours says of it; both empty if there is none.
+    """The published number of a condenser at a point, and our verdict; both empty if there is none.
 
     Args:
-        point: of a grid.
+        point: a point of a grid.
         name: the condenser's.
-        accuracy: of its memories, as fractions.
-        tested: whether this was on the test set.
+        accuracy: accuracy over the condenser's memories, as fractions.
+        tested: whether the accuracy is on the test set.
     """
     scoring, known = point.scoring, _known(point, name)
     said = verdict(accuracy, scoring.networks, scoring.training, known, tested)
@@ -43,7 +43,7 @@ def published_beside(point: Point, name: str, accuracy: Interval, tested: bool) 
 
 
 def published_accuracy(point: Point, name: str, tested: bool) -> float:
-    """The published accuracy of a condenser at a point, as a fraction, if both come from DM's evaluation; else nan.
+    """The published accuracy of a condenser at a point, as a fraction; nan unless it and ours are by DM's evaluation.
 
     Held-out training images (not `tested`) are another evaluation.
     """
@@ -59,7 +59,7 @@ def _known(point: Point, name: str) -> Published | None:
 
 
 def cost_of(point: Point, name: str) -> dict[str, float]:
-    """Means over a condenser's memories of what is in their metadata: COSTS.
+    """The mean COSTS of a condenser's memories, from their metadata.
 
     Raises:
         ValueError: a memory that was scored is not there any more, is damaged, or is another one.

@@ -1,6 +1,6 @@
 """What lies in folders of results: rows, summaries and memories, each read once, and what could not be read.
 
-What `harness.report` and `harness.targets` share.
+Both `harness.report` and `harness.targets` read their input here.
 """
 
 import csv
@@ -24,7 +24,7 @@ from harness.evidence.differences import FILE as DIFFERENCES
 from harness.evidence.differences import MEASURED
 
 ROWS = (ScoreRow, NetworkRow, TrialRow, TurnRow, RungRow, MeasureRow, SubmissionRow)
-# Columns that the page draws, by the name of the file; those in the second tuple are numbers.
+# Columns that the page draws, by the name of the file: first texts, then numbers.
 SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "table.csv": (
         ("dataset", "condenser", "league", "condensed on", "trained", "published", "verdict", "scored on", "protocol"),
@@ -72,16 +72,23 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
 BELOW_BEST = ("below best", "below best low", "below best high")  # of table.csv: a mean with its interval
-# Further numbers, which a summary may lack: older tables, or a survey of fewer architectures than a top would have.
+# Further numbers, which a summary may lack: it is older, or of a survey with fewer architectures than a top needs.
 FURTHER = re.compile(
     r"(top_\d+_by_(proxy|whole)|noise_ceiling|above_first|regret_after_\d+)(_low|_high|_n)?"
     rf"|(other )?iterations|steps?|published accuracy|{'|'.join(BELOW_BEST)}"
 )
-FURTHER_TEXTS = ("trained", "scored on", "condensed on", "other condensed on", "metric", "best")  # likewise
+FURTHER_TEXTS = (
+    "trained",
+    "scored on",
+    "condensed on",
+    "other condensed on",
+    "metric",
+    "best",
+)  # as FURTHER, but texts
 SUFFIX = ".safetensors"
 SKIPPED = ("checkpoints", ".locks")
 OWN = "numbers.csv"
-AGAIN = (OWN, "search_regret.csv")  # what a report drew, and a search's trials with their regret
+AGAIN = (OWN, "search_regret.csv")  # not read: what a report wrote itself, and trials that search.csv has, too
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Found:
 
     Attributes:
         sources: CSVs, in order of their paths.
-        memories: memory files, likewise.
+        memories: memory files, in order of their paths.
         problems: a line for each thing that could not be read, and for each folder without anything to show.
     """
 
@@ -124,7 +131,7 @@ def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Foun
     """Read what lies in some folders and below, but for files of the names `without`.
 
     Raises:
-        ValueError: a folder that is not there; what is damaged within one becomes a problem.
+        ValueError: a folder is not there. A damaged file raises nothing, but becomes a line of `problems`.
     """
     found, known = Found(), set[str]()
     for folder in dict.fromkeys(folders):
@@ -141,7 +148,7 @@ def read_folders(folders: Sequence[Path], without: Collection[str] = ()) -> Foun
 
 
 def grouped(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The rows of each combination of values in some columns, in the order of their first, and these values by name."""
+    """For each combination of values in some columns, by first appearance: the values by name, and its rows."""
     for values, rows in frame.groupby(list(names), sort=False):
         yield dict(zip(names, values, strict=True)), rows
 

@@ -6,8 +6,8 @@
     python -m harness.export memory.safetensors --format pt                  [images, labels], exact
 
 Networks are trained on normalised pixels that no picture can hold: in a folder they are clamped to black and white and
-rounded to 8 bits. What that changes is measured and said. A `.pt` file keeps them as they are, and soft labels too.
-What is there is never overwritten.
+rounded to 8 bits, and the command says how many values were clamped. A `.pt` file keeps pixels as they are, and soft
+labels too. A folder or file that exists is never overwritten.
 """
 
 from harness.core.command import command

@@ -1,4 +1,4 @@
-"""What `harness.export` does: every memory is read before the first is written, and appears whole or not at all."""
+"""What `harness.export` does: all memories are read before the first is written; each appears whole or not at all."""
 
 import io
 import json
@@ -130,7 +130,7 @@ def _pictures(source: Exported) -> Pictures:
 
 
 def _write_folder(config: Export, target: Path, source: Exported, pictures: Pictures) -> None:
-    """Under a name of its own until it is whole, so that a kill leaves nothing that looks like a data set."""
+    """Write a memory's folder, under a temporary name until it is whole: a kill leaves nothing like a data set."""
     names = folder_names(source.memory.classes, source.class_names)
     inside = Path("data") if config.format == "huggingface" else Path()
     test = source.dataset.test if config.test else None

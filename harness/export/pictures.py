@@ -21,8 +21,8 @@ class Pictures:
         levels: 0 (black) to 255 (white), `[n, channels, height, width]`.
         labels: class of each image, `[n]`.
         clamped: share of the pixels' values that were darker than black or brighter than white.
-        least: the least value before that, where black is 0 and white 1.
-        most: the greatest.
+        least: the least value before clamping, where black is 0 and white 1.
+        most: the greatest value before clamping.
     """
 
     levels: UInt8[Tensor, "n ch h w"]
@@ -49,7 +49,7 @@ def pictures_of(memory: Memory, mean: Sequence[float], std: Sequence[float]) -> 
     Args:
         memory: with hard labels.
         mean: that was taken off raw pixels from 0 to 1; one number, or one for each channel.
-        std: that they were divided by; likewise.
+        std: that they were divided by; one number, or one for each channel.
 
     Raises:
         ValueError: soft labels, images of other than one or three channels, or a `mean` or `std` of another size.
@@ -69,7 +69,7 @@ def pictures_of(memory: Memory, mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def folder_names(labels: Sequence[int], names: Sequence[str] | None) -> dict[int, str]:
-    """A folder for each label: the names of the classes, or numbers where they are unknown or no names of folders."""
+    """A folder for each label: the classes' names, or numbers if these are unknown or cannot name folders."""
     named = {label: names[label] for label in labels} if names else {}
     distinct = len({name.casefold() for name in named.values()}) == len(labels)
     if distinct and all(re.fullmatch(r"[^./\\][^/\\]*", name) and len(name.encode()) < 200 for name in named.values()):
@@ -82,9 +82,9 @@ def write_pictures(folder: Path, levels: Tensor, labels: Tensor, names: Mapping[
     """Write `folder/CLASS/NUMBER.png`, numbered within their class in their order.
 
     Args:
-        folder: is made.
-        levels: as of `Pictures`.
-        labels: likewise.
+        folder: the folder to make.
+        levels: as in `Pictures`.
+        labels: as in `Pictures`.
         names: the folder of each class.
     """
     for label, name in names.items():

@@ -34,7 +34,7 @@ ON_WHOLE = Board("whole set", "test accuracy")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One network; `config` is what the candidates of one proxy and memory share."""
+    """One network to train. `config` is the hash that all candidates of one proxy and memory share."""
 
     architecture: Architecture
     proxy: Proxy
@@ -44,16 +44,19 @@ class Candidate:
 
 
 def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path] = ()) -> set[str]:
-    """Run every cell that is not in the records, on as many processes as share the queue; the keys of all cells.
+    """Run every cell that is not in the records, together with other processes that share the queue.
 
     Args:
         survey: what to run.
         storage: as for `harness.core.queue.run_jobs`.
-        workers: likewise.
+        workers: as for `harness.core.queue.run_jobs`.
         merged: CSVs from other machines, whose rows are added first.
 
+    Returns:
+        The keys of all cells of the survey.
+
     Raises:
-        ValueError: a CSV that does not belong, or a storage that cannot be used.
+        ValueError: a merged CSV is damaged or of another survey, or the storage cannot be used.
     """
     make_memories(survey)
     every = cells(survey, candidates(survey, proxies(survey)))
@@ -72,12 +75,12 @@ def run_all(survey: Survey, every: Sequence[Cell], storage: str | None, workers:
 
 
 def make_memories(survey: Survey) -> None:
-    """Condense whatever is not there yet."""
+    """Condense the memories that have no file yet; wait for those that another process condenses."""
     origin = provenance(name_of(survey.device), survey.precision) | {"experiment_seed": survey.seed}
     for replicate, plan in enumerate(memory_plans(survey)):
         own = origin | {"memory_replicate": replicate}
         while not _ensure(survey, plan, own):
-            time.sleep(PAUSE)  # another live process is at it
+            time.sleep(PAUSE)  # another live process is condensing
 
 
 def _ensure(survey: Survey, plan: memories.Plan, origin: dict[str, object]) -> bool:
@@ -86,7 +89,7 @@ def _ensure(survey: Survey, plan: memories.Plan, origin: dict[str, object]) -> b
 
 
 def proxies(survey: Survey) -> list[Proxy]:
-    """All that networks are trained on and that is there already, the whole set first."""
+    """The proxies of a survey, the whole set first; memories that are not condensed yet are left out."""
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     return [whole, *(proxy for name in survey.proxies if name != WHOLE for proxy in _of_name(survey, name, whole))]
 
@@ -126,7 +129,7 @@ def _of_name(survey: Survey, name: str, whole: Proxy) -> list[Proxy]:
 
 
 def _memories(survey: Survey, name: str) -> list[tuple[int, Memory]]:
-    """The memories of that name by replicate; a file is one."""
+    """The memories of that name with their replicate numbers; a memory file has number 0."""
     named = [(0, file.memory) for file in survey.files if file.name == name]
     plans = [(replicate, plan) for replicate, plan in enumerate(memory_plans(survey)) if name in plan.names]
     return named + [
@@ -135,9 +138,10 @@ def _memories(survey: Survey, name: str) -> list[tuple[int, Memory]]:
 
 
 def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:
-    """The networks of a survey in the order in which they are run, so that early ones can be compared with each other.
+    """The networks of a survey in the order in which they are run.
 
-    Architecture by architecture: the whole set's first replicate and all proxies; then the whole set's further ones.
+    Architecture by architecture, its first network on the whole set and then those on all proxies, so that proxies can
+    be compared before the survey is finished. The further networks on the whole set come last.
     """
     whole, *others = sources
     configs = {id(source): config_key(config_of(survey, source)) for source in sources}
@@ -166,7 +170,7 @@ def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
         "memory_replicate": source.memory_replicate,
         "images": source.images,
         "training": source.training.describe(),
-        # Without the plus, which marks flags that were given, even if they repeat the default and change nothing.
+        # Without the `+`, which also marks flags that repeat a default and so change nothing.
         "recipe": source.training_name.removesuffix("+"),
         "seed": survey.seed,
         "precision": survey.precision,
@@ -178,7 +182,7 @@ def _key(config: str, architecture: Architecture, replicate: int) -> str:
 
 
 def cells(survey: Survey, every: Sequence[Candidate]) -> list[Cell]:
-    """The cells of candidates. Those of an architecture on a proxy show the same, so one worker takes them together."""
+    """The cells of candidates; those of one architecture and proxy have equal `shown`, so one worker takes them all."""
     return [
         Cell(
             one.key,
@@ -198,13 +202,13 @@ def _work(survey: Survey, one: Candidate) -> Work:
 
 
 def work_of(survey: Survey, architecture: Architecture, images: int) -> Work:
-    """Training a network on so many images, and testing it on both splits."""
+    """Counted work of training on so many images (summed over epochs) and of testing on both splits."""
     flop = 2 * architecture.macs(survey.dataset.shape, survey.dataset.classes)
     return Work.of(flop, forward=len(survey.dataset.test) + len(survey.test), trained=images)
 
 
 def _shown(one: Candidate) -> dict[str, str | int]:
-    """The axes of the space; whole-set networks are a trial each, as the first is what proxies are compared with."""
+    """The axes of the space. Whole-set networks are separate trials: only the first is compared with proxies."""
     return vars(one.architecture) | ({"network": one.replicate} if one.proxy.name == WHOLE else {})
 
 
@@ -226,7 +230,8 @@ def _number(rows: Sequence[NetworkRow]) -> float:
 def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
     row = _row(survey, one)
     if one.proxy.name == WHOLE:
-        # Into the whole-set table first: a cell that is finished in the survey's own records is not run again.
+        # Before the survey's own records: after a stop in between, `tables.adopt` copies the row from the table. The
+        # other way round it would never get there, because a cell in the records is not run again.
         survey.table.append([row])
     return [row]
 
@@ -280,12 +285,12 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
 
 
 def _seed(survey: Survey, one: Candidate) -> int:
-    # Proxies share draws, so that comparisons are paired. The whole set has its own, or a lucky initialisation would
-    # help an architecture on both sides and inflate the correlation.
+    # Proxies share draws, so that comparisons are paired. The whole set has other draws, or a lucky initialisation
+    # would help an architecture on both sides and inflate the correlation.
     side = WHOLE if one.proxy.name == WHOLE else "proxy"
     return survey.network_seed(one.architecture, side, one.proxy.memory_replicate, one.replicate)
 
 
 def has_converged(network: nn.Module) -> bool:
-    """Whether all its values are finite. Asking waits for the device, so a time taken next includes all its work."""
+    """Whether all weights are finite. The check waits for the device, so a time read after it includes all training."""
     return all(bool(weights.isfinite().all()) for weights in network.state_dict().values())

@@ -22,7 +22,7 @@ def print_left(survey: Survey) -> None:
     left = cells(survey, candidates(survey, proxies(survey)))
     for records in (survey.records, survey.table, tables.published(survey.dataset.identity)):
         left = unfinished(left, records)
-    # A network on a memory that is not made yet has no key, so it is counted apart.
+    # A network on a memory that is not made yet has no key, so it is counted separately.
     decoded = [images * registry.condenser(name).decoded for name in missing]
     later = [work_of(survey, one, own) for own in decoded for one in survey.architectures] * survey.replicates
     say(f"networks   {len(left) + len(later)} to train")
@@ -44,7 +44,7 @@ def print_searches(survey: Survey, samplers: Sequence[str], trials: int, replica
 
 
 def _missing(survey: Survey) -> list[str]:
-    """The memories that are not there yet, a name for each replicate."""
+    """Print and return the memories that have no file yet: a condenser's name for each missing replicate."""
     missing = [name for plan in memory_plans(survey) for name in plan.missing()]
     say(f"memories   {len(missing)} to condense {' '.join(missing)}".rstrip())
     return missing

@@ -9,7 +9,7 @@ from harness.core.protocols import PROTOCOLS, SURVEYS
 
 
 def by_survey(name: str) -> str:
-    """What the protocols say of a survey, for a flag's text."""
+    """The default of a survey's flag under each protocol, for its help text."""
     values = {key: getattr(SURVEYS[protocol.name], name) for key, protocol in PROTOCOLS.items()}
     said = (f"{'all' if value is None else value} under {key}" for key, value in values.items())
     return f"default: {', '.join(said)}"
@@ -17,7 +17,7 @@ def by_survey(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class WholeFlags:
-    """What proxies are compared with."""
+    """Flags of the whole-set training that proxies are compared with."""
 
     box: ClassVar[str] = "whole set"
     recipe: str | None = flag(
@@ -37,7 +37,7 @@ class WholeFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFlags:
-    """Samplers instead of all architectures."""
+    """Flags of a search, which trains sampled architectures instead of all."""
 
     box: ClassVar[str] = "search"
     search: tuple[Literal["tpe", "evolution", "random"], ...] = flag(

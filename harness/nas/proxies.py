@@ -1,4 +1,4 @@
-"""What the networks of a search space are trained on: condensed memories, or the whole set in one of two ways."""
+"""What the networks of a search space are trained on: condensed memories, or the whole set, in one of three ways."""
 
 import math
 from collections.abc import Callable
@@ -26,17 +26,17 @@ class Proxy:
     """Images to train on, and how.
 
     Attributes:
-        name: in the rows.
+        name: its name in rows.
         memory_replicate: which draw of a memory.
-        memory_checksum: of its pixels and labels; empty for the whole set.
+        memory_checksum: of the memory's pixels and labels; empty for the whole set.
         ipc_stored: images per class that are kept.
         ipc_decoded: images per class that are trained on.
-        stored_images: that are kept, of all classes.
-        stored_bytes: what they take in their file; of the whole set, its raw pixels and labels.
-        images: that go through a network in an epoch.
-        training: of each network.
-        training_name: as recorded, in the column `recipe`.
-        load: normalised images `[images, channels, height, width]` and labels, on the device.
+        stored_images: number of images that are kept, of all classes.
+        stored_bytes: what these images take in their file; for the whole set, the size of its raw pixels and labels.
+        images: how many go through a network in an epoch.
+        training: how each network is trained.
+        training_name: name of this training in the column `recipe`.
+        load: gives normalised images `[images, channels, height, width]` and labels, on the device.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Proxy:
 
     @cached_property
     def data(self) -> tuple[Tensor, Tensor]:
-        """What `load` gives, kept: every network is trained on it."""
+        """The result of `load`, kept because every network is trained on it."""
         return self.load()
 
 
@@ -106,13 +106,13 @@ def of_whole(train: LabelledImages, training: Training, training_name: str) -> P
 
 
 def of_whole_again(whole: Proxy, other: WholeTraining) -> Proxy:
-    """Train on the whole set in another way than `whole` does: whether the two rank alike."""
+    """Train on the whole set in another way than `whole` does, to see whether both rank architectures alike."""
     training = replace(whole.training, epochs=other.epochs, batch=other.batch)
     return replace(whole, name=other.name, training=training, training_name=other.name, load=lambda: whole.data)
 
 
 def of_early(whole: Proxy, steps: int, replicate: int, seed: int) -> Proxy:
-    """Train on the whole set for `steps` steps: full batches, pass after pass, at the rate that training starts with.
+    """Train on the whole set for `steps` steps: full batches, pass after pass, at the initial learning rate.
 
     All steps count as one epoch, so the learning rate never drops, as in the early part of whole-set training.
     """
@@ -138,10 +138,10 @@ def is_file(proxy: str) -> bool:
 
 
 def read_file(path: Path, split: Dataset, validation: int) -> Stored:
-    """A memory file that was condensed from the training images of `split`, and so has not seen the others.
+    """A memory file that was condensed from the training images of `split`, and so has not seen the images held out.
 
     Raises:
-        ValueError: unreadable, or of other images: of another data set, resolution or split, or it does not say.
+        ValueError: the file is missing or unreadable, or is of another data set, resolution or split, or does not say.
     """
     if not path.exists():
         raise ValueError(f"there is no memory file {path}")

@@ -11,14 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.core.studies import STARTUP, UNPRUNED
 
-REPORTS = 5  # looks at the validation accuracy in a network's training, the last one included
+REPORTS = 5  # times that a network's validation accuracy is measured, the end of its training included
 TOURNAMENT = 5
 
 
 class AgingEvolution(optuna.samplers.RandomSampler):
-    """Regularised evolution: the best of a few of the last STARTUP trials, with one axis changed at random.
+    """Regularised evolution: TOURNAMENT of the last STARTUP trials are drawn, and one axis of their best is changed.
 
-    Pruned trials live, too, and rank below complete ones. Source: Real et al., "Regularized Evolution for Image
+    Pruned trials take part, too, and rank below complete ones. Source: Real et al., "Regularized Evolution for Image
     Classifier Architecture Search" (2019).
     """
 
@@ -35,7 +35,7 @@ class AgingEvolution(optuna.samplers.RandomSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, str | int]:
-        """A child's axes; none while there are too few parents to choose from, which makes the trial a random one."""
+        """A child's axes; empty while there are too few parents to choose from, so that Optuna draws them at random."""
         finished = [each for each in study.get_trials(deepcopy=False) if each.state.is_finished()]
         if len(finished) < STARTUP:
             return {}
@@ -52,7 +52,7 @@ def _fitness(trial: FrozenTrial) -> tuple[bool, float]:
 
 @dataclass(frozen=True)
 class Method:
-    """How a search chooses its trials; all of it, `says` included, is part of a search's key."""
+    """How a search chooses its trials. `says` describes all of it, because only `says` is part of a search's key."""
 
     sampler: Callable[[dict[str, tuple], int], optuna.samplers.BaseSampler]
     prunes: bool

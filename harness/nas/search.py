@@ -3,8 +3,8 @@
 A search is one study of Optuna's over the axes of a space, on one proxy: by tree-structured Parzen estimators, by
 evolution, or at random. The first two prune: a network whose validation accuracy is below the median of earlier ones
 at the same epoch is stopped. Test images play no part. A search is one cell of `search.csv`: its trials appear
-together, or it is run anew. Replicate r trains the networks that replicate r of a survey would, and its samplers share
-their first trials, so that they are compared in pairs.
+together, or it is run anew. Replicate r trains the networks that replicate r of a survey would. All samplers begin a
+replicate with the same random trials, so that they can be compared in pairs.
 """
 
 import math
@@ -52,7 +52,7 @@ from search_spaces.spaces import BUILT_IN, Architecture
 
 @dataclass(frozen=True)
 class Search:
-    """What a search cell is about: one search."""
+    """One search: what a cell of `search.csv` is about."""
 
     proxy: Proxy
     sampler: str
@@ -65,15 +65,18 @@ class Search:
 def run_searches(
     survey: Survey, samplers: Sequence[str], trials: int, replicates: int, storage: str | None, workers: int
 ) -> set[str]:
-    """Run every search that is not in the records; the keys of all.
+    """Run every search that is not in the records.
 
     Args:
         survey: proxies, space and training. The whole set is not trained on.
         samplers: keys of METHODS.
-        trials: of each search.
+        trials: how many each search has.
         replicates: searches per proxy and sampler.
-        storage: as for `harness.core.queue.run_jobs`; if there is one, it shows the studies, too.
-        workers: likewise.
+        storage: as for `harness.core.queue.run_jobs`; if there is one, it gets finished trials for a dashboard.
+        workers: as for `harness.core.queue.run_jobs`.
+
+    Returns:
+        The keys of all searches.
 
     Raises:
         ValueError: a storage that cannot be used, or records that are damaged.
@@ -98,7 +101,7 @@ def check(survey: Survey, trials: Mapping[str, int]) -> None:
 
     Args:
         survey: what is searched.
-        trials: of each of its searches, by the key of its cell.
+        trials: how many each search has, by the key of its cell.
     """
     rows, where = records_of(survey).read(), records_of(survey).path
     check_words(rows, "status", ("complete", "pruned", "diverged", "repeated"), where)
@@ -112,7 +115,7 @@ def check(survey: Survey, trials: Mapping[str, int]) -> None:
 
 
 def _check_choice(search: pd.DataFrame, cell: object, where: Path) -> None:
-    """Raise ValueError unless the best of each trial is the first complete one with the best accuracy until then."""
+    """Raise ValueError unless `best` of each trial is the most accurate complete one so far, the first if some tie."""
     best, most = "", -math.inf
     for trial in search.itertuples():
         if trial.status == "complete" and trial.validation_accuracy > most:
@@ -124,7 +127,7 @@ def _check_choice(search: pd.DataFrame, cell: object, where: Path) -> None:
 def whole_networks(survey: Survey) -> list[NetworkRow]:
     """The networks of the space that were trained on the whole set as the survey would, as far as any table has them.
 
-    Several tables may hold the same network; if they differ, the first counts.
+    Several tables may hold the same network; if their rows differ, the first table counts.
     """
     whole = of_whole(survey.on_device.train, survey.whole, survey.whole_name)
     keys = {one.key for one in candidates(survey, [whole])}
@@ -194,7 +197,7 @@ def _best_accuracy(rows: Sequence[TrialRow]) -> float:
 
 
 def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list[TrialRow]:
-    """The rows of a search. It runs in memory, where no database takes its time; the storage gets finished trials."""
+    """The rows of a search. Its study is kept in memory, so no database slows it; the storage gets finished trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     method, trials = METHODS[search.sampler], _Trials(survey, search)
     seed = (
@@ -213,9 +216,9 @@ def _run(survey: Survey, search: Search, storage: sqlalchemy.URL | None) -> list
 
 
 def _show_in(url: sqlalchemy.URL, survey: Survey, search: Search) -> Callable[[optuna.Study, FrozenTrial], None]:
-    """What adds each finished trial to a fresh study of the search; one left by a killed search is deleted first.
+    """A callback that adds finished trials to a new study in the storage; a killed search's study is deleted first.
 
-    Its name tells the output folder: the same search of another one may be running on the storage.
+    The study's name includes the output folder, because another folder may be running the same search on the storage.
     """
     folder = records_of(survey).folder_id()
     own = (survey.dataset.identity, search.proxy.name, search.sampler, search.replicate, search.key, folder)
@@ -229,7 +232,7 @@ def _show_in(url: sqlalchemy.URL, survey: Survey, search: Search) -> Callable[[o
 
 
 def _about(survey: Survey, search: Search) -> dict[str, str | int]:
-    """What a dashboard says of a whole search."""
+    """What a dashboard shows about a whole search."""
     return {
         "dataset": survey.dataset.name,
         "space": survey.space.name,
@@ -243,7 +246,7 @@ def _about(survey: Survey, search: Search) -> dict[str, str | int]:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What training an architecture came to; `reports` are validation accuracies before the last epoch."""
+    """The result of training an architecture; `reports` are validation accuracies by epoch, before the last one."""
 
     status: str
     value: float
@@ -254,7 +257,7 @@ class _Outcome:
 
 @dataclass
 class _Watch:
-    """Called after every epoch: at a rung it tells the trial how good the network is, and may stop its training.
+    """Called after every epoch: at a rung it reports the validation accuracy to the trial, and may stop the training.
 
     Raises:
         optuna.TrialPruned: the pruner stops the network here.
@@ -356,7 +359,7 @@ class _Trials:
 
     @cached_property
     def origin(self) -> Provenance:
-        """Where the rows come from."""
+        """The device, precision and versions behind the rows."""
         return origin_of(name_of(self.survey.device), self.survey.precision, self.search.proxy.training.chunk)
 
     def _best(self) -> str | None:

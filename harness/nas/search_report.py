@@ -2,8 +2,8 @@
 
 The regret of a search is what the whole-set test accuracy of its best architecture so far (by validation accuracy on
 the proxy) lacks to the best that is known in the space. Means are over search replicates, with Student's 95 %
-interval. A search whose choice has no known whole-set accuracy yet is left out there, and the count beside the interval
-says so.
+interval. A search whose choice has no known whole-set accuracy yet is left out of the mean, and the count beside the
+interval says so.
 """
 
 from collections.abc import Collection
@@ -59,7 +59,10 @@ def finished(survey: Survey, cells: Collection[str]) -> pd.DataFrame:
 
 
 def is_table(known: pd.Series, rows: pd.DataFrame) -> bool:
-    """Whether there are more whole-set accuracies than those of a few winners that were trained to be tested."""
+    """Whether at least FEWEST known whole-set accuracies are of architectures that no search chose.
+
+    Those that --train-winner adds are of the searches' own choices, and tell nothing about regret.
+    """
     return int((~known.index.isin(rows["best"])).sum()) >= FEWEST
 
 
@@ -79,7 +82,7 @@ def _say_summary(survey: Survey, rows: list[dict[str, object]], found: pd.DataFr
 
 
 def with_minutes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The trials in order, with `minutes` of their search so far."""
+    """The trials in order, with a column `minutes`: the training time of their search so far."""
     rows = rows.sort_values(["proxy", "search_replicate", "sampler", "trial"], ignore_index=True)
     return rows.assign(minutes=rows.groupby("cell")["seconds"].cumsum() / 60)
 
@@ -90,7 +93,7 @@ def with_regret(rows: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
     Both are nan before the first complete trial, and where the accuracy is not known.
 
     Args:
-        rows: of `search.csv`.
+        rows: rows of `search.csv`.
         known: whole-set accuracies as fractions, by architecture name.
     """
     rows = with_minutes(rows)
@@ -101,11 +104,11 @@ def with_regret(rows: pd.DataFrame, known: pd.Series) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> list[dict[str, object]]:
     """A row per proxy and sampler: what its searches took and, where it is known, their regret.
 
-    Regret is given at some trials and at equal minutes: those of the shortest search on the proxy, whichever the
-    sampler.
+    Regret is given after some numbers of trials, and after equal minutes: as many as the shortest search on the proxy
+    took, whichever its sampler.
 
     Args:
-        rows: of `with_minutes` or `with_regret`.
+        rows: the result of `with_minutes` or `with_regret`.
     """
     shortest = rows.groupby(["proxy", "cell"])["minutes"].max().groupby("proxy").min()
     return [
@@ -138,12 +141,12 @@ def _regrets(rows: pd.DataFrame, equal: float) -> dict[str, object]:
 
 
 def at_minutes(rows: pd.DataFrame, minutes: float) -> pd.Series:
-    """Regret of each search's last trial that was over by then; none of a search that had finished no trial."""
+    """Regret of each search after so many minutes; a search that had finished no trial by then is left out."""
     return rows[rows["minutes"] <= minutes].groupby("cell")["regret"].nth(-1)
 
 
 def over_searches(regrets: pd.Series) -> Interval:
-    """Mean of the known ones and its interval."""
+    """Mean of the known regrets with its interval over searches; nan is unknown."""
     values = regrets.dropna().to_numpy(float)
     # `interval` averages over memories; here each search stands for one.
     return interval(pd.Series(values, pd.MultiIndex.from_product([[0], range(len(values))], names=MEMORY)))
@@ -153,9 +156,9 @@ def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
     """Regret of one proxy's searches against trials and against minutes: a line per sampler, with 95 % intervals.
 
     Args:
-        rows: of `with_regret`, of one proxy.
+        rows: the result of `with_regret`, for one proxy.
         title: what is searched on what.
-        about: what the regret rests on.
+        about: which whole-set accuracies are known, in words.
         path: the PNG to write.
 
     Raises:
@@ -176,7 +179,7 @@ def figure(rows: pd.DataFrame, title: str, about: str, path: Path) -> None:
 
 def _draw(axes: "Axes", curve: pd.DataFrame, sampler: str) -> None:
     place = list(METHODS).index(sampler)
-    # Each sampler's marks and intervals stand elsewhere on its line, or they would hide each other.
+    # Each sampler has its marks and intervals at other points of the axis, or they would hide each other.
     every = max(1, len(curve) // MARKED)
     marked = curve.iloc[place * every // len(METHODS) :: every]
     colour, own = COLOURS[place], {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4}
@@ -199,7 +202,7 @@ def _by_trials(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_minutes(rows: pd.DataFrame) -> pd.DataFrame:
-    """From when every search has had its first trials to the end of the last; a finished one keeps its choice."""
+    """From when every search has done its first trials to the end of the longest; finished ones keep their regret."""
     start, end = rows.loc[rows["trial"] == _first(rows), "minutes"].max(), rows["minutes"].max()
     return _curve({at: over_searches(at_minutes(rows, at)) for at in np.linspace(start, end, GRID)})
 

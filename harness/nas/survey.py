@@ -33,7 +33,8 @@ from search_spaces.names import unknown
 from search_spaces.registry import build
 from search_spaces.spaces import Architecture, Space, largest_space, space
 
-# A search suggests from all of the space, and trains one network per architecture on a proxy's first memory.
+# Flags that a search refuses: it samples from the whole space, and trains one network per architecture, on a proxy's
+# first memory.
 SURVEYS_ONLY = ("subset", "replicates", "memories", "merge")
 SEARCHES_ONLY = ("train_winner", "trials", "searches")
 DEFAULTS = {
@@ -47,16 +48,16 @@ class Survey:
     """A survey with every default resolved.
 
     Attributes:
-        dataset: on the CPU; its train is what proxies are made from, its test the validation split.
+        dataset: on the CPU; its `train` is what proxies are made from, its `test` the validation split.
         test: the data set's own test images, which nothing is chosen on.
-        checksum: of the data set before the split.
+        checksum: checksum of the data set before the split.
         validation: images per class of the validation split.
         architectures: in the order in which they are trained.
         proxies: names, in the order of the flags.
         files: the memory files among them.
-        training: of networks on a proxy.
-        whole: of networks on the whole set.
-        whole_name: of that training, as recorded in the column `recipe`.
+        training: how networks are trained on a proxy.
+        whole: how networks are trained on the whole set.
+        whole_name: name of the whole-set training in the column `recipe`.
         table: where whole-set accuracies are kept for further surveys.
     """
 
@@ -106,16 +107,16 @@ class Survey:
         return tuple(name for name in self.proxies if name not in elsewhere)
 
     def memory_seed(self, replicate: int) -> int:
-        """Names all draws of one memory replicate, as `harness.condense` does."""
+        """The seed of all draws for one memory replicate, the same as in `harness.condense`."""
         return seed_of(self.dataset.identity, self.seed, "memory", replicate)
 
     def network_seed(self, architecture: Architecture, source: str, memory: int, replicate: int) -> int:
-        """Names all draws of one network: the same for all proxies, others for the whole set."""
+        """The seed of all draws for one network: the same for all proxies, another for the whole set."""
         own = ("nas", source, memory, architecture.name, "network", replicate)
         return seed_of(self.dataset.identity, self.seed, *own)
 
     def new_network(self, architecture: Architecture, seed: int) -> nn.Module:
-        """An untrained network, with the first weights that a seed names."""
+        """An untrained network, with initial weights drawn from `seed`."""
         return drawn_network(architecture.name, self.dataset, self.device, seed)
 
 
@@ -147,7 +148,7 @@ def _check_search(config: Nas) -> None:
 
 
 def _check_read(config: Nas, survey: Survey) -> None:
-    """Raise ValueError for flags that none of the proxies reads, though they look as if they had acted on it."""
+    """Raise ValueError for flags that would have no effect, because none of the given proxies uses them."""
     if survey.condensers:
         return
     refuse(config, (*CONDENSING, "network"), "is for condensing, and no --proxy is condensed here: leave it out")
@@ -195,7 +196,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         whole=whole_training_of(config, whole, split, device, largest),
         whole_name=whole.name,
         seed=config.seed,
-        protocol=marked(label_of(config, protocol)),  # rows have epochs of their own
+        protocol=marked(label_of(config, protocol)),  # cut at the `+`: rows have a column of epochs
         precision=config.precision,
         store=config.store,
         device=device,
@@ -215,7 +216,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
             if name in BASELINES or name in WHOLE_TRAININGS:
                 raise ValueError(f"{text} would be called {name}, which is not a memory: rename the file")
         else:
-            # By the condenser's own name, so that it is not compared with its alias.
+            # An alias becomes the condenser's own name, so that it is not compared with itself.
             name = source = text if text in BASELINES or text in WHOLE_TRAININGS else _condenser(text)
         if named.setdefault(name, source) != source:
             raise ValueError(f"two proxies would be called {name}: rename a memory file")
@@ -236,7 +237,7 @@ def _whole_training(name: str) -> WholeTraining:
 
 
 def _architectures(config: Nas, settled: Nas, surveyed: Space) -> tuple[Architecture, ...]:
-    """As many as asked for; a default takes what a small space has, and a search all of it."""
+    """As many as --subset, or else the default or all of a smaller space; a search has the whole space."""
     every = len(surveyed)
     usual = every if config.search else min(settled.subset or every, every)
     return tuple(surveyed.subset(usual if config.subset is None else config.subset))

@@ -1,7 +1,7 @@
 """The rows of surveys, the tables of whole-set accuracies, and rows from other machines.
 
-A row is one network: an architecture trained on a proxy, or on the whole set. It is a cell of its own, keyed by all
-that decides its accuracies but rounding (device, threads, chunk), so that machines can share the work.
+A row is one network: an architecture trained on a proxy, or on the whole set. Each row is one cell, keyed by all that
+decides its accuracies except what changes only rounding (device, threads, chunk), so that machines can share the work.
 """
 
 from collections.abc import Collection, Sequence, Set
@@ -21,24 +21,24 @@ PUBLISHED = ROOT / "results" / "nas"
 
 
 def open_table(path: Path | None, out: Path, dataset: str) -> Table:
-    """The whole-set table of a survey: the one named, or its own."""
+    """The whole-set table of a survey: that of --whole-table, or one in its output folder."""
     return Records(path or out / _file_name(dataset), NetworkRow)
 
 
 def published(dataset: str) -> Table:
-    """The table that comes with the code, to be read only; without rows where there is none."""
+    """The whole-set table that comes with the code, only to be read; without rows if the data set has none."""
     return Records(PUBLISHED / _file_name(dataset), NetworkRow)
 
 
 def read_networks(records: Table, by_hand: bool = False) -> list[NetworkRow]:
-    """The rows of a survey or a table, if every cell is there once and all that was measured is possible.
+    """The rows of a survey or a table, if every cell is there once and every measured value is possible.
 
     Args:
         records: the survey's or the table's.
-        by_hand: the file may be several put together, so rows that are alike in everything count as one.
+        by_hand: the file may have been put together from several, so identical rows count as one.
 
     Raises:
-        ValueError: a cell is there twice, a number cannot be, or the file is damaged otherwise.
+        ValueError: a cell is there twice, a number is impossible, or the file is damaged in another way.
     """
     rows, where = records.read(), records.path
     check_once(rows.drop_duplicates() if by_hand else rows, where)
@@ -50,7 +50,7 @@ def read_networks(records: Table, by_hand: bool = False) -> list[NetworkRow]:
 def check(table: Table, split: Dataset, whole_name: str) -> None:
     """Raise ValueError unless every row of the table is of these images and this whole-set training.
 
-    Also where the table is damaged or has another schema.
+    Also if the table is damaged or has another schema.
     """
     rows = read_networks(table, by_hand=True)
     _check_images(table.path, rows, split)
@@ -65,7 +65,7 @@ def check(table: Table, split: Dataset, whole_name: str) -> None:
 
 
 def adopt(records: Table, table: Table, dataset: str, cells: Set[str]) -> None:
-    """Add to a survey's records what whole-set tables, its own and the published one, have of its cells."""
+    """Copy rows of the survey's cells into its records from whole-set tables: its own and the published one."""
     for source in (table, published(dataset)):
         if rows := source.rows(cells - records.finished()):
             say(f"{len(rows)} whole-set networks come from {source.path}")
@@ -88,7 +88,7 @@ def read_foreign(path: Path, split: Dataset) -> list[NetworkRow]:
 
 
 def check_foreign(path: Path, split: Dataset, whole_name: str, proxies: Collection[str]) -> None:
-    """Raise ValueError for what `merge` would refuse after memories were condensed, as far as names alone tell."""
+    """Raise ValueError early for a CSV that `merge`, after hours of condensing, would refuse, as far as names tell."""
     rows = read_foreign(path, split)
     if not any(_is_whole(row, whole_name) or row.proxy in {*proxies} - {WHOLE} for row in rows):
         raise _of_another(path)

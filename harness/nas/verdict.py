@@ -1,7 +1,8 @@
 """What a survey says in the end: a summary row and a figure per proxy, and tables on the terminal.
 
 The accuracy of an architecture on a proxy is that on the validation split, averaged over memories and networks; on the
-whole set it is the test accuracy of the first network. The second, measured as on a proxy, gives the noise ceiling.
+whole set it is the test accuracy of the first network. A second whole-set network, measured on the validation split as
+proxies are, gives the noise ceiling.
 """
 
 import math
@@ -38,9 +39,9 @@ def report(survey: Survey, cells: Collection[str]) -> None:
 def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, object]:
     """One row on one proxy: what was trained on what, `ranking_summary`, and what it took.
 
-    `spearman_test` compares test accuracies on both sides, as papers do; nothing is chosen by it. `minutes` are those
-    of training all architectures on the proxy, each memory's and network's, on the machines that did it; condensing is
-    not counted.
+    `spearman_test` compares test accuracies on both sides, as papers do; nothing is chosen by it. `minutes` is
+    the time of training all architectures on the proxy, summed over memories and networks, on whichever machines did
+    it; condensing is not counted.
     """
     sides, networks = paired(rows, proxy), networks_of(rows, proxy)
     second = rows[(rows["proxy"] == WHOLE) & (rows["network_replicate"] == 1)]
@@ -68,7 +69,7 @@ def summarise(survey: Survey, rows: "pd.DataFrame", proxy: str) -> dict[str, obj
 
 
 def _above(rows: "pd.DataFrame", proxy: str, first: str) -> dict[str, Correlation]:
-    """How much better a proxy ranks than the first one named, as a column of its own; nothing for the first."""
+    """How much better a proxy ranks than the first one given, under the key `above_first`; empty for the first."""
     if proxy == first:
         return {}
     one, other = paired(rows, proxy), paired(rows, first)
@@ -76,7 +77,7 @@ def _above(rows: "pd.DataFrame", proxy: str, first: str) -> dict[str, Correlatio
 
 
 def chance(survey: Survey) -> float:
-    """The accuracy up to which a network is at chance: two standard errors above it on the validation images."""
+    """The accuracy up to which a network counts as at chance: 1 / classes, plus two standard errors of the split."""
     even = 1 / survey.dataset.classes
     return even + 2 * math.sqrt(even * (1 - even) / len(survey.dataset.test))
 

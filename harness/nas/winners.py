@@ -1,8 +1,8 @@
 """Which architecture a search ends with: named, with its parameters, and trained on the whole set if asked for.
 
-A search chooses on the validation split, on its proxy alone. Of several searches on a proxy the one with the best
-validation accuracy says which architecture won; of equally good ones the smallest. Its test accuracy, and the regret
-of `harness.nas.search_report`, need networks trained on the whole set, which a search does without.
+A search chooses by validation accuracy after training on its proxy alone. Of several searches on a proxy the one with
+the best validation accuracy decides which architecture won; if several tie, the smallest wins. Its test accuracy, and
+the regret of `harness.nas.search_report`, need networks trained on the whole set, which a search does without.
 """
 
 import math
@@ -34,7 +34,7 @@ def winners(survey: Survey, rows: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         survey: what was searched.
-        rows: of `search.csv`, whole searches.
+        rows: rows of `search.csv`, of complete searches.
     """
     done = rows[rows["status"] == "complete"].set_index(["cell", "architecture"])["validation_accuracy"]
     last = rows.loc[rows.groupby("cell")["trial"].idxmax()]
@@ -66,13 +66,13 @@ def _tested(survey: Survey) -> dict[str, dict[str, float]]:
 
 
 def train_winners(survey: Survey, found: pd.DataFrame, storage: str | None, workers: int) -> None:
-    """Train the architecture that won on each proxy on the whole set, unless a table knows it.
+    """Train each proxy's winning architecture on the whole set, unless a table has it already.
 
     Args:
-        survey: its `whole_replicates` networks are trained, and kept in its whole-set table.
-        found: of `winners`.
+        survey: what was searched; `whole_replicates` networks are trained, and kept in its whole-set table.
+        found: the result of `winners`.
         storage: as for `harness.core.queue.run_jobs`.
-        workers: likewise.
+        workers: as for `harness.core.queue.run_jobs`.
     """
     names = set(found.loc[found["won"], "architecture"])
     alone = replace(survey, architectures=tuple(one for one in survey.space if one.name in names))

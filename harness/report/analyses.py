@@ -79,7 +79,7 @@ def _chart(source: Source, metric: str, rows: pd.DataFrame, note: str) -> Figure
 
 
 def _among_real(source: Source) -> list[Figure]:
-    """Images of one class in two dimensions, beside the number that says the same of all."""
+    """Charts of one class's images in two dimensions, with the measure over all classes in the legend."""
     return [
         _embedding(source, str(metric), rows)
         for metric, rows in source.frame.groupby("metric", sort=False)

@@ -3,8 +3,8 @@
 Why Vega-Lite, through Altair, with its JavaScript bundled by vl-convert: it is well kept, is under a megabyte (the
 packaged `plotly.min.js` is 4.5), works without a network, draws SVG that scales, prints and carries a description for
 screen readers, and takes its colours from a theme at the time it is drawn, so one chart serves a light and a dark page.
-Bokeh draws on a canvas, where a screen reader finds nothing. What a chart says by pointing at it, the table below it
-says to a keyboard.
+Bokeh draws on a canvas, where a screen reader finds nothing. What a chart shows at the pointer is also in the table
+below it, for readers who use a keyboard.
 """
 
 import math
@@ -28,7 +28,7 @@ def _spec(chart: "alt.LayerChart | alt.Chart", alt_text: str, height: int | None
     sized = sized.properties(height=height) if height else sized
     with alt.data_transformers.enable("default", max_rows=None):
         spec = sized.to_dict(validate=False)
-    # The page has one version of the library; the address of the schema would be for editors.
+    # The schema's address is for editors; the page brings its own version of the library.
     spec.pop("$schema", None)
     spec.pop("config", None)
     return spec
@@ -118,10 +118,11 @@ def _reference(at: float | None, band: tuple[float, float] | None, axis: str) ->
 
 
 def pairs(frame: pd.DataFrame, alt_text: str, lines: Sequence[str]) -> Spec:
-    """A cell for every two lines: how far the one at the left is above the other, filled if that is told from zero.
+    """A cell for every two lines: how far the one at the left is above the other, filled if the interval excludes zero.
 
     Args:
-        frame: columns name, other, mean, low, high, told; low and high nan where there is no interval.
+        frame: columns name, other, mean, low, high, told (whether the interval excludes zero); low and high nan where
+            there is no interval.
         alt_text: what it shows.
         lines: the names, the highest first.
     """
@@ -148,7 +149,7 @@ def curves(frame: pd.DataFrame, alt_text: str, x: str, y: str, names: Sequence[s
         alt_text: what it shows.
         x: title of the horizontal axis.
         y: title of the vertical axis, with its unit.
-        names: all names that have a colour, so that those of two charts are alike.
+        names: all names that have a colour, in the order of the colours.
     """
     styles, seen = list(dict.fromkeys(frame["style"])), sorted(set(frame["x"]))
     tight, free = alt.Scale(zero=False, nice=False), alt.Scale(zero=False)
@@ -178,13 +179,13 @@ def scatter(frame: pd.DataFrame, alt_text: str, proxies: Sequence[str], first: s
         alt_text: what it shows.
         proxies: choices of the list.
         first: the one that is drawn at first.
-        norms: in the order of their colours.
+        norms: their names, in the order of their colours.
     """
     errors = frame.assign(
         x=(100 - frame["on_proxy"]).clip(lower=SMALLEST).round(4),
         y=(100 - frame["on_whole"]).clip(lower=SMALLEST).round(4),
     )
-    # A list of one choice would be an ornament.
+    # A list of one choice would be of no use.
     several = len(proxies) > 1
     binding = alt.binding_select(options=list(proxies), name="trained on ")
     chosen = alt.param(name="proxy", value=first, **({"bind": binding} if several else {}))
@@ -215,13 +216,13 @@ def _error(channel: type, field: str, title: str) -> Any:
 
 
 def among(frame: pd.DataFrame, alt_text: str, base: str, choices: Sequence[str]) -> Spec:
-    """Points of one of several kinds among those of a base; a list chooses the kind.
+    """Images of one memory as points among real images; a list chooses the memory.
 
     Args:
         frame: columns memory, x, y.
         alt_text: what it shows.
-        base: the memory that is always there.
-        choices: the others, the first of which is drawn at first.
+        base: the value of `memory` that is always drawn: the real images.
+        choices: the other values; the first of them is drawn at first.
     """
     chosen = alt.param(
         name="choice", value=choices[0], bind=alt.binding_select(options=list(choices), name="among real ")
@@ -240,7 +241,7 @@ def costs(frame: pd.DataFrame, alt_text: str, families: Sequence[str]) -> Spec:
     Args:
         frame: columns condenser, family, league, flop, mean, low, high, best (whether it is named); flop above 0.
         alt_text: what it shows.
-        families: in the order of their colours.
+        families: their names, in the order of their colours.
     """
     what, orders = "operations to condense a memory (FLOP)", alt.Scale(type="log", nice=False, padding=26)
     wide, free = alt.Scale(zero=False, padding=14), alt.Scale(zero=False)

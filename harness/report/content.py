@@ -26,13 +26,13 @@ DIGITS = {
     "correlation": ".3f",  # of differences: proxies differ by little
 }
 ENDS = re.compile(r"(^|(?<= ))(?P<end>low|high)( \([^()]*\))?$")
-# Whose interval the columns low and high hold, where they name none.
+# If the columns low and high name no other column, they hold the interval of one of these.
 MEANS = ("accuracy (%)", "difference (points)", "regret (points)", "ratio (times)", "Spearman")
 OTHER = ".2f"  # correlations, and the like
 NOTHING = "-"
-MANY_SECONDS = 1000  # three digits of more of them would be spelt with an exponent
+MANY_SECONDS = 1000  # above these, three digits would be written with an exponent
 MOST_ROWS = 1000  # of a table on the page
-DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError)  # what a damaged summary leads pandas to
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, OverflowError)  # what pandas raises on a damaged summary
 AROUND = 56  # pixels of a chart beside its lines: an axis with its title
 
 
@@ -41,10 +41,10 @@ class Figure:
     """Something measured, as a chart or a table.
 
     Attributes:
-        id: of the page, for links.
+        id: unique on the page, for links.
         title: what it shows.
         note: what a reader must know to read it; one or two sentences.
-        alt: what a chart shows, for who cannot see it.
+        alt: what a chart shows, for readers who cannot see it.
         sources: files whose rows are behind it.
         numbers: what is shown, unrounded, a line for each row of its table; columns as the module says.
         chart: a Vega-Lite specification; None where the table itself is shown.
@@ -62,7 +62,7 @@ class Figure:
 
     @property
     def left_out(self) -> int:
-        """Lines that its table on the page lacks; a CSV has them all."""
+        """How many lines the table on the page leaves out; numbers.csv has them all."""
         return max(0, len(self.numbers) - MOST_ROWS)
 
     @property
@@ -77,8 +77,8 @@ class Section:
     """A part of the page.
 
     Attributes:
-        id: of the page, for links.
-        title: in the page's navigation, too.
+        id: unique on the page, for links.
+        title: also shown in the page's navigation.
         intro: what its figures have in common.
         figures: in their order.
         extra: what templates show beside figures.
@@ -97,7 +97,7 @@ class Section:
 
 
 def drawn(found: Found, kind: str, draw: Callable[[Source], Iterable[Figure]]) -> tuple[list[Figure], list[str]]:
-    """Figures of all sources of a kind, and a line for each source whose rows do not go together."""
+    """Figures of all sources of a kind, and a line for each source that could not be drawn."""
     figures: list[Figure] = []
     problems: list[str] = []
     for source in found.of(kind):
@@ -109,7 +109,7 @@ def drawn(found: Found, kind: str, draw: Callable[[Source], Iterable[Figure]]) -
 
 
 def slug(*parts: object) -> str:
-    """An id of the page, of what a figure is about."""
+    """An id for links, made from what a figure is about."""
     return re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, parts)).lower()).strip("-")
 
 
@@ -138,12 +138,12 @@ def records(frame: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def percent(rows: pd.DataFrame, low: str = "low", high: str = "high") -> dict[str, pd.Series]:
-    """Accuracies of a summary, fractions there, with their intervals as columns of a figure's numbers."""
+    """Columns of a figure's numbers: accuracies of a summary with their intervals, from fractions to percent."""
     return {"accuracy (%)": 100 * rows["accuracy"], "low (%)": 100 * rows[low], "high (%)": 100 * rows[high]}
 
 
 def heads(frame: pd.DataFrame) -> list[str]:
-    """The columns that a table shows: those of an interval's ends are shown with its mean."""
+    """The columns of a table. The ends of an interval have none: they are shown beside its mean."""
     return [name for name in frame if not ENDS.search(name)]
 
 
@@ -157,7 +157,7 @@ def cell(row: Mapping[str, object], column: str) -> str:
 
 
 def _is_end(name: str, end: str, column: str) -> bool:
-    """Whether a column holds an end of another's interval, which it names: `low (%)` is that of one of `MEANS`."""
+    """Whether the column `name` holds this end of `column`'s interval; plain `low (%)` is that of one of `MEANS`."""
     match = ENDS.search(name)
     if not match or match["end"] != end or _unit(name) != _unit(column):
         return False

@@ -19,7 +19,7 @@ from condensers.memory import Memory, load_memory, read_metadata
 from harness.report.content import Found, Section
 from scenarios.datasets import Dataset, at_hand, load
 
-CLASSES = 10  # that are drawn, an image each
+CLASSES = 10  # classes that are drawn, one image of each
 GALLERIES = 8
 ROWS = 24  # memories of a gallery
 LARGEST = 96  # pixels of a picture's longer side
@@ -37,7 +37,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Strip:
-    """The pictures of one memory, a class each."""
+    """The pictures of one memory, one for each class."""
 
     name: str
     path: Path
@@ -51,7 +51,7 @@ class Gallery:
     Attributes:
         title: data set and size.
         note: what is left out, and why.
-        classes: their names.
+        classes: names of the classes, which are the columns.
         rows: the memories.
     """
 
@@ -70,23 +70,23 @@ class Kept:
 
     @property
     def condenser(self) -> str:
-        """What made it."""
+        """The condenser that made it; the file's name if that is not known."""
         return str(self.metadata.get("condenser", self.path.stem))
 
     @property
     def iterations(self) -> int:
-        """How many it took, as far as it says so."""
+        """How many iterations condensing took; 0 if the file does not say."""
         said = self.metadata.get("iterations")
         return said if isinstance(said, int) else 0
 
     @property
     def size(self) -> tuple[str, ...]:
-        """Its data set, and how much of it."""
+        """Its data set and number of images per class."""
         return self._said("dataset", "dataset_checksum", "stored_per_class")
 
     @property
     def draw(self) -> tuple[str, ...]:
-        """What memories that started from the same images share."""
+        """Size and seed: equal for memories that started from the same real images."""
         return (*self.size, *self._said("seed"))
 
     def _said(self, *names: str) -> tuple[str, ...]:
@@ -116,12 +116,12 @@ def section(found: Found, data_root: Path) -> Section:
 
 
 def _place(one: Kept) -> tuple[bool, str, int]:
-    """Where it stands in its gallery: the start first, then by name and length."""
+    """Sort key of a memory within its gallery: the start first, then by name and length."""
     return one.condenser != START, one.condenser, one.iterations
 
 
 def _draws(kept: Sequence[Kept]) -> list[tuple[str, ...]]:
-    """Of each data set and size the draw of most memories: replicates look alike, and a page of all would be heavy."""
+    """For each data set and size, the draw with most memories: replicates look alike and would make the page heavy."""
     counts = Counter(one.draw for one in kept)
     largest: dict[tuple[str, ...], tuple[str, ...]] = {}
     for one in kept:
@@ -136,7 +136,7 @@ def _kept(paths: Sequence[Path]) -> tuple[list[Kept], list[str]]:
     for path in paths:
         try:
             one = Kept(path, read_metadata(path))
-            # The same recipe may round otherwise on another machine, which nobody would see.
+            # Files of one recipe and seed count once, though machines may round differently: nobody would see it.
             kept.setdefault((one.condenser, json.dumps(one.metadata.get("config"), sort_keys=True), one.draw), one)
         except ValueError as error:
             problems.append(str(error))
@@ -144,7 +144,7 @@ def _kept(paths: Sequence[Path]) -> tuple[list[Kept], list[str]]:
 
 
 def _validation(found: Found) -> dict[str, int]:
-    """How many images per class were held out where a data set has this checksum, as far as rows say so."""
+    """Images per class that were held out, by the checksum of what is left of a data set, as far as rows say so."""
     sizes: dict[str, int] = {}
     for source in found.sources:
         if {"dataset_checksum", "validation"} <= set(source.frame):
@@ -168,7 +168,7 @@ def _gallery(kept: Sequence[Kept], data_root: Path, splits: Mapping[str, int]) -
             tiles = [_tile(one, memory, label, _class(metadata, label), train) for label in labels]
         except ValueError as error:
             problems.append(str(error))
-        except (IndexError, TypeError, RuntimeError) as error:  # other classes than the first, or odd channels
+        except (IndexError, TypeError, RuntimeError) as error:  # other classes than the first memory, or odd channels
             problems.append(f"{one.path} cannot be drawn beside the others: {error}")
         else:
             made.rows.append(Strip(_heading(one, kept), one.path, tiles))
@@ -187,7 +187,7 @@ def _size(metadata: Mapping[str, object]) -> str:
 
 
 def _heading(one: Kept, kept: Sequence[Kept]) -> str:
-    """The condenser, with its iterations where it stands there at several lengths."""
+    """The condenser, with its iterations if the gallery has it at several lengths."""
     if one.condenser == START:
         return f"{START}: the start"
     lengths = {other.iterations for other in kept if other.condenser == one.condenser}
@@ -253,6 +253,6 @@ def _png(levels: UInt8[Tensor, "ch h w"]) -> str:
     pixels = levels.permute(1, 2, 0)
     file = io.BytesIO()
     picture = Image.fromarray((pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels[..., :3]).numpy())
-    picture.thumbnail((LARGEST, LARGEST))  # larger ones than are shown would fill the page
+    picture.thumbnail((LARGEST, LARGEST))  # more pixels than are shown would make the page heavy
     picture.save(file, format="png", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

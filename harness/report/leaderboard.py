@@ -36,7 +36,7 @@ def _figure(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Fig
 
 
 def _line(method: str, rows: pd.DataFrame) -> dict[str, object]:
-    # Memories are told apart by what is in them: their numbers begin anew with every command that enters some.
+    # Memories are counted by checksum: two people who submit under one method's name may use the same numbers.
     memories = rows.drop_duplicates("memory_checksum").assign(class_order=0)
     values = memories.assign(memory_replicate=range(len(memories))).set_index(MEMORY)["accuracy"]
     accuracy: Interval = interval(values)
@@ -54,6 +54,6 @@ def _line(method: str, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def _all_of(values: pd.Series) -> object:
-    """The value that all entries of a method have, or each of them."""
+    """The value that all entries of a method share, or all their values as a text."""
     found = values.drop_duplicates().tolist()
     return found[0] if len(found) == 1 else " / ".join(map(str, found))

@@ -24,7 +24,7 @@ ALIKE = 1.5  # costs that differ by less are about the same
 
 
 def section(found: Found) -> Section:
-    """A table for each point and league, and a chart of costs for each point; what has verdicts first."""
+    """A table for each point and league, and a chart of costs for each point; files with most verdicts first."""
     ordered = replace(found, sources=sorted(found.sources, key=_verdicts_and_lines, reverse=True))
     figures, problems = drawn(ordered, "table.csv", _figures)
     intro = (
@@ -36,14 +36,14 @@ def section(found: Found) -> Section:
 
 
 def _verdicts_and_lines(source: Source) -> tuple[int, int]:
-    """How many lines hold a published number against a measured one, and how many there are."""
+    """How many lines have a verdict other than `not run`, and how many lines there are."""
     known = source.frame["verdict"] if "verdict" in source.frame else pd.Series(dtype=object)
     return int(known.isin(set(VERDICTS) - {NOT_RUN}).sum()), len(source.frame)
 
 
 def _figures(source: Source) -> list[Figure]:
     points = list(grouped(source.frame, POINT))
-    # Within a league, those that decode several images from one are apart.
+    # Within a league, condensers that decode several images from one have another table.
     tables = [
         _table(source, about, league, int(decoded), own)
         for about, rows in points
@@ -53,7 +53,7 @@ def _figures(source: Source) -> list[Figure]:
 
 
 def _lengths(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """The column that tells the lengths of a condenser apart, of a point that has several."""
+    """The column of iterations, if a point has a condenser at several lengths; otherwise no column."""
     several = "iterations" in rows and rows["condenser"].duplicated().any()
     return {"iterations": rows["iterations"].astype(int)} if several else {}
 
@@ -133,7 +133,7 @@ def _costs(source: Source, about: dict[str, object], rows: pd.DataFrame) -> Figu
 
 
 def _best(points: pd.DataFrame) -> pd.Series:
-    """Which points nothing cheaper beats; of those that cost about the same the best alone, or names would overlap."""
+    """Which points nothing cheaper beats. Of several at about one cost only the best, or their names would overlap."""
     best = pd.Series(False, points.index)
     top, last = -1.0, None
     for place, flop, accuracy in zip(points.index, points["operations (FLOP)"], points["accuracy (%)"], strict=True):
@@ -149,7 +149,7 @@ def family_of(name: str) -> str:
     """How a condenser works, in words."""
     try:
         made: Condenser = registry.condenser(name)
-    except ValueError:  # of a plugin, or of older code
+    except ValueError:  # a plugin's condenser, or one of older code
         return OTHER
     return FAMILIES.get(getattr(made, "loop", "selection"), OTHER)
 

@@ -1,7 +1,7 @@
 """Every method: its paper, its equation and where it stands, derived from the registry and from tables.
 
-A method is a module: its docstring holds the equation, its presets are condensers, and terms that can be added to
-others. A new one appears by being registered.
+A method is a module. Its docstring holds the equation; its presets are condensers, and terms that can be added to other
+recipes. A new method appears as soon as it is registered.
 """
 
 import inspect
@@ -27,7 +27,7 @@ from harness.report.leagues import POINT
 # What lines of one method may differ in, and the title of its column.
 APART = {"iterations": "iterations", "condensed on": "condensed on", "trained": "scored on", "scored on": "images"}
 LEAGUE = [*POINT, "league", "decoded per stored"]
-CORE = "condensers.core."  # what lies there is shared by methods, and tells none of them
+CORE = "condensers.core."  # modules there are shared by methods, so they do not say which method it is
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Preset:
     Attributes:
         name: as it is typed.
         text: its line in lists.
-        traits: what follows from how it is made, its league first; none of a term.
+        traits: what follows from how a condenser is made, its league first; empty for a term.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Method:
     """A module of methods.
 
     Attributes:
-        id: of the page.
+        id: unique on the page, for links.
         title: the first line of its docstring.
         blocks: the rest of it, each paragraph or equation with its kind: `text`, `equation` or `verbatim`.
-        papers: of its presets.
+        papers: the papers of its presets.
         presets: condensers and terms.
-        figures: where it stands, and what was published of it.
+        figures: its places in tables, and published numbers.
     """
 
     id: str
@@ -117,7 +117,7 @@ def _several(statistic: object) -> Sequence[object]:
 
 
 def _of(methods: dict[str, Method], module: ModuleType | None, name: str) -> Method:
-    """The method of a module, or one of its own where the module is not known."""
+    """The method of a module; a preset whose module is not known is a method by itself."""
     key = module.__name__ if module else name
     if key not in methods:
         title, blocks = _said(inspect.getdoc(module) or "") if module else ("", [])
@@ -211,7 +211,7 @@ def _published(method: Method, names: Sequence[str]) -> list[Figure]:
         }
     )
     note = "As their papers print them, on test images. What is not comparable comes from another evaluation."
-    # As seen from the project: where it lies on this machine is nobody's business.
+    # Relative to the project, because a page that is passed on should not show folders of this machine.
     source = Source(FILE.resolve().relative_to(ROOT), FILE.name, numbers, Making())
     return [
         Figure(

@@ -36,7 +36,7 @@ from harness.report.flags import Report
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "index.html"
 SAID = 20  # lines about what is left out, on the terminal
-OWN_IDS = ("top", "content", "theme", "files", "files-title", "problems-title")  # of the templates
+OWN_IDS = ("top", "content", "theme", "files", "files-title", "problems-title")  # ids that the templates use
 
 
 def report(config: Report) -> None:
@@ -75,7 +75,7 @@ def _sections(found: Found, data_root: Path) -> list[Section]:
 
 
 def with_distinct_ids(sections: Sequence[Section]) -> list[Section]:
-    """The sections, with a number behind an id that is taken: folders may differ in signs that ids lack."""
+    """The sections, with a number added to ids that are taken: folder names may differ only in what ids leave out."""
     taken = {*OWN_IDS, *(name for one in sections for name in (one.id, f"{one.id}-title"))}
     taken |= {method.id for one in sections for method in one.extra.get("methods", ())}
 
@@ -148,7 +148,7 @@ def render(found: Found, sections: Sequence[Section]) -> str:
 
 
 def _strip(sections: Sequence[Section]) -> images.Strip | None:
-    """Made images for the head of the page: those of the first gallery's last memory."""
+    """The images at the head of the page: the last memory of the first gallery."""
     galleries = [gallery for one in sections for gallery in one.extra.get("galleries", ())]
     return galleries[0].rows[-1] if galleries else None
 
@@ -175,7 +175,7 @@ def _quoted(text: str) -> Markup:
 
 
 def _bar(row: dict[str, float], frame: pd.DataFrame) -> Markup:
-    """Where an accuracy and its interval lie between the least and the greatest of a table, as a style."""
+    """The style that places an accuracy and its interval on a scale from the lowest to the highest of a table."""
     ends = frame[["low (%)", "high (%)", "accuracy (%)"]].stack().dropna()
     least, span = ends.min(), max(ends.max() - ends.min(), 1e-9)
     at = {name: 100 * (row[f"{name} (%)"] - least) / span for name in ("low", "accuracy", "high")}

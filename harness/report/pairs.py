@@ -12,12 +12,12 @@ from harness.report.content import Figure, Found, Section, Source, drawn, slug
 
 TABLE = ["dataset", "images per class", "trained", "scored on", "league", "decoded per stored", "protocol"]
 STREAM = ["dataset", "steps", "league", "protocol"]
-MOST = 10  # lines that a chart holds; of more there is a table
-FURTHER = ("iterations", "condensed on")  # what tells lines of one condenser apart
+MOST = 10  # lines of a chart; more than these become a table
+FURTHER = ("iterations", "condensed on")  # may differ between lines of one condenser
 
 
 def section(found: Found) -> Section:
-    """A chart for each comparison: who is above whom, by how much, and whether that is told from nothing."""
+    """A chart for each comparison: which line is above which, by how much, and whether the interval excludes zero."""
     figures, problems = drawn(found, FILE, _figures)
     intro = (
         "By how many points the line at the left is above the one at the top, paired by memory. A cell is filled where "
@@ -66,7 +66,7 @@ def _figure(source: Source, about: dict[str, object], own: pd.DataFrame) -> Figu
 
 
 def _names(own: pd.DataFrame, side: str) -> list[str]:
-    """The condensers of a side, with what tells those of one name apart on either."""
+    """Names of the lines on one side: the condenser, with its `FURTHER` columns if these have several values."""
     several = [name for name in FURTHER if name in own and _several(own, name)]
     parts = own[[side + name for name in ("condenser", *several)]].itertuples(index=False, name=None)
     told = ((who, zip(several, more, strict=True)) for who, *more in parts)

@@ -26,7 +26,7 @@ from harness.report.content import Figure, Found, Section, Source, drawn, slug
 REFERENCES = ("dm", "random")  # what others are compared with: the first of these that is there
 APART = {"open": "open league: ", NOT_SAID: "league not said: "}
 SCORE = "accuracy"
-FURTHER = " #"  # between a name and the number of its making
+FURTHER = " #"  # between a name and a number, for a second config of that name
 
 
 def streams(found: Found) -> Section:
@@ -55,9 +55,9 @@ def studies(found: Found) -> Section:
 
 
 def _checked(source: Source) -> Source:
-    """The source, if the cells of each making have as many networks, and hold what scores can be.
+    """The source, if all cells of a config have the same number of networks and hold possible scores.
 
-    Raises ValueError in one line.
+    Raises ValueError, in one line, if they do not.
     """
     for _, own in source.frame.groupby("config", sort=False):
         check_cells(own, own["network_replicate"].nunique(), (), source.path)
@@ -87,20 +87,24 @@ def _over_orders(figure: Figure, one_for_all: list[str]) -> Figure:
 
 
 def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, where all real images, the upper bound, are no memory whose size others would have to share."""
+    """The rows, with memory size 0 for `whole` (training on all real images).
+
+    It is no memory, so the others need not have its size.
+    """
     held = ["ipc_stored", "ipc_decoded"]
     return rows.assign(**{name: rows[name].where(rows["condenser"] != WHOLE, 0) for name in held})
 
 
 def _sizes(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each size of memory, in words where there are several; what has no memory is beside each.
+    """The rows of each memory size, with words for it if there are several; rows without a memory go with each size.
 
-    Under a total budget shares shrink from step to step, and memories are of one size if they do so alike.
+    Under a total budget the images per class shrink from step to step. Memories are of one size if they have the same
+    number of images per class at every step.
     """
     held = rows[rows["ipc_stored"] > 0].groupby("config", sort=False)
     shares = {config: dict(zip(own["step"], own["ipc_stored"], strict=True)) for config, own in held}
     sizes: dict[str, list[str]] = {}
-    # Those with most steps first: a stream that is not finished is of the size that it has so far.
+    # Configs with most steps first: an unfinished stream belongs to the size that agrees with its steps so far.
     for config, own in sorted(shares.items(), key=lambda item: -len(item[1])):
         same = next((first for first in sizes if own.items() <= shares[first].items()), config)
         sizes.setdefault(same, []).append(config)
@@ -127,10 +131,10 @@ def _studies(source: Source) -> Iterator[Figure]:
 
 
 def _apart(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows, where several memories of one making and number are makings of their own.
+    """The rows, with another `config` for each memory if several have the same config, class order and replicate.
 
-    Such are those that other code or another machine made of one seed, or older ones, which do not say their class
-    order or seed. They are not replicates, and rows do not say which of them belong together.
+    Such memories come from other code or another machine with the same seed, or from older rows, which do not say their
+    class order or seed. They are not replicates, and rows do not say which of them belong together.
     """
     memories = rows.groupby(["config", "protocol", *MEMORY])["memory_checksum"].transform("nunique")
     return rows.assign(config=rows["config"].where(memories < 2, rows["config"] + rows["memory_checksum"]))
@@ -148,7 +152,7 @@ def _leagues(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows under names that tell makings apart: `dm`, and `dm #2` for further ones in the order of the file."""
+    """The rows, with one name for each config: `dm`, and `dm #2` for the next one of `dm` in the file."""
     makings = rows[["condenser", "config"]].drop_duplicates()
     numbers = makings.groupby("condenser").cumcount() + 1
     names = [
@@ -234,7 +238,7 @@ def _accuracies(source: Source, name: str, rows: pd.DataFrame, key: tuple) -> Fi
 
 
 def _differences(source: Source, name: str, rows: pd.DataFrame, metric: str, step: int, key: tuple) -> Iterator[Figure]:
-    """How far others are above the reference, memory by memory; nothing where no memories are paired twice."""
+    """Figures of how far others are above a reference, paired by memory; a single pair of memories is left out."""
     known = list(dict.fromkeys(rows["condenser"]))
     for reference, others in _references(known):
         found = [(who, paired_difference(rows, metric, who, reference, step=step)) for who in others]
@@ -261,9 +265,10 @@ def _difference(source: Source, name: str, reference: str, numbers: pd.DataFrame
 
 
 def _references(known: list[str]) -> list[tuple[str, list[str]]]:
-    """What is compared with what: for each strategy its own condensers, with real images where there are any.
+    """The references, and what is compared with each, for each strategy.
 
-    A further making is compared with the first of its own name alone: from another it differs in more than its name.
+    The reference is `dm`, or else `random`; under another strategy than retrain it is `random`, or else `dm`. A second
+    config of a name (`dm #2`) is compared only with the first one: from others it differs in more than the condenser.
     """
     found, first = [], [name for name in known if FURTHER not in name]
     for suffix in dict.fromkeys(base_of(name)[1] for name in first):
@@ -286,7 +291,7 @@ def _named(numbers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ranking(what: str, numbers: pd.DataFrame) -> str:
-    """The best and the last in words, for who cannot see the chart."""
+    """The best and the last in words, for readers who cannot see the chart."""
     column = next(name for name in numbers if name.endswith((" (%)", " (points)")))
     ranked = numbers.sort_values(column, ascending=False)
     ends = [f"{row['condenser']} {row[column]:z.1f}" for _, row in ranked.iloc[[0, -1]].iterrows()]

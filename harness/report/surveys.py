@@ -15,9 +15,9 @@ from harness.report.content import Figure, Found, Section, Source, drawn, record
 
 AFTER = re.compile(r"regret_after_(\d+)")
 PREFERRED = "ours"
-ABOVE = "above_first"  # in a summary: Spearman's, less that of the first proxy, which has none itself
-WHOLE_SET = ["dataset", "space", "whole_recipe"]  # what a proxy is held against
-MAKING = ["proxy", "recipe", "epochs", "ipc_stored", "ipc_decoded", "precision"]  # whose networks may be averaged
+ABOVE = "above_first"  # in a summary: Spearman's correlation less that of the first proxy, which has no such value
+WHOLE_SET = ["dataset", "space", "whole_recipe"]  # what a proxy is compared with
+MAKING = ["proxy", "recipe", "epochs", "ipc_stored", "ipc_decoded", "precision"]  # may be averaged if equal
 SAID = {
     "ipc_stored": "{} per class",
     "ipc_decoded": "{} decoded",
@@ -120,14 +120,14 @@ def _compared(rows: pd.DataFrame) -> bool:
 
 
 def _above(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """How far each is above the first, paired by architecture; nothing of an older summary, or of one proxy."""
+    """Columns: how far each proxy is above the first, paired by architecture; none if the summary lacks these."""
     named = f"above {rows['proxy'].iloc[0]}"
     ends = {"": "", " low": "_low", " high": "_high"}
     return {f"{named}{said} (correlation)": rows[f"{ABOVE}{end}"] for said, end in ends.items() if _compared(rows)}
 
 
 def _ceiling(rows: pd.DataFrame, column: str) -> float | None:
-    """The ceiling that all proxies of a chart have; None without one, or where they were measured on different ones."""
+    """The noise ceiling that all proxies of a chart have; None if there is none, or if it differs between proxies."""
     found = rows[column].unique() if column in rows else []
     return float(found[0]) if len(found) == 1 and math.isfinite(found[0]) else None
 
@@ -143,7 +143,7 @@ def _scatters(source: Source) -> Iterator[Figure]:
 
 
 def _surveyed(source: Source) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """What proxies are held against, one space on one whole set at a time: its rows, and those of all its survey."""
+    """For each space and whole-set training: the rows of first whole-set networks, and all rows of the survey."""
     rows = source.frame
     for values, first in rows[is_first(rows)].groupby(["dataset_checksum", "space", "recipe"], sort=False):
         checksum, space, recipe = values
@@ -152,12 +152,12 @@ def _surveyed(source: Source) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
 
 
 def _several(first: pd.DataFrame) -> bool:
-    """Whether architectures have several first networks, so that it is open which of them a proxy is held against."""
+    """Whether architectures have several first networks, so that it is open which of them a proxy goes with."""
     return bool(first["architecture"].duplicated().any())
 
 
 def _undrawn(source: Source) -> Iterator[str]:
-    """A line for each survey without a scatter because of that."""
+    """A line for each survey that has no scatter, because its architectures have several first networks."""
     for first, rows in _surveyed(source):
         if _several(first) and (rows["proxy"] != WHOLE).any():
             about = ", ".join(first[["dataset", "space", "recipe"]].iloc[0])
@@ -168,7 +168,7 @@ def _undrawn(source: Source) -> Iterator[str]:
 
 
 def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows under names of proxies that tell makings apart: sizes, recipes, and memories of one draw."""
+    """The rows, with names of proxies that differ by size and recipe, and `#2` for a second memory of one draw."""
     of_memory = [*MAKING, "memory_replicate"]
     memories = rows.drop_duplicates([*of_memory, "memory_checksum"])
     number = memories.groupby(of_memory, sort=False).cumcount() + 1

@@ -55,22 +55,22 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Contestant:
-    """One side of a measurement; all values, so that it travels to its own process.
+    """One side of a measurement; all fields are plain values, so that it can be sent to a process of its own.
 
     Attributes:
         label: its name in records.
         kind: what it runs, a key of KINDS.
         method: a recipe's name, or READINGS; unused where networks are trained.
         shape: of the images.
-        classes: how many of them are worked on.
+        classes: how many classes are worked on.
         ipc: synthetic images per class.
         network: name of the networks.
         real_batch: real images per class and iteration.
         chunk: images that the core puts through a network at once.
         precision: of the arithmetic, or AS_IT_COMES.
         device: as torch names it.
-        epochs: of a step that trains, else 0.
-        networks: trained side by side.
+        epochs: of a step that trains networks; 0 for a step that condenses.
+        networks: how many are trained side by side.
         keep_memory: whether its process keeps freed memory, as those of our commands do and published loops do not.
     """
 
@@ -185,7 +185,7 @@ def _memory(one: Contestant, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _convolutions(one: Contestant) -> Callable[[], object]:
-    """The convolutions of an iteration's real images, forward, in the core's chunks, layout and threads; no more."""
+    """The convolutions of an iteration's real images, forward only, in the core's chunks, layout and threads."""
     # The convolutions are an upper bound on speed, so cuDNN searches for its fastest algorithms.
     torch.backends.cudnn.benchmark = True
     form = {"device": one.device, "dtype": getattr(torch, one.real_dtype), "memory_format": torch.channels_last}
@@ -216,7 +216,7 @@ def _convolution_inputs(one: Contestant) -> list[tuple[nn.Conv2d, tuple[int, ...
 
 
 def _condensing_flop(one: Contestant) -> int:
-    """Counted on one class of the plain loop: it and the core compute the same."""
+    """Operations of an iteration, counted on one class of the plain loop, which computes the same as the core."""
     with torch.device("meta"):
         network = plain.network_of(one.network, one.shape.classes, one.shape.image).requires_grad_(False)
         real, own = torch.empty(one.batch, *one.shape.image), torch.empty(one.ipc, *one.shape.image)

@@ -40,7 +40,7 @@ from harness.speed.rows import check as check_turns
 from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth, full_name
 
-MINIBATCHES = {"cpu": 8, "cuda": 512}  # per step that trains: enough that its start does not count
+MINIBATCHES = {"cpu": 8, "cuda": 512}  # per timed step of training: enough that the start of a training does not matter
 LOCKSTEP_IPC = 10
 SCORING_NETWORKS = 20  # networks that score one memory
 
@@ -152,7 +152,7 @@ def _methods(config: Speed) -> list[str]:
 
 
 def _contestant(config: Speed, device: torch.device, dataset: str, method: str, ipc: int) -> Contestant:
-    """The core at the first precision."""
+    """The core as a contestant, at the first of the precisions."""
     shape = SHAPES[dataset]
     network = full_name(config.network or f"ConvNet-W128-D{default_depth(shape.side)}-IN-ReLU-Avg")
     return Contestant(

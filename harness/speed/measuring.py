@@ -21,7 +21,7 @@ from typing import Protocol, Self
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-WARM_UP = 0.25  # of a turn's seconds; at least one step
+WARM_UP = 0.25  # share of a turn's seconds that a competitor warms up for; at least one step
 
 
 class Competitor(Protocol):
@@ -40,8 +40,8 @@ class Turn:
 
     Attributes:
         steps: calls of its step.
-        seconds: they took, until the device had finished.
-        cpu_seconds: of all threads; less than the threads in use times `seconds` where others were at work too.
+        seconds: that these steps took, until the device had finished.
+        cpu_seconds: of all threads; less than the threads in use times `seconds` if other processes used the cores too.
         peak_bytes: most memory so far. CUDA: allocated on the device. CPU: resident memory of the process beyond what
             it held before anything was built; None where the system does not tell.
     """
@@ -114,7 +114,7 @@ class Lane:
 
 
 def timed(step: Callable[[], object], seconds: float, wait: Callable[[], object]) -> tuple[int, float]:
-    """Call `step` for about `seconds`, at least once; how often, and how long it took.
+    """Call `step` for about `seconds`, at least once; return how often, and how long that took.
 
     `wait` blocks until the device is idle. It is called after 1, 2, 4, ... steps: a device that works asynchronously
     must be kept busy, as it is in a long run.
@@ -151,7 +151,7 @@ def _serve(pipe: Connection, competitor: Competitor) -> None:
     # Ctrl-C is ignored here: the parent handles it and ends its children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     before, step = _resident("VmRSS"), None
-    # The parent is gone, so there is nothing left to do.
+    # These errors mean that the parent is gone, so there is nothing left to do.
     with suppress(EOFError, BrokenPipeError):
         while True:
             seconds = pipe.recv()

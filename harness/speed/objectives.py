@@ -1,8 +1,8 @@
-"""The objectives of the plain loops, from the papers' equations: in float64 they are what tests hold the core to.
+"""The objectives of the plain loops, from the papers' equations; in float64 tests compare the core with them.
 
 A term compares what a network makes of one class's real and synthetic images; an objective is a weighted sum of terms,
-summed over classes. Any dtype, any device. Nothing here comes from `condensers`, not even the papers' constants: a
-mistake there must not be made here as well.
+summed over classes. Any dtype, any device. Nothing here comes from `condensers`, not even the papers' constants: else a
+mistake there would be here as well, and no test would find it.
 """
 
 from collections.abc import Callable, Mapping
@@ -75,7 +75,10 @@ OBJECTIVES = {
 
 
 def moment_distance(real: Float[Tensor, "n ch h w"], synthetic: Float[Tensor, "m ch h w"]) -> Float[Tensor, ""]:
-    """Half the squared distance of means and of deviations, both of each image, averaged over images and channels."""
+    """Half the squared distances of mean and deviation, which are taken per image and averaged over images.
+
+    The distances are averaged over channels.
+    """
     return sum((r - s).square().mean() for r, s in zip(_moments(real), _moments(synthetic), strict=True)) / 2
 
 
@@ -98,7 +101,7 @@ def _gram(maps: Tensor) -> Tensor:
 
 
 def diversity(features: Float[Tensor, "n d"], neighbours: int) -> Float[Tensor, ""]:
-    """Mean KL divergence of an image's softmax from that of the mean of its nearest ones; 0 for a single image."""
+    """Mean KL divergence of an image's softmax from the softmax of its nearest images' mean; 0 for a single image."""
     if len(features) == 1:
         return features.sum() * 0
     with torch.no_grad():

@@ -5,7 +5,7 @@ images; lists of positions on the host, all images on the device as floats; a ne
 iteration; one number read back an iteration. Training: a DataLoader over the memory. Both in channels-first layout,
 layer by layer.
 
-In float64 they are also the oracle that tests hold the core to; what is compared of images is in `objectives`.
+In float64 they are also the oracle that tests compare the core with. The terms of the loss are in `objectives`.
 
 Within that structure nothing is slower than it need be: a class's strengths are drawn once, where the published
 augmentation draws one for each of 256 images and uses the first, and real images leave no graph behind.
@@ -111,7 +111,7 @@ class Condensing:
         self.optimizer = torch.optim.SGD([self.pixels], lr=SGD.lr, momentum=SGD.momentum)
 
     def step(self) -> float:
-        """One iteration; its loss."""
+        """Run one iteration, and return its loss."""
         network = self.build().to(self.images.device).requires_grad_(False)
         loss = iteration_loss(network, self.objective, self._classes())
         self.optimizer.zero_grad()
@@ -130,7 +130,7 @@ class Condensing:
 
 def _floats(source: LabelledImages) -> Tensor:
     images = torch.empty(source.images.shape, device=source.images.device)
-    # In parts: temporaries of the whole set would stand for memory that the loop does not need.
+    # In parts, because temporaries of the whole set would count as peak memory, and the loop does not need them.
     for part, raw in zip(images.split(1024), source.images.split(1024), strict=True):
         part.copy_(source.normalise(raw))
     return images
@@ -146,7 +146,7 @@ def train(
     training: Training,
     seed: int,
 ) -> float:
-    """The evaluation recipe over a DataLoader; the mean loss of the last epoch. Images and labels are on the host."""
+    """Train by the evaluation recipe over a DataLoader, from images on the host; return the last epoch's mean loss."""
     device, rng = next(network.parameters()).device, np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     loader = DataLoader(TensorDataset(images, labels), training.batch, shuffle=True, generator=generator)
@@ -172,14 +172,14 @@ def _optimizer(network: nn.Module, training: Training, lr: float) -> torch.optim
 
 
 # Augmentation: each operation takes images [n, ch, side, side] and three numbers in [0, 1) per image, or for all.
-# Numbers of DSA stand here once more, for tests hold the core's augmentation to these operations.
+# The numbers of DSA are repeated here, because tests compare the core's augmentation with these operations.
 
 CROP, CUTOUT = 0.125, 0.5  # of the side
 SCALE, ROTATE = 1.2, math.pi / 12
 
 
 def augmented(images: Float[Tensor, "n ch h w"], draw: Draw) -> Float[Tensor, "n ch h w"]:
-    """The images after one operation; an empty name is none."""
+    """The images after one operation; an empty name leaves them as they are."""
     operation, strengths = draw
     return OPERATIONS[operation](images, *strengths.T) if operation else images
 

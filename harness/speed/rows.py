@@ -31,7 +31,7 @@ from harness.speed.measuring import Turn
 PLAIN, CORE, ONE_IMAGE, CONVOLUTIONS = "plain", "core", "core at 1 image", "convolutions"
 PLAIN_KEPT, SIDE_BY_SIDE = "plain, memory kept", "core side by side"
 ALONE, TOGETHER = "dm alone", "dm and eight readings"
-EVALUATION = "evaluation"  # the `method` of trainings, which are alike for memories of all condensers
+EVALUATION = "evaluation"  # the `method` of trainings, which take the same time whatever condenser made the memory
 BASELINES = {"condense": PLAIN, "train": PLAIN, "lockstep": ALONE}
 COMPARED = (CORE, PLAIN_KEPT, SIDE_BY_SIDE, TOGETHER)
 # With torch's defaults convolutions on CUDA may use TF32, so the plain loop's default is compared with tf32.
@@ -52,7 +52,7 @@ Speeds = Mapping[tuple[str, str], float]  # of a label at a precision, in units 
 
 @dataclass(frozen=True)
 class Contest:
-    """Competitors that take turns, and what they are compared for."""
+    """Competitors that take turns, and what they are compared in."""
 
     what: str
     dataset: str
@@ -114,7 +114,7 @@ class Contest:
         }
 
     def _ratios(self, one: Contestant, speeds: Speeds) -> dict[str, float | None]:
-        """Speed over that of the baseline, in equal arithmetic and in the one the baseline has by itself."""
+        """Speed divided by the baseline's: with the baseline in equal arithmetic, and in its own by default."""
         baseline = BASELINES.get(self.what) if one.label in COMPARED else None
         equal = PLAIN_EQUAL.get(one.precision, "") if baseline == PLAIN else one.precision
         usual = AS_IT_COMES if (baseline, AS_IT_COMES) in speeds else "fp32"
@@ -125,7 +125,7 @@ class Contest:
         }
 
     def _work(self, one: Contestant, turn: Turn, speeds: Speeds) -> dict[str, float | None]:
-        """Achieved FLOP/s, and its share of that of the convolutions alone in the same arithmetic."""
+        """Achieved FLOP/s, and their share of what the convolutions alone achieve in the same arithmetic."""
         flop = flop_per_step(one)
         rate = None if flop is None else flop * turn.steps / turn.seconds
         precision = YARDSTICK.get(one.precision, one.precision)
@@ -145,8 +145,8 @@ def check(records: Records[TurnRow], competitors: Mapping[str, int], repeats: in
 
     Args:
         records: of this machine and of others.
-        competitors: how many took turns, by the key of the cell; of other cells it is not known.
-        repeats: turns of each of them.
+        competitors: how many took turns, by the key of the cell; for other cells this is unknown.
+        repeats: turns of each competitor.
     """
     rows, where = records.read(), records.path
     check_numbers(rows, TurnRow, (), where)
@@ -177,7 +177,7 @@ def _device(one: Contestant) -> str:
 
 @cache
 def _code() -> str:
-    """A digest of the code that decides a speed; a commit would not tell two uncommitted changes apart."""
+    """A digest of the code that decides a speed; a commit would be the same for different uncommitted changes."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for pattern in TIMED for path in ROOT.glob(pattern)):
         digest.update(f"{path.name} {path.stat().st_size} ".encode() + path.read_bytes())

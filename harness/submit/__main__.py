@@ -6,9 +6,9 @@
 
 The files are memories of one method, as many as there are replicates. A protocol is taken whole: no flag changes how
 networks are trained. The league follows from what is in the files and from what you state: strict, if as many images
-are decoded as stored, labels are hard, and no network saw real labels; with --league it is checked. Refused are
-memories with more images of one class than of another, the same memory twice, and copies of test images, mirrored or
-not.
+are decoded as stored, labels are hard, and no network saw real labels; it must be that of --league, if given. Refused
+are memories with more images of one class than of another, the same memory twice, and copies of test images, mirrored
+or not.
 
 Writes results.csv (a row per network) and submissions.csv (a row per memory: its checksum, the command, the cost as
 stated) into --out, results/leaderboard; add both and the files by a pull request (CONTRIBUTING.md).

@@ -1,4 +1,4 @@
-"""What an entry must be beside readable: as many images of every class, none of the test set, and entered once."""
+"""Checks on readable entries: as many images of every class, no image of the test set, and no memory twice."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from harness.core.stored import Stored
 from scenarios.datasets import Dataset
 
-ALIKE = 2.0  # of 255 levels, root mean square over pixels: less is a copy, however it was stored
-CHUNK = 500  # images that are compared at once
+ALIKE = 2.0  # root mean square difference over pixels, of 255 levels: less is a copy, however it was stored
+CHUNK = 500  # data set images that are compared at once
 
 
 def check_entries(entries: Sequence[Stored], dataset: Dataset) -> None:
-    """Raise ValueError for a memory that would be compared with others and may not be."""
+    """Raise ValueError for a memory that may not be in the leaderboard."""
     seen: dict[str, Stored] = {}
     for stored in entries:
         memory = stored.memory
@@ -38,7 +38,7 @@ def check_entries(entries: Sequence[Stored], dataset: Dataset) -> None:
 def copies_of_test(images: Float[Tensor, "n ch h w"], dataset: Dataset) -> Bool[Tensor, "n"]:
     """Which normalised images are test images, mirrored or not.
 
-    An image that the training set has as well is none: data sets hold some of their images twice.
+    An image that is also in the training set counts as no copy, because data sets hold some images in both sets.
     """
     pixels = 255 * dataset.train.denormalise(images.cpu())
     suspect = _found(pixels, dataset.test.images.cpu())

@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def league(self) -> str:
-        """What follows from what is in the file, and from what is stated."""
+        """The league that follows from what the file holds and from what the submitter states."""
         return league(self.stored.memory.per_class, self.decoded, self.trained_on_real, self.soft)
 
 
@@ -129,16 +129,17 @@ def _entry(config: Submit, number: int, stored: Stored) -> Entry:
 
 
 def seeded(stored: Stored) -> Stored:
-    """The memory, whose checksum names the draws of its networks unless it has a seed.
+    """The memory, with its checksum as the seed that names the draws of its networks unless it has a seed.
 
-    Else replicates would share them, and an interval over memories would lack the luck of networks.
+    Replicates without seeds would all share the same draws, and an interval over memories would not include the luck of
+    the networks.
     """
     memory = stored.memory
     return replace(stored, memory=replace(memory, metadata={"seed": memory.checksum} | dict(memory.metadata)))
 
 
 def _why(entry: Entry) -> str:
-    """What makes the league of an entry."""
+    """The reasons for the league of an entry."""
     reasons = {
         "its labels are soft": entry.soft,
         "networks trained on real labels made it": entry.trained_on_real,
@@ -149,7 +150,7 @@ def _why(entry: Entry) -> str:
 
 
 def _known(submissions: Records[SubmissionRow], method: str, keys: list[str]) -> dict[str, SubmissionRow]:
-    """What is entered already, by key. Raises ValueError for one under another name, and for damaged rows."""
+    """Rows of memories that are entered already, by cell. Raises ValueError for another method's, and for damage."""
     check_leagues(submissions.read(), submissions.path)
     found = {row.cell: row for row in submissions.rows(set(keys))}
     for other in found.values():
@@ -167,7 +168,7 @@ def _numbered(
     cells: Sequence[Cell],
     known: Mapping[str, SubmissionRow],
 ) -> list[Entry]:
-    """Each with the number that it has, or else the next that no memory of the method has."""
+    """The entries with their replicate numbers: as recorded, or else the next that no memory of the method has."""
     used = {row.memory_replicate for row in submissions.rows() if row.method == method}
     free = (number for number in count() if number not in used)
     numbers = [known[cell.key].memory_replicate if cell.key in known else next(free) for cell in cells]
@@ -175,7 +176,7 @@ def _numbered(
 
 
 def _check_known(known: SubmissionRow, row: SubmissionRow, submissions: Records[SubmissionRow]) -> None:
-    """Raise ValueError if a row that is there says something else of a memory, of its scores, or of what is stated."""
+    """Raise ValueError if the recorded row of a memory differs from `row` in memory, scores or what is stated."""
     stated = {name: getattr(row, name) for name in STATED}
     run = {name: getattr(row, name) for name in ("command", "origin", "file")}
     differing = [one for one in vars(row) if getattr(replace(known, **stated, **run), one) != getattr(row, one)]

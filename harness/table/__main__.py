@@ -5,13 +5,13 @@
     python -m harness.table --table 4 --protocol paper          the grid of DDM's Table 4: across architectures
 
 Every point of the grid has --memories memories, each of them --networks networks. Accuracies are averaged over the
-networks of a memory, intervals are over memories. Leagues have tables of their own, and so have condensers that decode
-several images from a stored one.
+networks of a memory, intervals are over memories. Each league has a table of its own, and so have condensers that
+decode several images from a stored one.
 
-Verdicts, where a number is published, the first that fits: not run, unless there are at least 3 memories of 5
-networks each under the paper's evaluation; other evaluation, if the published number was measured in another way;
-exceeded, if it is below the interval; reproduced, if the interval is at most 1 point to either side and holds it;
-else not reproduced.
+Where a number is published, the verdict is the first of these that fits: not run, with fewer than 3 memories of 5
+networks each, or not under the paper's evaluation; other evaluation, if the published number was measured in another
+way; exceeded, if the published number is below the interval; reproduced, if the interval is at most 1 point to either
+side and holds the published number; else not reproduced.
 
 Writes results.csv (a row per network), table.csv (a row per point, with costs and verdicts), differences.csv (every two
 points and condensers of a league against each other, paired by memory), cost.png and the memories.

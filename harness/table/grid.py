@@ -24,7 +24,7 @@ DEFAULT = {"dataset": ("digits",), "condensers": COMPARED}
 NATURAL, SIZES = ("cifar10", "cifar100", "tinyimagenet"), (1, 10, 50)
 OTHERS = ("AlexNet", "VGG11", "ResNet18")
 DEFAULT_NETWORK = ""  # stands for the protocol's ConvNet in a preset
-# The grids of DDM's tables, as far as a product of lists can say them. Table 3's data sets are folders of the user's.
+# The grids of DDM's tables, as far as products of lists describe them. The user gives Table 3's data sets as folders.
 TABLES: dict[int, dict[str, tuple]] = {
     1: {"dataset": NATURAL, "ipc": SIZES, "condensers": ("random", "herding", "forgetting", "dc", "dsa", "dm", "ours")},
     2: {
@@ -80,7 +80,7 @@ def prepare(config: Table) -> Grid:
 
 
 def _with_preset(config: Table) -> Table:
-    """What is not given, as the table or the command's own default has it."""
+    """The flags, with lists that were not given as in --table or else as the command's defaults."""
     preset = TABLES.get(config.table or 0, {})
     if config.table == 3 and not config.dataset:
         raise ValueError(
@@ -91,7 +91,7 @@ def _with_preset(config: Table) -> Table:
 
 
 def _once_each(config: Table) -> Table:
-    """What is named twice counts once, a network however it is spelled."""
+    """The flags with every name once; two spellings of a network are one name."""
     lists = ("dataset", "condensers", "ipc", "iterations")
     given = {name: getattr(config, name) for name in lists}
     given |= {name: map(full_name, getattr(config, name)) for name in ("network", "test_networks")}
@@ -134,8 +134,9 @@ def _points(
 def _by_length(config: Table, names: tuple[str, ...]) -> list[tuple[int | None, tuple[str, ...]]]:
     """The lengths, each with its condensers.
 
-    What picks real images takes no iterations, so it is at the first length only. Selections that train a network have
-    the length in their key all the same, and would be made and scored again.
+    Selections of real images take no iterations, so they are at the first length only. A selection that trains a
+    network has the iterations in its key, though it does not use them; at a second length the same memory would be made
+    and scored again.
     """
     first, *others = _lengths(config)
     making = tuple(name for name in names if registry.condenser(name).makes_pixels)

@@ -23,8 +23,8 @@ from harness.evidence.sources import BELOW_BEST
 from harness.table.grid import Grid
 
 N = "memories x networks"
-APART = ("condenser", "condensed on", "iterations")  # lines of one data set, size and evaluation
-POINT = [  # what tells lines of table.csv apart
+APART = ("condenser", "condensed on", "iterations")  # what differs between lines of one data set, size and evaluation
+POINT = [  # columns that identify a line of table.csv
     *("dataset", "condenser", "images per class", "condensed on", "trained", "iterations", "scored on", "protocol"),
 ]
 
@@ -35,9 +35,9 @@ class Entry:
 
     Attributes:
         scores: accuracies of all networks, as fractions, indexed by memory.
-        networks: of each memory.
-        published: the published number, or nothing.
-        cost: means over memories of what is in their metadata.
+        networks: how many were trained on each memory.
+        published: the published number as text; empty if there is none.
+        cost: costs in the memories' metadata, averaged over memories.
     """
 
     condenser: str
@@ -51,12 +51,12 @@ class Entry:
 
     @property
     def accuracy(self) -> Interval:
-        """Over memories."""
+        """Mean accuracy, with its interval over memories."""
         return interval(self.scores)
 
     @property
     def rivals(self) -> tuple[object, ...]:
-        """What entries have in common that are compared: data, size and evaluation, within a league."""
+        """What entries must share to be compared: data, size, evaluation, league, and images decoded from one."""
         condenser, point = registry.condenser(self.condenser), self.point
         return point.dataset.identity, point.ipc, point.scoring.network, league_of(condenser), condenser.decoded
 
@@ -88,7 +88,7 @@ def report(grid: Grid) -> None:
 
 
 def _lost(path: Path, frame: pd.DataFrame) -> int:
-    """How many lines of the table that lies there a new one lacks."""
+    """How many lines of the earlier table at `path` the new one lacks."""
     try:
         earlier = _points(pd.read_csv(path, keep_default_na=False))
     except (OSError, ValueError, KeyError, AttributeError):  # there is none, or none that this command wrote
@@ -97,7 +97,7 @@ def _lost(path: Path, frame: pd.DataFrame) -> int:
 
 
 def _points(frame: pd.DataFrame) -> set[tuple]:
-    """What the lines of a table are of. Raises KeyError for another table."""
+    """What identifies the lines of a table. Raises KeyError for a table without these columns."""
     about = frame[POINT].assign(protocol=frame["protocol"].map(marked))
     return set(about.itertuples(index=False, name=None))
 
@@ -116,7 +116,7 @@ def _entry(grid: Grid, point: Point, name: str) -> Entry:
 
 
 def _best(entries: Sequence[Entry]) -> dict[tuple[object, ...], Entry]:
-    """The most accurate one among rivals, the first of equals."""
+    """The most accurate entry among rivals, by what they share; the first of several equals."""
     best: dict[tuple[object, ...], Entry] = {}
     for entry in sorted(entries, key=lambda entry: -np.nan_to_num(entry.accuracy.mean)):
         best.setdefault(entry.rivals, entry)
@@ -152,7 +152,7 @@ def _line(entry: Entry, best: Entry) -> dict[str, object]:
 
 
 def _differences(entries: Sequence[Entry], frame: pd.DataFrame) -> pd.DataFrame:
-    """Every two entries that are rivals; `frame` has their lines."""
+    """The differences between every two rivals; `frame` has the lines of the entries."""
     about = [name for name in (*POINT, "league", "decoded per stored") if name not in APART]
     columns = [*about, *APART, *(OTHER + name for name in APART), *MEASURED]
     by_rivals: dict[tuple[object, ...], list[tuple[Entry, dict]]] = {}
@@ -175,13 +175,13 @@ def _apart(entry: Entry, best: Entry) -> str:
 
 
 def _iterations(point: Point, name: str) -> int:
-    """How many its memories took; 0 where real images are picked."""
+    """How many iterations the memories of a condenser took; 0 where real images are picked."""
     made = registry.condenser(name)
     return made.schedule(point.plans[0].schedule, point.ipc).iterations if made.makes_pixels else 0
 
 
 def _shown(frame: pd.DataFrame) -> str:
-    """For the terminal: only columns that differ, or that a reader looks for."""
+    """The table for the terminal: only columns whose values differ, or that a reader looks for."""
     always = ["condenser", "accuracy", "below the best", N, "time", "hidden images"]
     shown = frame[["dataset", "images per class", "condensed on", "trained", "condenser"]].copy()
     if frame.groupby(["dataset", "images per class", "condenser"])["iterations"].nunique().max() > 1:

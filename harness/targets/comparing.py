@@ -18,7 +18,7 @@ def compare(found: Found) -> pd.DataFrame:
     """A line for each published number, in the order of published.csv.
 
     Raises:
-        ValueError: damaged rows, or a table that does not say what its rows say; one line.
+        ValueError: rows are damaged, or a table disagrees with its rows; one line.
     """
     wanted = {(line["dataset"], line["ipc"], line["condenser"]) for line in lines() if line["dataset"] in SIDES}
     measured = [*memories(found, wanted), *streams(found, wanted), *searches(found)]
@@ -27,7 +27,7 @@ def compare(found: Found) -> pd.DataFrame:
 
 
 def _nearest(line: dict[str, str], measured: list[Measured]) -> Measured | None:
-    """What fits a line best, the first of those that fit alike."""
+    """The measurement that fits a published line best by `Measured.rank`, the first if several tie."""
     return max((own for own in measured if own.meets(line)), key=lambda own: own.rank(line), default=None)
 
 

@@ -22,18 +22,18 @@ class Measured:
         metric: a key of `published.UNITS`.
         dataset: its name.
         ipc: images per class that a memory keeps; `all` for all real images.
-        condenser: its name here.
+        condenser: its name in this project.
         condensed_on: network that the memories were made with; empty for real images, and in searches.
-        trained: network that was trained on them; of a search what it rests on, in words.
-        value: accuracies as fractions, others in their unit; over memories, but for a search's.
-        networks: of each memory.
-        training: of these networks; None if it is not known, or has no name.
+        trained: network that was trained on them; for a search, which architectures and whole-set training it rests on.
+        value: accuracies as fractions, others in their unit; the interval is over memories, except for a search.
+        networks: how many were trained on each memory.
+        training: how these networks were trained; None if that is not known or, for a search, is not the paper's.
         protocol: as recorded.
         league: of the memories; empty where there are none.
         source: the rows.
         minutes: to condense a memory: those of its whole lockstep run; nan where rows do not say.
-        flop: to condense it, as if it were made alone; likewise.
-        architectures: that a search was among; 0 for what is no search.
+        flop: operations to condense a memory, as if it were made alone; nan where rows do not say.
+        architectures: how many a search ranked; 0 if it is no search.
     """
 
     metric: str
@@ -63,15 +63,15 @@ class Measured:
         )
 
     def verdict(self, line: Mapping[str, str]) -> str:
-        """What it says of the number of a line that it meets."""
+        """Its verdict on the number of a published line that it meets."""
         return verdict(self.value, self.networks, self.training if self.exact(line) else None, number_of(line))
 
     def exact(self, line: Mapping[str, str]) -> bool:
-        """Whether the very network was trained that a line names."""
+        """Whether exactly the network that a published line names was trained, of the same width."""
         return line["tested_on"] in ("", short(self.trained, SIDES.get(self.dataset, 0)))
 
     def rank(self, line: Mapping[str, str]) -> tuple[object, ...]:
-        """How well it fits a line that it meets, beside others that do; what it says is no part of it."""
+        """Sort key: how well it fits a published line that it meets. How high its value is plays no part."""
         own = self.protocol.partition(MARK)[0] == PAPER.name
         evaluated = as_published(self.training) and self.exact(line)
         longest = 0.0 if math.isnan(self.flop) else self.flop
@@ -79,12 +79,12 @@ class Measured:
 
 
 def protocol_of(label: str, command: str, flags: Collection[str]) -> Protocol | None:
-    """The protocol that a recorded label names, if it is known that it holds for what some flags override.
+    """The protocol that a recorded label names; None if some of `flags` have, or may have, overridden it.
 
     Args:
-        label: as recorded; with a `+` some flag overrode something, and behind it may stand how networks are trained.
-        command: that made the rows, as far as anyone wrote it down: then it tells which.
-        flags: the flags that matter, with underscores.
+        label: as recorded; a `+` says that some flags were given, and behind it may stand those of the training.
+        command: the command that made the rows, with all its flags; empty if nobody wrote it down.
+        flags: the flags that must not have been given, named with underscores.
     """
     name, overridden, _ = label.partition(MARK)
     named = next((one for one in PROTOCOLS.values() if one.name == name), None)
@@ -95,8 +95,8 @@ def protocol_of(label: str, command: str, flags: Collection[str]) -> Protocol | 
 def given(label: str, command: str) -> dict[str, str]:
     """Flags, named with underscores, and their values: those in the command, and those behind a label's mark.
 
-    Of a flag given twice the last counts. What is behind the mark is from the run itself, and goes before what somebody
-    wrote down.
+    Of a flag given twice the last counts. Values behind the mark were recorded by the run itself, so they take
+    precedence over the command, which somebody wrote down.
     """
     told = {name.replace("-", "_"): value for name, value in FLAG.findall(command)}
     behind = [part.partition("=") for part in label.split(MARK)[1:]]
@@ -112,7 +112,7 @@ def require_counts(source: Source, *names: str) -> None:
     """Raise ValueError unless columns of a summary hold whole numbers from 1 on."""
     for name in names:
         values = source.frame[name]
-        if not ((values >= 1) & (values % 1 == 0)).all():  # nan and infinity have no such rest
+        if not ((values >= 1) & (values % 1 == 0)).all():  # false for nan and infinity, too
             raise ValueError(f"{source.path} is damaged: not every value of {name!r} is a whole number from 1 on")
 
 

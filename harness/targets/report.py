@@ -18,8 +18,8 @@ def report(config: Targets) -> None:
     """Write targets.csv and print what it says.
 
     Raises:
-        ValueError: a folder that is not there or holds nothing, or a file in it that cannot be read: a number here
-            rests on everything that was measured, or is none.
+        ValueError: a folder is not there or holds nothing, or a file in it cannot be read: without that file, another
+            measurement might stand beside a number.
     """
     check(config)
     found = read_folders(config.folders, without=(NAME,))

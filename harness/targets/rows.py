@@ -1,8 +1,8 @@
 """Measured accuracies of memories, from rows: of all classes at once, and after the last step of a stream.
 
 Rows say neither what a memory was condensed on nor whether they are of the test set; the tables that commands leave
-beside them do, and each of their lines is held to its rows. Rows of `harness.evaluate` have no such table. The checksum
-of the data set tells images of another size, which have the same name.
+beside them do, and each of their lines is checked against its rows. Rows of `harness.evaluate` have no such table, so
+they are not used. Images of another size have the same name, but another checksum of the data set.
 """
 
 import math
@@ -20,12 +20,12 @@ from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDE
 from harness.evidence.sources import Found, Source, grouped
 from harness.targets.measured import Measured, given, protocol_of, require_counts, training_of
 
-TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by name, what their interval's ends begin with
+TABLES = {"table.csv": "", "ablate.csv": "accuracy_"}  # by file name, the prefix of the columns `low` and `high`
 SCORE, ALL = "accuracy", "all"  # the metric of a step, and what stands for all real images
 STREAM = ["dataset", "condenser", "config", "protocol", "steps", "ipc_stored"]
-# Flags that change more than a protocol's name tells: how networks are trained, and which.
+# Flags that override what a protocol says about training (in tables, in streams), and about the network.
 OTHER_TRAINING, OTHER_STREAM, NETWORK = ("epochs",), ("epochs", "memory_size"), "network"
-SAME = 1e-9  # between a table's number and that of its rows
+SAME = 1e-9  # as far as a table's number and that of its rows may differ
 
 Wanted = Collection[tuple[str, str, str]]
 
@@ -38,7 +38,7 @@ def memories(found: Found, wanted: Wanted) -> Iterator[Measured]:
         wanted: data sets, images per class and condensers that are looked for.
 
     Raises:
-        ValueError: a table whose rows do not say what it says.
+        ValueError: a table disagrees with its rows.
     """
     rows = {source.path: source.frame for source in found.of(ScoreRow.__name__)}
     for name, ends in TABLES.items():
@@ -76,13 +76,13 @@ def _said(line: dict[str, object], ends: str) -> Interval:
 
 
 def _training(source: Source, line: dict[str, object]) -> Training | None:
-    if line.get("verdict") in set(VERDICTS) - {NOT_RUN}:  # the command, which knew its flags, found it the paper's
+    if line.get("verdict") in set(VERDICTS) - {NOT_RUN}:  # by the command, which knew its flags
         return PAPER
     return training_of(protocol_of(line["protocol"], source.making.command, OTHER_TRAINING))
 
 
 def _of_papers_images(rows: pd.DataFrame) -> bool:
-    """Whether scores are of the paper's own images, as far as these are known: of its size and its test set."""
+    """Whether scores are of the paper's images (its size, its test set), as far as their checksums are known."""
     return all(
         CHECKSUMS.get(name, checksum) == checksum
         for name, checksum in zip(rows["dataset"], rows["dataset_checksum"], strict=True)
@@ -90,7 +90,7 @@ def _of_papers_images(rows: pd.DataFrame) -> bool:
 
 
 def _held(path: Path, line: dict[str, object], ends: str, rows: pd.DataFrame | None) -> pd.DataFrame:
-    """The rows that say what a line of a table says. Raises ValueError if none do."""
+    """The rows behind a line of a table. Raises ValueError if none have its numbers."""
     said, networks, where = _said(line, ends), int(line["networks"]), path.with_name("results.csv")
     for _, own in _own(line, rows) if rows is not None else ():
         if len(own) == said.n * networks:
@@ -104,7 +104,7 @@ def _held(path: Path, line: dict[str, object], ends: str, rows: pd.DataFrame | N
 
 
 def _own(line: dict[str, object], rows: pd.DataFrame) -> Iterator[tuple[object, pd.DataFrame]]:
-    """The rows of each making that may be a line's."""
+    """The rows that may be behind a line of a table, by config."""
     return rows[
         (rows["dataset"] == line["dataset"])
         & (rows["condenser"] == line["condenser"])
@@ -125,7 +125,7 @@ def _alike(one: Interval, other: Interval) -> bool:
 
 
 def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
-    """Accuracies after the last step of streams; of whole sets as those of networks trained on all real images.
+    """Accuracies after the last step of streams; those of `whole` are accuracies of training on all real images.
 
     Raises:
         ValueError: rows are missing, there twice, or hold what no score can be.
@@ -141,7 +141,7 @@ def streams(found: Found, wanted: Wanted) -> Iterator[Measured]:
 
 
 def _has_own_memories(rows: pd.DataFrame, ipc: str) -> bool:
-    """Whether each class order has a memory of its own; one that served several, as a file does, is one memory."""
+    """Whether every class order has another memory: a file that served several orders is only one memory."""
     return ipc == ALL or rows["memory_checksum"].nunique() == len(rows.drop_duplicates(MEMORY))
 
 

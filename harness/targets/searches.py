@@ -1,4 +1,4 @@
-"""What surveys of architectures say: the accuracy of what a proxy chooses, how it ranks the best, and minutes."""
+"""Numbers of architecture surveys: accuracy of what a proxy chooses, rank correlation of the best, and minutes."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def searches(found: Found) -> Iterator[Measured]:
 
 
 def _of_papers_images(row: dict[str, object]) -> bool:
-    """Whether a survey is of the paper's own images, as far as these are known: --resolution changes no name."""
+    """Whether a survey is of the paper's images, as far as checksums are known: --resolution does not change names."""
     known = SPLITS.get(str(row["dataset"])) if row.get("validation") == SPLIT else None
     return known in (None, row.get("dataset_checksum"))
 
@@ -40,7 +40,7 @@ def _of_proxy(source: Source, row: dict[str, object]) -> Iterator[Measured]:
         said = f"{top.split('_')[1]} best by the proxy"
         yield _measured(source, row, "spearman_of_top", row["proxy"], said, row[top], *ends)
     if row["proxy"] not in (EARLY, WHOLE):
-        # Of one search: a summary adds up all networks of a proxy.
+        # The minutes of one search: those of a summary add up all memories and networks of a proxy.
         yield _measured(source, row, "minutes", "any", "all", row["minutes"] / (row["memories"] * row["networks"]))
 
 

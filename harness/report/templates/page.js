@@ -5,7 +5,7 @@
   const system = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
 
-  // Colours are those of the style sheet, whichever holds: a chart that is drawn follows the theme, and the printer.
+  // Colours are variables of the style sheet, so that charts drawn already follow a change of theme, and the printer.
   function theme(width) {
     const ink = "var(--ink)", soft = "var(--soft)", grid = "var(--grid)", narrow = width < 520;
     const range = [1, 2, 3, 4, 5, 6, 7].map((number) => `var(--series-${number})`);
@@ -33,7 +33,7 @@
     views.get(chart)?.finalize();
     bind.replaceChildren();
     const width = chart.clientWidth;
-    // Choices stand beside the chart: within an image, a screen reader finds nothing. Only errors are logged.
+    // The list of choices stands outside the chart, which is an image to screen readers. Only errors are logged.
     const made = await vegaEmbed(chart, spec, {
       renderer: "svg", config: theme(width), bind, tooltip: { theme: "custom" }, actions: false, logLevel: 1,
     });
@@ -52,7 +52,7 @@
   }, { rootMargin: "600px" });
   charts.forEach((chart) => seen.observe(chart));
 
-  // Those that nobody looks at yet follow when there is time: a page is printed or searched as a whole.
+  // Charts out of view are drawn when the browser is idle, because a page is printed or searched as a whole.
   const waits = new Set(charts);
   function first(chart) {
     seen.unobserve(chart);
@@ -66,7 +66,7 @@
   }
   addEventListener("load", () => later(rest));
 
-  // On paper nothing can be opened: methods are, and the numbers of charts that are not drawn yet.
+  // On paper nothing can be opened, so methods are opened before, and the numbers of charts that are not drawn yet.
   let opened = [];
   addEventListener("beforeprint", () => {
     const bare = [...waits].flatMap((chart) => [...chart.closest("figure").querySelectorAll("details.numbers")]);
@@ -79,10 +79,10 @@
     root.dataset.theme = choice;
     try { localStorage.setItem("theme", choice); } catch { /* a page from a disk may not keep anything */ }
   }
-  try { if (localStorage.getItem("theme")) root.dataset.theme = localStorage.getItem("theme"); } catch { /* likewise */ }
+  try { if (localStorage.getItem("theme")) root.dataset.theme = localStorage.getItem("theme"); } catch { /* nor be read */ }
   document.getElementById("theme").addEventListener("click", () => set(isDark() ? "light" : "dark"));
 
-  // Legends have as many columns as fit, so a page that is turned is drawn again.
+  // Legends have as many columns as fit, so charts are drawn again when their width changes.
   let waiting;
   addEventListener("resize", () => {
     clearTimeout(waiting);
