@@ -23,7 +23,8 @@ class Cost:
         seconds: wall-clock time of the whole lockstep run that made it.
         recipes: how many ran in lockstep and shared the work on real images.
         flop: floating-point operations of the networks' convolutions and matrix products, counted as if this memory
-            were made alone.
+            were made alone. A coupled recipe counts two passes over its synthetic images, though one is enough where
+            all fit into one chunk.
         peak_bytes: peak memory so far; CUDA: allocated on the device, CPU: resident memory of the process.
         hidden_images: images that went through networks forward and back to train them, before and while matching.
     """

@@ -57,7 +57,10 @@ class Matching(Loop):
         return tensors
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it is not one of this run."""
+        """Go on from a `state`. Raises KeyError or RuntimeError, and changes nothing, if it lacks what this run has.
+
+        The shape of moving averages is not checked: a checkpoint's name tells networks apart.
+        """
         averages = {(*reads, decay): _layers(tensors, _name((*reads, decay))) for reads, decay in self.followed}
         if int(tensors["iteration"]) > 0 and not all(averages.values()):
             raise KeyError("a moving average")

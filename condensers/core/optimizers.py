@@ -9,6 +9,8 @@ from torch import Tensor
 from condensers.core.by_ipc import ByIPC, at_ipc
 from condensers.core.identity import beyond, changed, identity
 
+LATER = ("fall", "average", "per_image", "unit_pixels")  # fields of SGD that keys hold only where they are set
+
 
 @runtime_checkable
 class Optimizer(Protocol):
@@ -40,6 +42,9 @@ class SGD:
         momentum: of torch's SGD.
         fall: see Optimizer.
         average: see Optimizer.
+        per_image: whether `lr` is to be multiplied by the images per class.
+        unit_pixels: whether `lr` is for pixels from 0 to 1. Here pixels are normalised, so a step of the same size in
+            pixels from 0 to 1 takes a gradient that is 1 / std^2 times as large, channel by channel.
 
     Raises:
         ValueError: a fall that does not exist, or a share that is not from 0 to 1.
@@ -49,6 +54,8 @@ class SGD:
     momentum: float = 0.5
     fall: Literal["none", "cosine"] = "none"
     average: float = 0.0
+    per_image: bool = False
+    unit_pixels: bool = False
     state = ("momentum_buffer",)
 
     def __post_init__(self) -> None:
@@ -58,11 +65,12 @@ class SGD:
 
     def of(self, pixels: Tensor, ipc: int) -> torch.optim.Optimizer:
         """Torch's SGD of the pixels."""
-        return torch.optim.SGD([pixels], lr=at_ipc(self.lr, ipc), momentum=self.momentum)
+        lr = at_ipc(self.lr, ipc) * (ipc if self.per_image else 1)
+        return torch.optim.SGD([pixels], lr=lr, momentum=self.momentum)
 
     def describe(self) -> dict[str, object]:
         """The optimiser as JSON values."""
-        later = {name: value for name, value in changed(self).items() if name in ("fall", "average")}
+        later = {name: value for name, value in changed(self).items() if name in LATER}
         optimizer = {"optimizer": own} if (own := beyond(self, SGD)) else {}
         return {"pixel_lr": identity(self.lr), "momentum": self.momentum, **later, **optimizer}
 

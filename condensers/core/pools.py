@@ -204,15 +204,23 @@ class PartlyTrainedSource(Pool):
 class Queue(Networks):
     """A queue of networks in the middle of their training on real images (IDM, Zhao et al., 2023).
 
-    Every `every` iterations a fresh network takes the place of the oldest; each iteration `trained` of those in the
-    queue make `steps` steps on real minibatches.
+    It begins with `start` networks. Every `every` iterations a fresh one joins, and takes the place of the oldest when
+    the queue is full. In each iteration `trained` different ones make `steps` steps on real minibatches.
+
+    Raises:
+        ValueError: fewer networks at the start than are trained in an iteration, or more than the queue holds.
     """
 
     size: int = 100
+    start: int = 4
     every: int = 30
     trained: int = 2
     steps: int = 10
     trains_on: ClassVar[TrainsOn] = "real"
+
+    def __post_init__(self) -> None:
+        if not self.trained <= self.start <= self.size:
+            raise ValueError(f"a queue of {self.size} starts with {self.start}: give {self.trained} to {self.size}")
 
     def begin(self, run: Run) -> "QueueSource":
         """The source for one run."""
@@ -232,18 +240,20 @@ class QueueSource(Pool):
 
     def advance(self, iteration: int, memory: Callable[[], Images]) -> None:
         """Renew the oldest network when it is time, then train some of the networks for some steps."""
-        newest, waits = divmod(iteration, self.asked.every)
+        later, waits = divmod(iteration, self.asked.every)
+        newest = self.asked.start - 1 + later
         if waits == 0:
             self.renew(newest % self.size, newest // self.size)
+        idle = list(range(min(newest + 1, self.size)))
         for number in range(self.asked.trained):
             key = draws.key_of(self.run.seed, "queue turn", iteration, number)
-            member = int(draws.host_uniform(key) * min(newest + 1, self.size))
+            member = idle.pop(int(draws.host_uniform(key) * len(idle)))
             images = self._some_real(key)
             self.train(member, images, replace(self.run.training, epochs=1), "turn", iteration, number)
 
     def load(self, at: Int64[Tensor, "1"]) -> None:
         """Fill the network with a random one of those that have joined so far."""
-        joined = (at // self.asked.every + 1).clamp_max(self.size)
+        joined = (at // self.asked.every + self.asked.start).clamp_max(self.size)
         _fill(self.run.network, self.weights.index_select(0, self.pick(at, joined))[0])
 
     def _some_real(self, key: int) -> Images:

@@ -31,6 +31,7 @@ class Side:
         self.optimizer = asked.of(self.pixels, ipc)
         self.first_averaged = iterations - round(asked.average * iterations)
         self.average = self.pixels.detach().clone() if asked.average else None
+        self.unit = self._steps_of_unit_pixels(source)
         black, white = (torch.full_like(self.pixels[0, 0], value) for value in (0, 255))
         self.low, self.high = (source.normalise(level.to(torch.uint8)) for level in (black, white))
 
@@ -39,6 +40,8 @@ class Side:
         if self.recipe.optimizer.fall == "cosine":
             # Scale the gradient and not the rate, which a captured step reads only once. Momentum delays it a little.
             self.pixels.grad.mul_((1 + torch.cos(at * (math.pi / self.iterations))) / 2)
+        if self.unit is not None:
+            self.pixels.grad.mul_(self.unit)
         self.optimizer.step()
         self.recipe.pixels.project(self.pixels, self.low, self.high)
         if self.average is not None:
@@ -72,6 +75,13 @@ class Side:
         kept = self.optimizer.state[self.pixels]
         empty = {name: torch.zeros(()) if name == "step" else torch.zeros_like(self.pixels) for name in self._names}
         return {name: empty[name] if kept.get(name) is None else kept[name] for name in self._names}
+
+    def _steps_of_unit_pixels(self, source: LabelledImages) -> Float[Tensor, "ch 1 1"] | None:
+        """What gradients are multiplied by if the rate is for pixels from 0 to 1, else None."""
+        if not getattr(self.recipe.optimizer, "unit_pixels", False):
+            return None
+        std = torch.tensor(source.std, device=self.pixels.device)
+        return std.square().reciprocal()[:, None, None]
 
     @property
     def _names(self) -> tuple[str, ...]:

@@ -5,10 +5,11 @@
 
 L the cross-entropy of a network f that is trained on S between two steps of the pixels, and drawn anew after some
 steps: at 1, 10, 20 and 50 images per class after 1, 10, 20 and 50 steps, with 1, 50, 25 and 10 epochs between two steps
-(2 to 9 images as 10); a thousand networks in all. The gradient of an output is that of all weights that lead to it.
-Parameters with one number a channel, biases and most norms, are left out, as in the authors' code; of a layer norm,
-whose parameters are maps, each channel counts as an output. In `dsa`, A is one Siamese augmentation per class and step;
-in `dc` nothing is augmented, not in the training of f either. Pixels follow SGD with lr 0.1, momentum 0.5.
+(2 to 9 images as 10; 30 and 40 as 20, where the code has 30 steps with 20 epochs and 40 with 15); a thousand networks
+in all. The gradient of an output is that of all weights that lead to it. Parameters with one number a channel, biases
+and most norms, are left out, as in the authors' code; of a layer norm, whose parameters are maps, each channel counts
+as an output. In `dsa`, A is one Siamese augmentation per class and step; in `dc` nothing is augmented, not in the
+training of f either. Pixels follow SGD with lr 0.1, momentum 0.5.
 
 No network sees a real label, but each is trained on all classes, so a memory of all classes cannot be sliced into the
 steps of a stream.

@@ -5,9 +5,7 @@
 in the embedding of networks trained on the real images: m are class means (prototypes), K unbiased covariances
 `[d, d]`, and h is a moving average of prototypes, h <- 0.99 h + 0.01 m, because networks differ between iterations.
 Each stored image is a mosaic of four (factor 2), and pixels are kept between black and white. 10,000 iterations, 256
-real images, a pixel rate of 0.1 M / 10 in pixels from 0 to 1. In normalised pixels the same step takes a rate that is
-1 / std^2 = 25 times as large, so the rates here are 0.25, 2.5 and 12.5 at M = 1, 10 and 50. The weights are those of
-the public code.
+real images, a rate of 0.1 M / 10 for pixels from 0 to 1. The weights are those of the public code.
 
 Departures: h follows the prototype of the real images, as the paper's text has it ("historical integrated prototypes");
 the code lets it follow the synthetic one, and adds the term after 2,000 iterations. A pool of two networks instead of
@@ -54,7 +52,7 @@ CONDENSERS = (
         (MEAN_MATCH, COVARIANCE, PROTOTYPE),
         networks=Pretrained(nearest=1.0),
         pixels=Factor(2),
-        optimizer=SGD(lr=((1, 0.25), (10, 2.5), (50, 12.5))),
+        optimizer=SGD(lr=0.01, per_image=True, unit_pixels=True),
         iterations=10_000,
         description="means, covariances and a moving mean in trained networks; each stored image decodes to four",
         paper="Li et al., Diversified Semantic Distribution Matching for Dataset Distillation, ACM MM 2024",

@@ -3,9 +3,9 @@
     L = 20 sum over classes of d(m_t, m_s),    d(x, y) = arcosh(-<x, y>),    <x, y> = -x_0 y_0 + x_1 y_1 + ... + x_d y_d
 
 Embeddings f go to the hyperboloid <x, x> = -1 by the exponential map at its origin, x = (cosh r, sinh r f / ||f||),
-r = ||f||. The centroid of a class is m = a / sqrt(-<a, a>), a the mean of its points; by the paper's account images
-near the origin, which stand higher in the hierarchy, weigh more in m. The distance is not squared. DM's schedule and
-pixel rate.
+r = ||f||. The centroid of a class is m = a / sqrt(-<a, a>), a the mean of its points. By this formula, which
+is also the code's, points far from the origin weigh more in m (by cosh r); the authors say that points near it do,
+which stand higher in the hierarchy. The distance is not squared. DM's schedule and pixel rate.
 
 The factor 20 and the curvature -1 are those of the public code, which also cuts r off at 10. An embedding of a random
 network is longer than that (18 at width 64 and 25 at width 128, on CIFAR-10). So all points lie on one sphere, no image
@@ -49,7 +49,8 @@ def geodesic(real: Float64[Tensor, "C n"], synthetic: Float64[Tensor, "C n"]) ->
 
 
 def _centroid(mean: Tensor) -> Tensor:
-    return mean / (-_lorentz(mean)).sqrt()[:, None]
+    # A mean of points of the hyperboloid has 1 at least, which rounding hides where they are far from the origin.
+    return mean / (-_lorentz(mean)).clamp_min(1.0).sqrt()[:, None]
 
 
 def _lorentz(x: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ image is cut into four that are enlarged (partition and expand). w is 0.5, from 
 the public code also has 0.1 for CIFAR-100 at 10, and 50 steps there); 20,000 iterations, pixel rate 0.2, 256 real
 images, at one image per class 5,000.
 
-The public code multiplies w by the network's training accuracy in percent, which the paper does not say: its
-cross-entropy weighs up to 50. Here w is the paper's. Further departures: networks are trained with the base schedule's
-augmentation, where the code uses none, and their momentum starts anew at every turn; the queue begins with one network
-instead of three; at one image per class the code adds a fresh network every five iterations; one step for all classes,
-where the code steps after each. Cost: 5,120 images an iteration to train networks, recorded as hidden training.
+The public code multiplies w by the network's training accuracy in percent, which the paper does not say: its cross-
+entropy weighs up to 50. Here w is the paper's. Further departures: networks are trained with the base schedule's
+augmentation, where the code uses none, and their momentum starts anew at every turn; at one image per class the code
+adds a fresh network every five iterations; one step for all classes, where the code steps after each. Cost: 5,120
+images an iteration to train networks, recorded as hidden training.
 """
 
 from jaxtyping import Float

@@ -4,9 +4,9 @@
 
 the biased MMD in the feature space of a random network, which matches all moments where DM matches the first. k is a
 sum of five Gaussian kernels exp(-d^2 / w), w = 2^-2 .. 2^2 times the mean squared distance between different images of
-both sides, through which no gradient flows. 5,000 iterations, a new network every five, 128 real images, and pixel
-rates of 1, 10 and 20 at 1, 10 and 50 images per class. Each stored image is a mosaic of four (factor 2), so `m3d` is in
-the open league; `m3d-f1` stores plain images. Pixels are kept between black and white.
+both sides, through which no gradient flows. 5,000 iterations, a new network every five, 128 real images, and rates of
+1, 10 and 20 at 1, 10 and 50 images per class, for pixels from 0 to 1. Each stored image is a mosaic of four (factor 2),
+so `m3d` is in the open league; `m3d-f1` stores plain images. Pixels are kept between black and white.
 
 Departures: the base schedule's augmentation and normalisation, as for every method here.
 """
@@ -65,7 +65,7 @@ def _m3d(name: str, factor: int, description: str) -> Recipe:
         (MMD,),
         networks=Fresh(every=5),
         pixels=Factor(factor),
-        optimizer=SGD(lr=RATES),
+        optimizer=SGD(lr=RATES, unit_pixels=True),
         iterations=5000,
         real_batch=128,
         description=description,

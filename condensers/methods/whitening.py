@@ -36,7 +36,8 @@ class Whitened:
         deviations = (real - mean[:, None]).flatten(0, 1)
         within = deviations.T @ deviations / len(deviations)
         within.diagonal().add_(self.ridge * within.trace() / len(within))
-        # solve_ex skips the check for a singular matrix: the host would wait for it, and the ridge rules it out.
+        # solve_ex skips the check for a singular matrix, for which the host would wait. The ridge rules it out, unless
+        # each class has a single real image: then nothing varies, and pixels that diverge to NaN are an error.
         return (apart * torch.linalg.solve_ex(within, apart).result).sum()
 
 

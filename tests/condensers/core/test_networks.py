@@ -22,9 +22,9 @@ from search_spaces.registry import build
 SCHEDULE = Schedule(6, 16, "ConvNet-W8-D2", "crop_scale", chunk=64)
 POOLS = {
     "synthetic": OnSynthetic(size=2, most=2),
-    "queue": Queue(size=2, every=2, trained=1, steps=1),
+    "queue": Queue(size=2, start=1, every=2, trained=1, steps=1),
     "pretrained": Pretrained(size=2, epochs=1),
-    "judged": Judged(Queue(size=2, every=2, trained=1, steps=1), Pretrained(size=2, epochs=1, nearest=1.0)),
+    "judged": Judged(Queue(size=2, start=1, every=2, trained=1, steps=1), Pretrained(size=2, epochs=1, nearest=1.0)),
 }
 
 
@@ -95,12 +95,29 @@ def test_a_member_is_renewed_after_so_many_turns(digits):
 
 
 def test_the_queue_hands_out_only_networks_that_have_joined(digits):
-    matching = run(digits.train, Queue(size=5, every=3, trained=1, steps=1), 3)
+    matching = run(digits.train, Queue(size=5, start=1, every=3, trained=1, steps=1), 3)
     first = matching.networks.weights[0]
     for iteration in range(3):
         assert torch.equal(loaded(matching, iteration), first)
     seen = {tuple(loaded(matching, iteration)[:3].tolist()) for iteration in range(12, 60)}
     assert len(seen) == 5
+
+
+def test_each_iteration_of_a_queue_trains_different_networks(digits):
+    def trained(steps):
+        return run(digits.train, Queue(size=6, start=3, every=50, trained=2, steps=1), steps).networks.weights
+
+    before = trained(0)
+    for steps in range(1, 12):
+        after = trained(steps)
+        assert (after != before).any(1).sum() == 2
+        assert torch.equal(after[3:], before[3:])
+        before = after
+
+
+def test_a_queue_starts_with_as_many_as_it_trains():
+    with pytest.raises(ValueError, match="a queue of 5 starts with 1: give 2 to 5"):
+        Queue(size=5, start=1, trained=2)
 
 
 def test_pretrained_networks_are_points_between_start_and_end(digits):

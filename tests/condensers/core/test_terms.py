@@ -247,6 +247,21 @@ def test_the_rate_belongs_to_the_images_per_class():
     assert at_ipc(SGD(0.2).lr, 7) == 0.2
 
 
+def test_a_rate_may_be_per_image_and_for_pixels_from_0_to_1(digits):
+    def moved(**asked):
+        own = replace(registry.condenser("dm"), optimizer=SGD(lr=0.1, momentum=0.0, **asked))
+        matching = Matching(digits.train, CLASSES, IPC, [own], SCHEDULE, SEED)
+        before = matching.memory("dm")[0].clone()
+        matching.step()
+        return matching.memory("dm")[0] - before
+
+    alone = moved()
+    torch.testing.assert_close(moved(per_image=True), IPC * alone, rtol=1e-4, atol=1e-6)
+    # A pixel p from 0 to 1 is x = (p - mean) / std here: -lr dL/dp of p is -lr dL/dx / std^2 of x.
+    (std,) = digits.train.std
+    torch.testing.assert_close(moved(unit_pixels=True), alone / std**2, rtol=1e-4, atol=1e-6)
+
+
 def test_a_weight_and_a_real_batch_may_belong_to_the_images_per_class(digits):
     idm = registry.condenser("idm")
     assert [idm.at(ipc).terms[1].weight for ipc in (1, 10, 49, 50)] == [0.5, 0.5, 0.5, 0.1]
