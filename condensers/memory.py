@@ -148,7 +148,7 @@ def load_memory(path: Path, source: LabelledImages | None = None) -> Memory:
     Raises:
         ValueError: the file is missing, truncated, altered, not a memory, or holds anything but finite images.
     """
-    header, metadata, tensors = _open(path)
+    header, metadata, tensors = _open(Path(path))
     try:
         images = _decode(tensors, source)
         memory = Memory(images, tensors["labels"], metadata, tensors.get("indices"), tensors.get("soft_labels"))
@@ -234,6 +234,8 @@ def _open(path: Path) -> tuple[dict[str, str], dict[str, Any], dict[str, Tensor]
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder, not a memory file")
+        if path.suffix in (".pt", ".pth"):
+            raise ValueError("it is a file of torch.save: condensers.published.import_published reads those")
         if not path.is_file():  # opening a pipe would wait for whoever writes to it
             raise FileNotFoundError("there is no such file")
         with safe_open(path, framework="pt") as file:

@@ -101,7 +101,8 @@ def doubt(memory: Memory, like: LabelledImages) -> str | None:
     if low >= 0 > least or low < _FAR * least or high > _FAR * most:
         return (
             f"its pixels go from {low:.4g} to {high:.4g}, normalised ones here from {least:.4g} to {most:.4g}: "
-            "say how they were normalised with --mean and --std (0 and 1 for pixels from 0 to 1)"
+            "say how they were normalised with --mean and --std (0 and 1 for pixels from 0 to 1, 0 and 0.00392157 for "
+            "pixels from 0 to 255)"
         )
     return None
 

@@ -68,6 +68,9 @@ def add(
             is not terms and a text.
     """
     condensers, plus = list(condensers), plus or {}
+    for made in condensers:
+        if not isinstance(made, Condenser):
+            raise TypeError(f"{made!r} is no condenser: give a Recipe, a Selection, or another class of condensers")
     given = [*(made.name for made in condensers), *plus]
     for name in given:
         if name in CONDENSERS or name in ALIASES or name in PLUS or given.count(name) > 1:

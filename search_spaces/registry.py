@@ -49,7 +49,8 @@ def add(networks: Mapping[str, Callable[[int, tuple[int, int, int]], nn.Module]]
         if not callable(made):
             raise TypeError(f"the network {name!r} is {made!r}; give a function of classes and shape")
         if name in ADDED or name.startswith("ConvNet") or name.partition("-")[0] in CLASSIC:
-            raise ValueError(f"the name {name!r} is taken: give the network another one")
+            kept = ", ".join(("ConvNet", *CLASSIC))
+            raise ValueError(f"the network {name!r} is there already, or begins like one of {kept}: rename it")
     ADDED.update(networks)
     HOMES.update(dict.fromkeys(networks, home))
 

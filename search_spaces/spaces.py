@@ -173,6 +173,8 @@ SPACES = {space.name: space for space in BUILT_IN}
 def add(spaces: Mapping[str, Space]) -> None:
     """Register further search spaces by name. Raises ValueError for a name that is taken or not the space's own."""
     for name, space in spaces.items():
+        if not isinstance(space, Space):
+            raise TypeError(f"the search space {name!r} is {space!r}; give a Space")
         if name in SPACES or name != space.name:
             raise ValueError(f"the name {name!r} is taken, or not that of the space: give another one")
     SPACES.update(spaces)

@@ -34,8 +34,9 @@ def run(*arguments: str, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("plugin") / "covariance.py"
-    (block,) = blocks("docs/methods.md", "python")
+    block, network = blocks("docs/methods.md", "python")
     path.write_text(block)
+    (path.parent / "small.py").write_text(network)
     assert len(block.splitlines()) <= 40
     return path
 
@@ -121,6 +122,12 @@ def test_the_contract_suite_runs_over_the_new_condenser(plugin):
     said = run("pytest", *asked, cwd=ROOT)
     assert int(re.search(r"(\d+) passed", said)[1]) >= 16
     assert "failed" not in said
+
+
+def test_a_network_of_a_plugin_is_condensed_on_and_trained(plugin, tmp_path):
+    own = ["--plugin", "small.py", "--network", "Small", "--out", str(tmp_path)]
+    short = "--dataset digits --condensers readout --ipc 2 --memories 1 --networks 1 --iterations 2 --epochs 2"
+    assert "readout" in run("harness.table", *short.split(), *own, cwd=plugin.parent)
 
 
 def test_every_command_knows_the_new_condenser(plugin, tmp_path):

@@ -121,7 +121,8 @@ def prepare(config: Analyse) -> Analysis:
     device, protocol = place_of(config)
     settled = settle(config, protocol)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
-    stored = read_all(config, dataset, also=[config.drift_from] if config.drift_from else [], soft=False)
+    drifting = [config.drift_from] if config.drift_from else []
+    stored = read_all(config, [*config.memories, *drifting], dataset, soft=False)
     check(stored)
     names = names_of(stored, sizes=False)
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in zip(stored, names, strict=True)}

@@ -21,12 +21,13 @@ from harness.core.devices import name_of
 from harness.core.flags import COMPARED, CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import NAIVE, WHOLE, Protocol
+from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
-from harness.core.stored import Stored, check_steps, read
+from harness.core.stored import Stored, check_steps
 from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
 from scenarios.datasets import Dataset, load
@@ -52,6 +53,7 @@ class Experiment:
         training: how networks are trained on a memory.
         whole: how networks are trained on real images: on all of them (the upper bound), or on each step's.
         augment: whether Avalanche's strategies augment what they train on; `retrain` always does.
+        separable: whether files that do not say how they were condensed were condensed class by class.
         storage: database that workers share, or None.
         workers: processes on this machine.
     """
@@ -70,6 +72,7 @@ class Experiment:
     training: Training
     whole: Training
     augment: bool
+    separable: bool
     seed: int
     protocol: str
     precision: str
@@ -119,8 +122,7 @@ class Experiment:
 def prepare(config: Continual) -> Experiment:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
     device, protocol = place_of(config)
-    if config.memory:
-        _check_memory(config)
+    _check_memory(config)
     if config.memory_size is not None and config.memory_per_class is not None:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     experiment = _resolve(config, protocol, device)
@@ -133,11 +135,14 @@ def prepare(config: Continual) -> Experiment:
 
 
 def _check_memory(config: Continual) -> None:
-    """Raise ValueError if --memory files come with flags for condensing, or with strategies that use no memory."""
+    """Raise ValueError for flags that nothing would read: of memories without a strategy for them, or of both kinds."""
+    if not _remembers(config.strategy):
+        why = f"is for memories, and {NAIVE} learns without one: leave it out, or add another --strategy"
+        refuse(config, ("condensers", *CONDENSING, "memory", "separable", "memory_per_class", "memory_size"), why)
+    if not config.memory:
+        return refuse(config, ("separable",), "is for --memory files: leave it out, or name some")
     if config.condensers != COMPARED:
         raise ValueError("--memory and --condensers exclude each other: give files, or what is to be condensed")
-    if not _remembers(config.strategy):
-        raise ValueError(f"{NAIVE} learns without a memory: leave out --memory, or add another --strategy")
     refuse(config, CONDENSING, "is for condensing, and --memory files are condensed already: leave it out")
     refuse_bf16(config)
 
@@ -147,7 +152,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     # Aliases become the condensers' own names, so that none is compared with itself. Checked before data are loaded.
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     dataset = load(config.dataset, config.data_root, config.resolution)
-    files = tuple(read(path, dataset) for path in dict.fromkeys(config.memory))
+    files = tuple(read_all(config, config.memory, dataset, soft=False))
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
     training = training_of(settled, protocol, dataset, device)
@@ -167,6 +172,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         training=training,
         whole=replace(training, epochs=settled.whole_epochs),
         augment=config.augment,
+        separable=config.separable,
         seed=config.seed,
         protocol=label_of(config, protocol),
         precision=config.precision,
@@ -208,7 +214,7 @@ def _check(experiment: Experiment) -> None:
     _check_size(experiment)
     for order in range(experiment.orders):
         for file in experiment.files:
-            check_steps(file, experiment.step_classes(order), order)
+            check_steps(file, experiment.step_classes(order), order, experiment.separable)
     _check_held(experiment)
     experiment.records.finished()
 

@@ -9,6 +9,7 @@ from harness.core.flags import (
     MOST_REPLICATES,
     Common,
     CondensingFlags,
+    PublishedFlags,
     SharingFlags,
     TrainingFlags,
     by_protocol,
@@ -19,13 +20,19 @@ Strategy = Literal["retrain", "gdumb", "replay", "naive"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continual(CondensingFlags, TrainingFlags, SharingFlags, Common):
+class Continual(CondensingFlags, PublishedFlags, TrainingFlags, SharingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "stream"
     steps: int = flag(5, "Steps of the stream; must divide the number of classes.")
     condensers: tuple[str, ...] = flag(COMPARED, "Condensers by name; recipes take +TERM[:WEIGHT].")
-    memory: tuple[Path, ...] = flag((), "Memory files to stream instead of condensing.")
+    memory: tuple[Path, ...] = flag((), "Memory files to stream instead of condensing, also published .pt files.")
+    separable: bool = flag(
+        False,
+        "Memory files that do not say how they were condensed were condensed class by class, so that a step may take "
+        "its classes from them.",
+        marks=True,
+    )
     memory_per_class: int | None = flag(
         None,
         f"Stored images per class; {by_protocol('memory_per_class')}, or what --memory files have.",

@@ -286,8 +286,7 @@ def _tested(experiment: Experiment, score: Score, memory: Memory) -> list[dict[s
 def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seconds: float) -> Callable[..., ScoreRow]:
     """A function that makes a row of a cell from `network_replicate`, `metric` and `value`."""
     seen = [label for classes in experiment.step_classes(score.order)[: score.step] for label in classes]
-    share, metadata = _share(experiment, score, memory, seen), memory.metadata if memory else {}
-    decoded = metadata.get("decoded_per_class", 1) // metadata.get("stored_per_class", 1)
+    share = _share(experiment, score, memory, seen)
     return partial(
         ScoreRow,
         cell=score.key,
@@ -296,7 +295,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
         condenser=score.learner.name,
         config=score.config,
         ipc_stored=share,
-        ipc_decoded=share * max(1, decoded),
+        ipc_decoded=share * (memory.pixels.decoded if memory else 1),
         trained_on_real=trained_on_real(memory) if memory else False,
         steps=experiment.steps,
         class_order=score.order,

@@ -88,8 +88,8 @@ def check_recorded(stored: Sequence[Stored], cells: Sequence[str], rows: "pd.Dat
         known, *more = recorded.get(cell, {name})
         if known != name and not more:  # several names in one cell are damage, which `check_cells` reports
             raise ValueError(
-                f"{one.path} is in {where} as {known}, not as {name}: choose another --out, or delete the rows of cell "
-                f"{cell} to have them anew"
+                f"{one.path} is in {where} as {known}, not as {name}: call the file {known} again, choose another "
+                f"--out, or delete the rows of cell {cell} to have them anew"
             )
 
 

@@ -11,12 +11,8 @@ from harness.core.stored import Stored, read
 from scenarios.datasets import Dataset
 
 
-class Named(Protocol):
-    """Flags that name memory files, and say how published ones were normalised."""
-
-    @property
-    def memories(self) -> tuple[Path, ...]:
-        """The files."""
+class Published(Protocol):
+    """Flags that say how published memory files were normalised, and which of their sets to read."""
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -31,35 +27,41 @@ class Named(Protocol):
         """Which set of published files that hold several."""
 
 
-def read_all(config: Named, dataset: Dataset, also: Sequence[Path] = (), soft: bool = True) -> list[Stored]:
+def read_all(
+    config: Published, paths: Sequence[Path], dataset: Dataset, soft: bool = True, strict: bool = False
+) -> list[Stored]:
     """Read every memory file once, so that a bad file is reported before any work.
 
     Args:
         config: the flags.
+        paths: the files; one that is named twice is read once.
         dataset: the data set that all memories must be of.
-        also: further files, read like `config.memories`.
         soft: whether the caller can handle soft labels.
+        strict: whether pixels that do not look normalised as the data set are refused; else a warning says so.
 
     Raises:
-        ValueError: as `harness.core.stored.read`, or `--mean`, `--std` or `--set` that do not go with the files.
+        ValueError: as `harness.core.stored.read`, pixels as above, or `--mean`, `--std` or `--set` that do not go with
+            the files.
     """
-    paths = list(dict.fromkeys([*config.memories, *also]))
+    paths = list(dict.fromkeys(paths))
     if bool(config.mean) != bool(config.std):
         raise ValueError("--mean and --std go together: give both")
     if config.mean and not any(map(_published, paths)):
         raise ValueError("--mean and --std are for published .pt files; .safetensors say how they were normalised")
     if config.set and not any(map(_published, paths)):
         raise ValueError("--set is for published .pt files; a .safetensors holds one set")
-    return [_read(config, path, dataset, soft) for path in paths]
+    return [_read(config, path, dataset, soft, strict) for path in paths]
 
 
-def _read(config: Named, path: Path, dataset: Dataset, soft: bool) -> Stored:
+def _read(config: Published, path: Path, dataset: Dataset, soft: bool, strict: bool) -> Stored:
     stored = read(path, dataset, soft=soft, number=config.set)
     if not _published(path):
         return stored
     if config.mean:
         stored = replace(stored, memory=renormalise(stored.memory, config.mean, config.std, dataset.train))
     if doubtful := doubt(stored.memory, dataset.train):
+        if strict:
+            raise ValueError(f"{path}: {doubtful}")
         say(f"warning: {path}: {doubtful}")
     return stored
 

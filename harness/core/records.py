@@ -237,7 +237,8 @@ class Records(Generic[AnyRow]):
     def _whole(self, lines: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
         for number, fields in lines:
             if len(fields) != len(self.columns):
-                raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}")
+                of = f" (cell {fields[0]})" if self.columns[0] == "cell" and fields else ""
+                raise self._damage(number, f"it has {len(fields)} fields, not {len(self.columns)}{of}")
             yield fields
 
     def _series(self, column: Column, texts: Sequence[str]) -> list[object]:

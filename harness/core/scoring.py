@@ -142,7 +142,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         condenser=row_name(stored),
         config=config_key({"making": making(stored), **described(scoring)}),
         ipc_stored=per_class,
-        ipc_decoded=metadata.get("decoded_per_class", per_class),
+        ipc_decoded=per_class * stored.memory.pixels.decoded,
         trained_on_real=trained_on_real(stored.memory),
         steps=1,
         class_order=metadata.get("class_order", 0),

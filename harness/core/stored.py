@@ -58,7 +58,12 @@ def read(path: Path, dataset: Dataset | None, soft: bool = False, number: int = 
 def check_held_out(path: Path, split: Dataset, validation: int) -> None:
     """Raise ValueError unless a memory file says that it was made without the split's held-out images."""
     metadata = {} if path.suffix in SUFFIXES else read_metadata(path)
-    if metadata.get("dataset", split.name) == split.name and metadata.get("dataset_checksum") != split.checksum:
+    if "dataset_checksum" not in metadata:
+        raise ValueError(
+            f"{path} does not say which images it was made from, so it may have seen those that --validation "
+            f"{validation} holds out: only memories of harness.condense with that --validation can be used here"
+        )
+    if metadata.get("dataset", split.name) == split.name and metadata["dataset_checksum"] != split.checksum:
         size = f" --resolution {split.shape[1]}" if split.shape[1] != usual_side(split.name) else ""
         raise ValueError(
             f"{path} was not condensed from the {len(split.train)} images of {split.name} at {split.shape[1]} px that "
@@ -81,14 +86,24 @@ def made_from(path: Path) -> str:
     return dataset
 
 
-def check_steps(stored: Stored, steps: Sequence[Sequence[int]], order: int) -> None:
-    """Raise ValueError if a slice of the memory for one step of a class order would hold something of later steps."""
+def check_steps(stored: Stored, steps: Sequence[Sequence[int]], order: int, separable: bool = False) -> None:
+    """Raise ValueError if a slice of the memory for one step of a class order would hold something of later steps.
+
+    Args:
+        stored: the memory.
+        steps: the classes of each step.
+        order: number of the class order, for the message.
+        separable: whether a memory that does not say how it was condensed was condensed class by class.
+    """
     metadata = stored.memory.metadata
-    if metadata.get("separable"):
+    if metadata.get("separable", separable) or len(steps) == 1:
         return
     groups = metadata.get("config", {}).get("groups")
     if groups is None:
-        raise ValueError(f"{stored.name} does not say which classes were condensed together: later steps may leak")
+        raise ValueError(
+            f"{stored.name} does not say which classes were condensed together, so later steps may leak: if each class "
+            "was condensed by itself, give --separable"
+        )
     for classes, _ in groups:
         if not any(set(classes) <= set(step) for step in steps):
             raise ValueError(

@@ -29,7 +29,7 @@ def score(config: Evaluate) -> None:
     records = Records(config.out / "results.csv", ScoreRow)
     for path in config.memories if config.validation else ():
         check_held_out(path, scoring.dataset, config.validation)
-    stored = read_all(config, scoring.dataset)
+    stored = read_all(config, config.memories, scoring.dataset)
     check(stored)
     cells = [cell_of(scoring, memory) for memory in stored]
     keys = [cell.key for cell in cells]

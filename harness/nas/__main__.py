@@ -1,6 +1,6 @@
 """Rank the architectures of a search space on a proxy, and compare with the ranks they have on the whole set.
 
-    python -m harness.nas --proxy ours                          digits, quick on a CPU: 4 minutes on one thread
+    python -m harness.nas --proxy ours                          digits, quick on a CPU: under a minute
     python -m harness.nas --dataset cifar10 --protocol paper --proxy random dm ours --subset 72
 
     python -m harness.nas --proxy ours --search tpe evolution random        40 trials each instead of all of the space

@@ -66,7 +66,7 @@ def submit(config: Submit) -> None:
     """Check, score and write. Raises ValueError for whatever a user can get wrong."""
     _check(config)
     scoring = _scoring_of(config)
-    stored = read_all(config, scoring.dataset)
+    stored = read_all(config, config.memories, scoring.dataset, strict=True)
     check_entries(stored, scoring.dataset)
     check_makings(stored)
     entries = [_entry(config, number, seeded(one)) for number, one in enumerate(stored)]

@@ -148,7 +148,7 @@ BAD = {
     "continual --memory x.safetensors --real-batch 7": "--real-batch is for condensing",
     "continual --memory x.safetensors --store uint8": "--store is for condensing",
     "continual --memory x.safetensors --precision bf16": "--precision bf16 is for the real images of condensing",
-    "continual --memory x.safetensors --strategy naive": "naive learns without a memory: leave out --memory",
+    "continual --memory x.safetensors --strategy naive": "--memory is for memories, and naive learns without one",
     "nas --trials 7": "--trials is for a --search: give one, or leave it out",
     "nas --searches 9": "--searches is for a --search",
     "nas --proxy early --iterations 7": "--iterations is for condensing, and no --proxy is condensed here",

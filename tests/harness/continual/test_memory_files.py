@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from condensers.memory import load_memory, save_memory
 from harness.continual.__main__ import main
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
@@ -36,6 +38,46 @@ def test_memory_files_are_streamed(finished, tmp_path):
         rows(finished).query("metric == 'accuracy' and condenser == 'dm' and class_order == 0")["value"].tolist()
     )
     assert streamed == condensed
+
+
+def test_a_published_file_is_streamed_if_its_classes_were_condensed_by_themselves(finished, tmp_path):
+    own = load_memory(next((finished / "memories").glob("dm-order0*")))
+    path = tmp_path / "theirs.pt"
+    torch.save({"data": [[own.images, own.labels]]}, path)
+    files = replace(FILES, memory=(path,), orders=1, networks=1, out=tmp_path)
+    with pytest.raises(ValueError, match=r"theirs does not say which .* may leak: .* by itself, give --separable$"):
+        prepare(files)
+    assert prepare(replace(files, steps=1)).steps == 1  # no later step could leak
+    main(replace(files, separable=True))
+    found = rows(tmp_path).query("metric == 'accuracy'")
+    first = rows(finished).query("metric == 'accuracy' and condenser == 'dm' and network_replicate == 0")
+    assert found["value"].tolist() == first["value"].tolist()
+    assert set(found["protocol"]) == {"quick-1+epochs=4+separable=True"}
+    assert found["trained_on_real"].isna().all()
+    with pytest.raises(ValueError, match=r"^--separable is for --memory files"):
+        prepare(replace(SMALL, separable=True, out=tmp_path))
+    with pytest.raises(ValueError, match=r"^--mean and --std are for published"):
+        prepare(replace(SMALL, mean=(0.0,), std=(1.0,), out=tmp_path))
+
+
+def test_files_of_the_same_pixels_that_decode_otherwise_are_not_taken_for_each_other(finished, tmp_path):
+    mosaic = load_memory(next((finished / "memories").glob("dm-order0*")))
+    for folder, decoding in (("raw", None), ("mosaic", {"name": "Factor", "factor": 2, "clamp": True})):
+        (tmp_path / folder).mkdir()
+        save_memory(
+            replace(mosaic, metadata=mosaic.metadata | {"decoding": decoding}), tmp_path / folder / "x.safetensors"
+        )
+        main(replace(FILES, memory=(tmp_path / folder / "x.safetensors",), orders=1, networks=1, out=tmp_path / "out"))
+    found = rows(tmp_path / "out").query("metric == 'accuracy'")
+    assert sorted(found["ipc_decoded"].unique()) == [3, 12]
+    assert found["cell"].nunique() == 10
+
+
+def test_the_upper_bound_is_the_same_whatever_memories_hold(tmp_path):
+    for size in (3, 4):
+        own = replace(SMALL, condensers=("random",), orders=1, networks=1, steps=2, upper_bound=True, out=tmp_path)
+        main(replace(own, memory_per_class=size))
+    assert rows(tmp_path).groupby("condenser")["cell"].nunique().to_dict() == {"random": 6, "whole": 3}
 
 
 def test_memory_files_of_one_name_are_refused(finished, tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.continual.__main__ import main
+from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
 from harness.continual.online import Online
 from harness.core.flags import COMPARED
@@ -163,7 +164,10 @@ def test_a_dry_run_counts_them(done, capsys, tmp_path):
 
 
 def test_nothing_is_condensed_for_what_has_no_memory(capsys, tmp_path):
-    config = replace(SMALL, strategy=("naive",), condensers=("bptt",), out=tmp_path, orders=1, networks=1)
+    config = replace(FILES, strategy=("naive",), memory_per_class=None, out=tmp_path, orders=1, networks=1)
+    for asked in ({"condensers": ("bptt",)}, {"iterations": 3}, {"memory_size": 20}, {"store": "uint8"}):
+        with pytest.raises(ValueError, match=r"^--[a-z-]+ is for memories, and naive learns without one: leave it out"):
+            prepare(replace(config, **asked))
     main(replace(config, dry_run=True))
     said = capsys.readouterr().out
     assert "memories   0 to condense" in said

@@ -1,6 +1,7 @@
 """Planning memories: what they take, and how far they are."""
 
 import itertools
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,8 @@ from condensers.device.files import LONGEST_NAME, MOST_BYTES, atomic_write
 from harness.core import memories
 from harness.core.memories import Plan, condensing
 from harness.core.progress import Nested
+from harness.core.records import Records
+from harness.core.schema import ScoreRow
 
 STEPS = tuple(Group((2 * step, 2 * step + 1), 2) for step in range(5))
 SCHEDULE = Schedule(10, 4, "ConvNet-W8-D2-IN-ReLU-Avg", "")
@@ -62,3 +65,31 @@ def test_a_name_fits_into_that_of_a_file_or_is_refused_before_any_work(plan, dig
     said = rf"^the name 'dm\+ridge:00000000000' \.\.\. has {len(longest) + 1} bytes, .* of at most {len(longest)}, as a"
     with pytest.raises(ValueError, match=said):
         replace(plan, names=("dm", longest + "1"))
+
+
+def test_commands_of_other_condensers_do_not_make_a_memory_that_one_of_them_is_making(plan, digits, tmp_path):
+    records = Records(tmp_path / "results.csv", ScoreRow)
+    own, more = replace(plan, names=("dm",)), replace(plan, names=("random", "dm"))
+    made = []
+
+    @contextmanager
+    def working():
+        # The other command comes while this one works.
+        made.append(memories.ensure(more, digits, records.claim, nullcontext(print), {}))
+        assert not list(plan.folder.glob("random-*"))
+        yield lambda steps: None
+
+    assert memories.ensure(own, digits, records.claim, working(), {})
+    assert made == [False]
+    assert memories.ensure(more, digits, records.claim, nullcontext(lambda steps: None), {})
+    assert more.missing() == []
+
+
+def test_the_key_holds_the_schedule_of_every_group(plan):
+    """Under a total budget groups have several sizes, and a flag that was given decides those of them all."""
+    sizes = (Group((0, 1), 3), Group((2, 3), 1))
+    free = replace(plan, names=("idm",), groups=sizes, schedule=replace(plan.schedule, real_batch=256))
+    given = replace(free, schedule=replace(free.schedule, given=frozenset({"real_batch"})))
+    assert free.key("idm") != given.key("idm")
+    alike = replace(free, groups=(Group((0, 1), 3), Group((2, 3), 3)))
+    assert "each group" not in alike.config("idm")

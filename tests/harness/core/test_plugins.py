@@ -23,8 +23,8 @@ BAD = {
     "def f(:": "cannot import the plugin .*SyntaxError",
     "raise SystemExit(0)": "cannot import the plugin .*SystemExit",
     "x = 1": "defines none of CONDENSERS",
-    "CONDENSERS = (3,)": "cannot be registered",
-    "CONDENSERS = Recipe('mine', (TERM,))": "cannot be registered",
+    "CONDENSERS = (3,)": "3 is no condenser: give a Recipe, a Selection",
+    "CONDENSERS = Recipe('mine', (TERM,))": r"CONDENSERS of the plugin .* is no tuple: write CONDENSERS = \(\.\.\.,\)",
     "CONDENSERS = (Recipe('dm', (TERM,)),)": "the name 'dm' is taken",
     "CONDENSERS = (Recipe('mine', (TERM,)), Recipe('mine', (TERM, TERM)))": "the name 'mine' is taken",
     "CONDENSERS = (Recipe('mine', (TERM,), pixels=Own()),)": "unknown kind of pixels",
@@ -37,7 +37,8 @@ BAD = {
     "NETWORKS = {'Mine': 3}": "give a function of classes and shape",
     "NETWORKS = ['Mine']": "cannot be registered",
     "DATASETS = {'mine': 3}": "give a scenarios.datasets.Source",
-    "SPACES = {'mine': 3}": "cannot be registered",
+    "SPACES = {'mine': 3}": "the search space 'mine' is 3; give a Space",
+    "NETWORKS = {'ConvNet-Mine': Own}": "the network 'ConvNet-Mine' is there already, or begins like one of ConvNet",
 }
 
 
@@ -63,3 +64,18 @@ def test_a_network_that_lacks_what_networks_need_is_refused(monkeypatch):
     monkeypatch.setattr(networks, "ADDED", {"Mine": lambda classes, shape: networks.nn.Flatten()})
     with pytest.raises(ValueError, match="the network Mine has no features, embedding_size, TAPS, classifier"):
         networks.build("Mine", 10, (1, 8, 8))
+
+
+def test_the_identity_of_a_network_holds_the_plugin_that_names_it(tmp_path, monkeypatch):
+    """Of a partial too, whose own module is functools."""
+    text = "from functools import partial\ndef small(classes, shape, width): ..."
+    text += "\nNETWORKS = {NAME: partial(small, width=4)}"
+    found = {}
+    for name, own in {"one": text, "same": text, "wider": text.replace("width=4", "width=64")}.items():
+        monkeypatch.setattr(networks, "ADDED", {})
+        path = tmp_path / f"network_{name}.py"
+        path.write_text(own.replace("NAME", "'Partial'"))
+        load([str(path)])
+        found[name] = networks.identity_of("Partial")
+        monkeypatch.delitem(sys.modules, path.stem)
+    assert found["one"] == found["same"] != found["wider"]

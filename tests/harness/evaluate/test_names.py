@@ -35,7 +35,7 @@ def test_equal_pixels_of_two_condensers_are_refused_before_any_work(unmoved, tmp
 def test_pixels_that_are_in_the_rows_under_another_name_are_refused(unmoved, tmp_path):
     dm, ours = unmoved
     main(Evaluate(memories=(dm,), out=tmp_path, **FLAGS))
-    with pytest.raises(ValueError, match=r"ours-.* is in .*results.csv as dm, not as ours: choose another --out, or"):
+    with pytest.raises(ValueError, match=r"ours-.* is in .*results.csv as dm, not as ours: call the file dm again"):
         main(Evaluate(memories=(ours,), out=tmp_path, **FLAGS))
     main(Evaluate(memories=(ours,), out=tmp_path / "other", **FLAGS))
     assert (names(tmp_path), names(tmp_path / "other")) == ({"dm"}, {"ours"})
