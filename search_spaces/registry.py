@@ -88,7 +88,7 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
         ValueError: no such network, or one that does not fit the images.
     """
     if name in ADDED:
-        return _whole(name, ADDED[name](classes, shape))
+        return _whole(name, _built(name, classes, shape))
     if match := CONVNET.fullmatch(full_name(name)):
         width, depth, norm, activation, pooling = match.groups()
         _check("norm", norm, NORMS)
@@ -99,6 +99,13 @@ def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
     if base not in CLASSIC or norm not in ("", "BN", "IN") or (base == "AlexNet" and norm):
         raise unknown("network", name, [*EXAMPLES, *ADDED])
     return CLASSIC[base](classes, shape, norm or "IN")
+
+
+def _built(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    try:
+        return ADDED[name](classes, shape)
+    except TypeError as error:  # as of a function of other arguments
+        raise ValueError(f"the network {name} of a plugin is not built from (classes, shape): {error}") from error
 
 
 def _whole(name: str, network: nn.Module) -> nn.Module:

@@ -71,4 +71,11 @@ def is_per_image(statistic: Statistic) -> bool:
 
 
 def _statistic(statistic: Statistic, by_class: Tensor, context: Context) -> Tensor:
-    return statistic(by_class, context) if getattr(statistic, "contextual", False) else statistic(by_class)
+    """Its values. Raises ValueError if their first axis is not that of the classes, as of a plugin's mistake."""
+    found = statistic(by_class, context) if getattr(statistic, "contextual", False) else statistic(by_class)
+    if found.shape[:1] != by_class.shape[:1]:
+        raise ValueError(
+            f"the statistic {identity(statistic)} makes {list(found.shape)} of activations {list(by_class.shape)}: its "
+            "first axis must be that of the classes"
+        )
+    return found

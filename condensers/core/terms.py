@@ -80,7 +80,7 @@ class Term:
             made anew.
 
     Raises:
-        ValueError: blocks or a way to combine layers that do not exist.
+        ValueError: a weight that is none, or blocks or a way to combine layers that do not exist.
     """
 
     statistic: Statistic | tuple[Statistic, ...]
@@ -93,6 +93,8 @@ class Term:
     version: int = FIRST_VERSION
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weight, int | float | tuple):
+            raise ValueError(f"weight is {self.weight!r}: give a number, or pairs of images per class and a number")
         if self.layers not in ("sum", "mean"):
             raise ValueError(f"layers are {self.layers!r}: give sum or mean")
         numbered = isinstance(self.blocks, tuple)

@@ -12,6 +12,7 @@ from harness.core.ending import ended_by_signals
 from harness.core.flags import check
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
+from harness.core.plugins import place_in_plugin
 from harness.core.records import commit
 
 
@@ -53,16 +54,25 @@ def command(config_type: type[Config], execute: Callable[[Config], object], desc
     try:
         with ended_by_signals():
             _run(config_type, execute, prog, description)
-    except (ValueError, MemoryError, RuntimeError) as error:
-        mistake = isinstance(error, ValueError)
-        if os.environ.get(TRACEBACK) or not (mistake or _out_of_memory(error)):
-            raise
-        said = str(error) if mistake else f"{OUT_OF_MEMORY} ({error})" if str(error) else OUT_OF_MEMORY
-        print(f"error: {one_line(PRIVATE.sub(HIDDEN, said))}", file=sys.stderr)
-        sys.exit(2 if mistake else 1)
     except BrokenPipeError:
         # The reader of our output (such as `| head`) has gone, so there is nothing left to say; not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        said = _said(error)
+        if os.environ.get(TRACEBACK) or said is None:
+            raise
+        print(f"error: {one_line(PRIVATE.sub(HIDDEN, said))}", file=sys.stderr)
+        sys.exit(1 if _out_of_memory(error) else 2)
+
+
+def _said(error: Exception) -> str | None:
+    """What a user needs to know of an error; None of one that only its traceback explains."""
+    if isinstance(error, ValueError):
+        return str(error)
+    if _out_of_memory(error):
+        return f"{OUT_OF_MEMORY} ({error})" if str(error) else OUT_OF_MEMORY
+    place = place_in_plugin(error)
+    return place and f"{place}: {type(error).__name__}: {error} (with {TRACEBACK}=1 the whole traceback is shown)"
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *place: object) -> str:

@@ -19,6 +19,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from condensers.device.files import require_file
 LARGEST = 2**24  # bytes of a file of code
 GROUP = "condensed_memories"
 NAMES = ("CONDENSERS", "PLUS", "GRIDS", "READINGS", "NETWORKS", "SPACES", "DATASETS")
+FILES: set[str | None] = set()  # of the plugins that are loaded
 
 
 def load(named: Sequence[str]) -> None:
@@ -50,6 +52,12 @@ def _imported(text: str, load_it: Callable[[], ModuleType]) -> ModuleType:
         return load_it()
     except (Exception, SystemExit) as error:  # whatever a user's module may raise
         raise ValueError(f"cannot import the plugin {text}: {type(error).__name__}: {error}") from error
+
+
+def place_in_plugin(error: BaseException) -> str | None:
+    """File and line of a plugin where an error was raised, or through which it went last; None if through none."""
+    calls = traceback.extract_tb(error.__traceback__)
+    return next((f"{call.filename}, line {call.lineno}" for call in reversed(calls) if call.filename in FILES), None)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -79,6 +87,7 @@ def _register(module: ModuleType, text: str) -> None:
 
     if not any(hasattr(module, name) for name in NAMES):
         raise ValueError(f"the plugin {text} defines none of {', '.join(NAMES)}")
+    FILES.add(module.__file__)
     for name in ("CONDENSERS", "GRIDS", "READINGS"):
         if not isinstance(getattr(module, name, ()), tuple | list):
             raise ValueError(f"{name} of the plugin {text} is no tuple: write {name} = (...,), with a comma")

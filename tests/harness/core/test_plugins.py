@@ -1,10 +1,14 @@
 """A plugin with a mistake is refused in one line when it is loaded, and leaves nothing registered."""
 
+import re
+import subprocess
 import sys
 
 import pytest
 
 from condensers import registry
+from condensers.core.terms import Term, mean_activation, squared
+from harness.core.paths import ROOT
 from harness.core.plugins import load
 from search_spaces import registry as networks
 
@@ -79,3 +83,39 @@ def test_the_identity_of_a_network_holds_the_plugin_that_names_it(tmp_path, monk
         found[name] = networks.identity_of("Partial")
         monkeypatch.delitem(sys.modules, path.stem)
     assert found["one"] == found["same"] != found["wider"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "return x.mean(1, 2, 3)",
+            r"error: \S+mistaken.py, line 7: TypeError: .*\(with HARNESS_TRACEBACK=1",
+        ),
+        (
+            "return x.sum()",
+            r"error: the statistic mistaken:seen\S+ makes \[\] of activations .* its first axis must",
+        ),
+    ],
+)
+def test_a_mistake_in_a_term_is_one_line_that_names_it(tmp_path, body, message):
+    text = IMPORTS.replace("class Own(Raw):\n    pass\n", "") + f"def seen(x):\n    {body}\n"
+    path = tmp_path / "mistaken.py"
+    path.write_text(text + "CONDENSERS = (Recipe('mistaken', (Term(seen, squared),)),)\n")
+    flags = f"--plugin {path} --condensers mistaken --ipc 1 --iterations 1 --out {tmp_path}".split()
+    command = [sys.executable, "-m", "harness.condense", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr
+
+
+def test_a_network_of_other_arguments_is_one_line(monkeypatch):
+    monkeypatch.setattr(networks, "ADDED", {"Swap": lambda shape: shape})
+    with pytest.raises(ValueError, match=r"^the network Swap of a plugin is not built from \(classes, shape\)"):
+        networks.build("Swap", 10, (1, 8, 8))
+
+
+def test_a_weight_is_a_number():
+    with pytest.raises(ValueError, match=r"^weight is 'big': give a number"):
+        Term(mean_activation, squared, weight="big")
