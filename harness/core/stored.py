@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from condensers.core.identity import identity
+from condensers.core.pixels import Raw
 from condensers.memory import Memory, check_fits, check_origin, load_memory, read_metadata
 from condensers.published import SUFFIXES, import_published, sets_in
 from harness.core.progress import say
@@ -74,8 +76,7 @@ def check_held_out(path: Path, split: Dataset, validation: int) -> None:
 
 def content_of(memory: Memory) -> str | list[object]:
     """What networks are trained on, for keys: the checksum of what is stored, and how it is decoded, if it is."""
-    decoding = memory.metadata.get("decoding")
-    return memory.checksum if decoding is None else [memory.checksum, decoding]
+    return memory.checksum if memory.pixels == Raw() else [memory.checksum, identity(memory.pixels)]
 
 
 def made_from(path: Path) -> str:
