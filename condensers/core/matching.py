@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from condensers.core.activations import Found, concatenate, in_order, merge, of_classes, read
 from condensers.core.identity import identity
 from condensers.core.loop import Loop, Losses
-from condensers.core.reading import Found, concatenate, in_order, merge, of_classes, read
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import EMBEDDING, LOGITS, Context, Reads, Statistics, Term
 from condensers.device import augmentation, draws

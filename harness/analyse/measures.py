@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from condensers.core.reading import Found, concatenate, in_order, merge, read
+from condensers.core.activations import Found, concatenate, in_order, merge, read
 from condensers.core.recipe import Recipe
 from condensers.core.terms import EMBEDDING, Context, every_image, of_each_image
 

@@ -19,7 +19,7 @@ from harness.core.protocols import Protocol
 from harness.core.records import provenance
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle
-from harness.evidence.grids import memory_grid
+from harness.evidence.previews import preview
 from scenarios.datasets import Dataset, load
 
 
@@ -144,5 +144,5 @@ def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:
     path, memory = plan.path(name), plan.load(name, dataset)
     picture, images = path.with_suffix(".png"), dataset.train.denormalise(memory.images)
     title = f"{name}: {dataset.name}, {memory.per_class} image{'s' * (memory.per_class > 1)} per class"
-    memory_grid(images, memory.labels, picture, names=dataset.class_names, title=title)
+    preview(images, memory.labels, picture, names=dataset.class_names, title=title)
     say(f"{name}: {len(memory)} images, {path.stat().st_size / 1e6:.2f} MB  {path}  {picture}")

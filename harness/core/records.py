@@ -50,7 +50,7 @@ class Records(Generic[AnyRow]):
 
     def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
         # A link to a table that several folders share stays one, and they share its locks.
-        self.path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+        self.path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
         self.row_type = row_type
         self.columns = tuple(column.name for column in columns(row_type))
         if "cell" not in self.columns or len(set(self.columns)) < len(self.columns):

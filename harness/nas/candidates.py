@@ -144,34 +144,34 @@ def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:
     be compared before the survey is finished. The further networks on the whole set come last.
     """
     whole, *others = sources
-    configs = {id(source): config_key(config_of(survey, source)) for source in sources}
+    configs = {id(proxy): config_key(config_of(survey, proxy)) for proxy in sources}
     order = [
-        (architecture, source, replicate)
+        (architecture, proxy, replicate)
         for architecture in survey.architectures
-        for source, replicates in ((whole, 1), *((other, survey.replicates) for other in others))
+        for proxy, replicates in ((whole, 1), *((other, survey.replicates) for other in others))
         for replicate in range(replicates)
     ]
     further = range(1, survey.whole_replicates)
     order += [(architecture, whole, replicate) for architecture in survey.architectures for replicate in further]
     return [
-        Candidate(architecture, source, replicate, config, _key(config, architecture, replicate))
-        for architecture, source, replicate in order
-        for config in (configs[id(source)],)
+        Candidate(architecture, proxy, replicate, config, _key(config, architecture, replicate))
+        for architecture, proxy, replicate in order
+        for config in (configs[id(proxy)],)
     ]
 
 
-def config_of(survey: Survey, source: Proxy) -> dict[str, object]:
+def config_of(survey: Survey, proxy: Proxy) -> dict[str, object]:
     """All that decides the accuracies of a proxy's networks, apart from architecture and replicate."""
     return {
         "dataset": survey.checksum,
         "split": survey.dataset.checksum,
-        "proxy": source.name,
-        "memory": source.memory_checksum,
-        "memory_replicate": source.memory_replicate,
-        "images": source.images,
-        "training": source.training.describe(),
+        "proxy": proxy.name,
+        "memory": proxy.memory_checksum,
+        "memory_replicate": proxy.memory_replicate,
+        "images": proxy.images,
+        "training": proxy.training.describe(),
         # Without the `+`, which also marks flags that repeat a default and so change nothing.
-        "recipe": source.training_name.removesuffix("+"),
+        "recipe": proxy.training_name.removesuffix("+"),
         "seed": survey.seed,
         "precision": survey.precision,
     }
@@ -238,16 +238,16 @@ def _make(survey: Survey, one: Candidate) -> list[NetworkRow]:
 
 def _row(survey: Survey, one: Candidate) -> NetworkRow:
     """Train and test the network."""
-    seed, source = _seed(survey, one), one.proxy
-    network, (images, labels) = survey.new_network(one.architecture, seed), source.data
+    seed, proxy = _seed(survey, one), one.proxy
+    network, (images, labels) = survey.new_network(one.architecture, seed), proxy.data
     started = time.perf_counter()
-    said, worth = f"{one.architecture.name} on {source.name}", _work(survey, one).gflop
-    with bar(source.training.epochs, said, "epochs", worth) as shown:
-        train(network, images, labels, source.training, seed, shown.update)
+    said, worth = f"{one.architecture.name} on {proxy.name}", _work(survey, one).gflop
+    with bar(proxy.training.epochs, said, "epochs", worth) as shown:
+        train(network, images, labels, proxy.training, seed, shown.update)
     converged = has_converged(network)
     seconds = time.perf_counter() - started
     tested = {"validation_accuracy": survey.on_device.test, "test_accuracy": survey.test_on_device}
-    chunk = source.training.chunk
+    chunk = proxy.training.chunk
     return NetworkRow(
         **_described(survey, one),
         **{name: accuracy(network, split, chunk) if converged else math.nan for name, split in tested.items()},
@@ -259,7 +259,7 @@ def _row(survey: Survey, one: Candidate) -> NetworkRow:
 
 def _described(survey: Survey, one: Candidate) -> dict[str, object]:
     """The columns that are known before a network is trained."""
-    architecture, source, dataset = one.architecture, one.proxy, survey.dataset
+    architecture, proxy, dataset = one.architecture, one.proxy, survey.dataset
     return {
         "cell": one.key,
         "dataset": dataset.name,
@@ -269,17 +269,17 @@ def _described(survey: Survey, one: Candidate) -> dict[str, object]:
         "index": survey.space.index(architecture),
         **vars(architecture),
         **about(survey, architecture),
-        "proxy": source.name,
-        "memory_replicate": source.memory_replicate,
-        "memory_checksum": source.memory_checksum,
+        "proxy": proxy.name,
+        "memory_replicate": proxy.memory_replicate,
+        "memory_checksum": proxy.memory_checksum,
         "config": one.config,
-        "recipe": source.training_name,
-        "epochs": source.training.epochs,
-        "steps": source.steps,
-        "ipc_stored": source.ipc_stored,
-        "ipc_decoded": source.ipc_decoded,
-        "stored_images": source.stored_images,
-        "stored_bytes": source.stored_bytes,
+        "recipe": proxy.training_name,
+        "epochs": proxy.training.epochs,
+        "steps": proxy.steps,
+        "ipc_stored": proxy.ipc_stored,
+        "ipc_decoded": proxy.ipc_decoded,
+        "stored_images": proxy.stored_images,
+        "stored_bytes": proxy.stored_bytes,
         "network_replicate": one.replicate,
     }
 

@@ -311,20 +311,20 @@ class _Trials:
 
     def warm_up(self) -> None:
         """Train an epoch for nothing, so that one-time costs of the process are not in the first trial's time."""
-        source = self.search.proxy
-        training = replace(source.training, epochs=1)
-        train(self.survey.new_network(self.survey.architectures[0], seed=0), *source.data, training, seed=0)
+        proxy = self.search.proxy
+        training = replace(proxy.training, epochs=1)
+        train(self.survey.new_network(self.survey.architectures[0], seed=0), *proxy.data, training, seed=0)
 
     def _train(self, architecture: Architecture, trial: optuna.Trial) -> _Outcome:
-        source, split = self.search.proxy, self.survey.on_device.test
-        seed = self.survey.network_seed(architecture, "proxy", source.memory_replicate, self.search.replicate)
+        proxy, split = self.search.proxy, self.survey.on_device.test
+        seed = self.survey.network_seed(architecture, "proxy", proxy.memory_replicate, self.search.replicate)
         network = self.survey.new_network(architecture, seed)
-        measure = partial(accuracy, network, split, source.training.chunk)
-        rungs = _rungs(source.training.epochs) if METHODS[self.search.sampler].prunes else frozenset()
+        measure = partial(accuracy, network, split, proxy.training.chunk)
+        rungs = _rungs(proxy.training.epochs) if METHODS[self.search.sampler].prunes else frozenset()
         watch, started = _Watch(trial, network, measure, rungs), time.perf_counter()
         with suppress(optuna.TrialPruned):
-            train(network, *source.data, source.training, seed, watch)
-        if watch.epochs < source.training.epochs:
+            train(network, *proxy.data, proxy.training, seed, watch)
+        if watch.epochs < proxy.training.epochs:
             status, value = "pruned", watch.reports[watch.epochs]
         elif has_converged(network):
             status, value = "complete", measure()
@@ -333,18 +333,18 @@ class _Trials:
         return _Outcome(status, value, watch.epochs, time.perf_counter() - started, watch.reports)
 
     def _row(self, architecture: Architecture, outcome: _Outcome, repeated: bool) -> TrialRow:
-        survey, search, source = self.survey, self.search, self.search.proxy
+        survey, search, proxy = self.survey, self.search, self.search.proxy
         return TrialRow(
             cell=search.key,
             dataset=survey.dataset.name,
             dataset_checksum=survey.dataset.checksum,
             validation=survey.validation,
             space=survey.space.name,
-            proxy=source.name,
-            memory_checksum=source.memory_checksum,
+            proxy=proxy.name,
+            memory_checksum=proxy.memory_checksum,
             config=search.config,
-            recipe=source.training_name,
-            epochs=source.training.epochs,
+            recipe=proxy.training_name,
+            epochs=proxy.training.epochs,
             sampler=search.sampler,
             search_replicate=search.replicate,
             trial=len(self.rows),

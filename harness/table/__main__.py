@@ -25,15 +25,15 @@ from harness.table.flags import Table
 def main(config: Table) -> None:
     """Run the command. Raises ValueError for whatever a user can get wrong."""
     from harness.core.points import print_left, run
-    from harness.table.grid import prepare
     from harness.table.report import report
+    from harness.table.tabulation import prepare
 
-    grid = prepare(config)
-    of_grid = grid.points, grid.records
+    tabulation = prepare(config)
+    asked = tabulation.points, tabulation.records
     if config.dry_run:
-        return print_left(*of_grid)
-    run(*of_grid, "table", grid.storage, grid.workers)
-    return report(grid)
+        return print_left(*asked)
+    run(*asked, "table", tabulation.storage, tabulation.workers)
+    return report(tabulation)
 
 
 if __name__ == "__main__":

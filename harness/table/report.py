@@ -1,4 +1,4 @@
-"""What a grid has shown: a table for each league, table.csv, and accuracy against cost."""
+"""What a tabulation has shown: a table for each league, table.csv, and accuracy against cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from harness.evidence.differences import FILE, MEASURED, OTHER, differences, wri
 from harness.evidence.intervals import Interval, above, interval
 from harness.evidence.scores import accuracies_of, cost_of, published_accuracy, published_beside
 from harness.evidence.sources import BELOW_BEST
-from harness.table.grid import Grid
+from harness.table.tabulation import Tabulation
 
 N = "memories x networks"
 APART = ("condenser", "condensed on", "iterations")  # what differs between lines of one data set, size and evaluation
@@ -61,28 +61,28 @@ class Entry:
         return point.dataset.identity, point.ipc, point.scoring.network, league_of(condenser), condenser.decoded
 
 
-def report(grid: Grid) -> None:
+def report(tabulation: Tabulation) -> None:
     """Print a table for each league, and write table.csv, differences.csv and cost.png."""
     # Memories that are the same at several points have one line.
-    found = {key_of(point, 0, name): (point, name) for point in grid.points for name in point.names}
-    entries = [_entry(grid, point, name) for point, name in found.values()]
+    found = {key_of(point, 0, name): (point, name) for point in tabulation.points for name in point.names}
+    entries = [_entry(tabulation, point, name) for point, name in found.values()]
     best = _best(entries)
     frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])
-    path = grid.out / "table.csv"
+    path = tabulation.out / "table.csv"
     lost = _lost(path, frame)
     write_csv(path, frame)
-    every_two = write(grid.out / FILE, _differences(entries, frame))
+    every_two = write(tabulation.out / FILE, _differences(entries, frame))
     for (league, decoded), own in frame.groupby(["league", "decoded per stored"], sort=False):
         more = f"; {decoded} images decoded from one" if decoded > 1 else ""
         say(f"{league} league: {LEAGUES[league]}{more}\n{_shown(own)}\n")
-    where = "the test set" if grid.tested else "held-out training images"
+    where = "the test set" if tabulation.tested else "held-out training images"
     say(f"percent on {where}, 95 % t-intervals over memories; networks are averaged within each memory")
     say("what is below the best is paired by memory; the best was picked by these numbers, and no interval is widened")
     say("time is that of a whole lockstep run, which recipes with one schedule share; verdicts: see --help")
-    cost_figure(frame, grid.out / "cost.png")
+    cost_figure(frame, tabulation.out / "cost.png")
     if lost:
         say(f"{path.name} had {lost} lines of other points: their own command writes them again, from their rows")
-    say(f"rows: {grid.records.path}   table: {path}   accuracy against cost: {grid.out / 'cost.png'}")
+    say(f"rows: {tabulation.records.path}   table: {path}   accuracy against cost: {tabulation.out / 'cost.png'}")
     if every_two:
         say(every_two)
 
@@ -102,15 +102,15 @@ def _points(frame: pd.DataFrame) -> set[tuple]:
     return set(about.itertuples(index=False, name=None))
 
 
-def _entry(grid: Grid, point: Point, name: str) -> Entry:
-    scores = accuracies_of(point, name, grid.records)
+def _entry(tabulation: Tabulation, point: Point, name: str) -> Entry:
+    scores = accuracies_of(point, name, tabulation.records)
     return Entry(
         condenser=name,
         point=point,
         scores=scores,
         networks=point.scoring.networks,
-        **published_beside(point, name, interval(scores), grid.tested),
-        scored_on="test" if grid.tested else "validation",
+        **published_beside(point, name, interval(scores), tabulation.tested),
+        scored_on="test" if tabulation.tested else "validation",
         cost=cost_of(point, name),
     )
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from condensers import registry
+from condensers.core.activations import in_order
 from condensers.core.matching import Matching
 from condensers.core.networks import Fresh
-from condensers.core.reading import in_order
 from condensers.core.recipe import Recipe, Schedule
 from condensers.core.terms import EMBEDDING, JUDGE
 from condensers.methods import blockwise, cafe, cf, ddm, ddm_released, dm, dsdm, hdd, idm, iid, m3d, readouts, whitening

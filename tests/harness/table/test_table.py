@@ -17,7 +17,7 @@ from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
 from harness.table.__main__ import main
 from harness.table.flags import Table
-from harness.table.grid import TABLES, prepare
+from harness.table.tabulation import TABLES, prepare
 
 SMALL = Table(
     condensers=("random", "dm", "m3d"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from harness.evidence.grids import memory_grid
+from harness.evidence.previews import preview
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,8 +20,8 @@ def texts_of(figure):
 
 def test_figures_leave_pyplot_alone(tmp_path):
     script = (
-        "import sys, numpy; from harness.evidence.grids import memory_grid; "
-        f"memory_grid(numpy.zeros((2, 1, 8, 8)), numpy.arange(2), {str(tmp_path / 'x.png')!r}); "
+        "import sys, numpy; from harness.evidence.previews import preview; "
+        f"preview(numpy.zeros((2, 1, 8, 8)), numpy.arange(2), {str(tmp_path / 'x.png')!r}); "
         "sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
@@ -44,7 +44,7 @@ def test_a_grid_shows_the_first_images_of_every_class_enlarged(tmp_path, drawn, 
         "torch": (torch.tensor(images, requires_grad=True), torch.tensor(labels)),
         "bfloat16": (torch.tensor(images, dtype=torch.bfloat16), torch.tensor(labels)),
     }[kind]
-    memory_grid(*given, tmp_path / "grid.png", columns=3)
+    preview(*given, tmp_path / "grid.png", columns=3)
     picture = imread(tmp_path / "grid.png")
     assert picture.shape[0] == 3 * 50 - 2 + 16
     for row, label in enumerate((0, 1, 7)):
@@ -56,7 +56,7 @@ def test_a_grid_shows_the_first_images_of_every_class_enlarged(tmp_path, drawn, 
 def test_a_grid_says_what_it_shows_and_names_its_classes(tmp_path, drawn):
     images, names = np.zeros((6, 1, 8, 8)), ["airplane", "x" * 100, "cat"]
     title = "dm: a data set with a rather long name, 2 images per class"
-    memory_grid(images, np.arange(6) % 3, tmp_path / "grid.png", columns=1, names=names, title=title)
+    preview(images, np.arange(6) % 3, tmp_path / "grid.png", columns=1, names=names, title=title)
     figure = drawn[0]
     assert [text for text in texts_of(figure) if text] == [
         *("airplane", "x" * 21 + "...", "cat"),
@@ -73,7 +73,7 @@ def test_a_grid_says_what_it_shows_and_names_its_classes(tmp_path, drawn):
 
 
 def test_a_grid_of_many_classes_shows_forty_and_says_so(tmp_path, drawn):
-    memory_grid(np.zeros((50, 3, 64, 64)), np.arange(50), tmp_path / "grid.png")
+    preview(np.zeros((50, 3, 64, 64)), np.arange(50), tmp_path / "grid.png")
     texts = [text for text in texts_of(drawn[0]) if text]
     assert texts == [*map(str, range(40)), "first 40 of 50 classes"]
     assert imread(tmp_path / "grid.png").shape[0] == 40 * 66 - 2 + 16
@@ -94,5 +94,5 @@ def test_a_grid_of_many_classes_shows_forty_and_says_so(tmp_path, drawn):
 )
 def test_what_is_no_grid_is_refused(tmp_path, images, labels, columns, message):
     with pytest.raises(ValueError, match=message):
-        memory_grid(images, labels, tmp_path / "grid.png", columns)
+        preview(images, labels, tmp_path / "grid.png", columns)
     assert not list(tmp_path.iterdir())

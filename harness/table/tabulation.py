@@ -1,4 +1,4 @@
-"""A grid: its flags resolved into points, each with the plans of its memories and what they are scored with."""
+"""A table: its flags resolved into points, each with the plans of its memories and what they are scored with."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -50,8 +50,8 @@ TABLES: dict[int, dict[str, tuple]] = {
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A grid with every default resolved."""
+class Tabulation:
+    """A table with every default resolved."""
 
     points: tuple[Point, ...]
     tested: bool
@@ -61,11 +61,11 @@ class Grid:
 
     @cached_property
     def records(self) -> Records[ScoreRow]:
-        """The CSV of the grid."""
+        """The CSV of the table."""
         return Records(self.out / "results.csv", ScoreRow)
 
 
-def prepare(config: Table) -> Grid:
+def prepare(config: Table) -> Tabulation:
     """Resolve every default and check every name. Raises ValueError for whatever a user can get wrong."""
     config = _once_each(_with_preset(config))
     device, protocol = place_of(config)
@@ -76,7 +76,7 @@ def prepare(config: Table) -> Grid:
     queue.check(config.storage, config.workers)
     label = label_of(_plain(config, iterations=_lengths(config)[0]), protocol)
     say(f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads")
-    return Grid(tuple(points), not config.validation, config.out, config.storage, config.workers)
+    return Tabulation(tuple(points), not config.validation, config.out, config.storage, config.workers)
 
 
 def _with_preset(config: Table) -> Table:

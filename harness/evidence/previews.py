@@ -18,7 +18,7 @@ NAME, TITLE, NOTE = 8, 9, 7  # points
 LONGEST = 24  # letters of a class name
 
 
-def memory_grid(
+def preview(
     images: Any, labels: Any, path: Path, columns: int = 10, names: Sequence[str] = (), title: str = ""
 ) -> None:
     """The first images of every class: one row per class, small images enlarged by a whole factor.
