@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import FunctionType
 
 import torch
 from torch import nn
@@ -72,9 +73,10 @@ def identity_of(name: str) -> str:
     """The name as keys quote it: that of a plugin's network with a digest of its source."""
     if name not in ADDED:
         return name
-    # A partial says `functools` of itself, so the plugin that names it counts too.
-    modules = dict.fromkeys(filter(None, (getattr(ADDED[name], "__module__", None), HOMES[name])))
-    return f"{name}@{'.'.join(map(digest_of, modules))}"
+    made = ADDED[name]
+    # The module of a partial, or of another object's class, does not say what it builds: the plugin that names it does.
+    own = isinstance(made, FunctionType | type)
+    return f"{name}@{digest_of(made.__module__ if own else HOMES.get(name) or type(made).__module__)}"
 
 
 def build(name: str, classes: int, shape: tuple[int, int, int]) -> nn.Module:

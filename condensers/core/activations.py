@@ -73,9 +73,10 @@ def is_per_image(statistic: Statistic) -> bool:
 def _statistic(statistic: Statistic, by_class: Tensor, context: Context) -> Tensor:
     """Its values. Raises ValueError if their first axis is not that of the classes, as of a plugin's mistake."""
     found = statistic(by_class, context) if getattr(statistic, "contextual", False) else statistic(by_class)
-    if found.shape[:1] != by_class.shape[:1]:
+    if not isinstance(found, Tensor) or found.shape[:1] != by_class.shape[:1]:
+        made = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(
-            f"the statistic {identity(statistic)} makes {list(found.shape)} of activations {list(by_class.shape)}: its "
-            "first axis must be that of the classes"
+            f"the statistic {identity(statistic)} makes {made} of activations {list(by_class.shape)}: give a tensor "
+            "whose first axis is that of the classes"
         )
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.evidence.figures import blank, head, look, plain, save_figure
+from harness.evidence.sources import CONTROL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 PERPLEXITY = 30
 SHOWN_CLASS = 0
-CONTROL = " (control)"  # behind the condenser of a memory that drifts to its own style
 SEEN = {  # by measure: a title, and what is embedded
     "style gap": ("Style of memories among real images", "the mean and deviation of first-layer maps"),
     "diversity": ("Embeddings of memories among those of real images", "a network's last features"),

@@ -22,6 +22,7 @@ from harness.core.progress import say
 from harness.core.records import write_csv
 from harness.evidence.intervals import MEMORY, Interval, interval
 from harness.evidence.ranking import Correlation, correlation, crossed
+from harness.evidence.sources import CONTROL
 
 METRICS = (STYLE_GAP, DIVERSITY, *TEXTURE, *map(loss_of, OBJECTIVES))
 
@@ -82,7 +83,7 @@ def _drift_rows(analysis: Analysis) -> pd.DataFrame:
     """
     rows = drifts(analysis)
     own = rows["memory_checksum"] == analysis.base.memory.checksum
-    rows = rows.assign(condenser=rows["condenser"].mask(own, analysis.base.shown + figures.CONTROL))
+    rows = rows.assign(condenser=rows["condenser"].mask(own, analysis.base.shown + CONTROL))
     again = rows.duplicated(["condenser", "ipc_decoded", "network_replicate", "metric"])
     return rows[~(again & (rows["metric"] == drifted(0.0)))]
 

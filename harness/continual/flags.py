@@ -9,7 +9,7 @@ from harness.core.flags import (
     MOST_REPLICATES,
     Common,
     CondensingFlags,
-    PublishedFlags,
+    ScoredFilesFlags,
     SharingFlags,
     TrainingFlags,
     by_protocol,
@@ -20,7 +20,7 @@ Strategy = Literal["retrain", "gdumb", "replay", "naive"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Continual(CondensingFlags, PublishedFlags, TrainingFlags, SharingFlags, Common):
+class Continual(CondensingFlags, ScoredFilesFlags, TrainingFlags, SharingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "stream"

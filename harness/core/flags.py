@@ -109,6 +109,15 @@ class PublishedFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoredFilesFlags(PublishedFlags):
+    """What files that are scored may not say of themselves either."""
+
+    trained_on_real: Literal["yes", "no"] | None = flag(
+        None, "Whether a network trained on real labels made them, for their league; default: what the files say."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DeviceFlags:
     """What the work is done on."""
 

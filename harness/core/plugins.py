@@ -87,13 +87,13 @@ def _register(module: ModuleType, text: str) -> None:
 
     if not any(hasattr(module, name) for name in NAMES):
         raise ValueError(f"the plugin {text} defines none of {', '.join(NAMES)}")
-    FILES.add(module.__file__)
+    FILES.add(getattr(module, "__file__", None))
     for name in ("CONDENSERS", "GRIDS", "READINGS"):
         if not isinstance(getattr(module, name, ()), tuple | list):
             raise ValueError(f"{name} of the plugin {text} is no tuple: write {name} = (...,), with a comma")
     try:
         condensers.add(*(getattr(module, name, ()) for name in ("CONDENSERS", "PLUS", "GRIDS", "READINGS")))
-        networks.add(getattr(module, "NETWORKS", {}), module.__name__)
+        networks.add(getattr(module, "NETWORKS", {}), getattr(module, "__name__", None))
         spaces.add(getattr(module, "SPACES", {}))
         datasets.add(getattr(module, "DATASETS", {}))
     except (TypeError, AttributeError) as error:

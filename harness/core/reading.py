@@ -54,7 +54,7 @@ def read_all(
 
 
 def _read(config: Published, path: Path, dataset: Dataset, soft: bool, strict: bool) -> Stored:
-    stored = read(path, dataset, soft=soft, number=config.set)
+    stored = _as_stated(getattr(config, "trained_on_real", None), read(path, dataset, soft=soft, number=config.set))
     if not _published(path):
         return stored
     if config.mean:
@@ -64,6 +64,20 @@ def _read(config: Published, path: Path, dataset: Dataset, soft: bool, strict: b
             raise ValueError(f"{path}: {doubtful}")
         say(f"warning: {path}: {doubtful}")
     return stored
+
+
+def _as_stated(stated: str | None, stored: Stored) -> Stored:
+    """The memory, which says now what the user stated. Raises ValueError if it says something else of itself."""
+    said = stored.memory.metadata.get("trained_on_real")
+    if stated is None:
+        return stored
+    if said is not None and said != (stated == "yes"):
+        raise ValueError(
+            f"{stored.path} says that it was {'' if said else 'not '}made by networks trained on real "
+            "labels: leave out --trained-on-real"
+        )
+    metadata = stored.memory.metadata | {"trained_on_real": stated == "yes"}
+    return replace(stored, memory=replace(stored.memory, metadata=metadata))
 
 
 def _published(path: Path) -> bool:

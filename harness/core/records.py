@@ -49,8 +49,9 @@ class Records(Generic[AnyRow]):
     """
 
     def __init__(self, path: Path, row_type: type[AnyRow]) -> None:
+        self.path = Path(path)
         # A link to a table that several folders share stays one, and they share its locks.
-        self.path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+        self._file = self.path.resolve() if self.path.is_symlink() else self.path
         self.row_type = row_type
         self.columns = tuple(column.name for column in columns(row_type))
         if "cell" not in self.columns or len(set(self.columns)) < len(self.columns):
@@ -131,7 +132,7 @@ class Records(Generic[AnyRow]):
 
     def sweep(self) -> None:
         """Delete the claims that killed processes left, so that they do not pile up."""
-        for path in (self.path.parent / ".locks").glob(f"{glob.escape(self.path.name)}.cell.*.lock"):
+        for path in (self._file.parent / ".locks").glob(f"{glob.escape(self._file.name)}.cell.*.lock"):
             lock = _lock(path)
             with suppress(Timeout, OSError):
                 lock.acquire(timeout=0)
@@ -167,10 +168,10 @@ class Records(Generic[AnyRow]):
             lock.release()
 
     def _acquire(self, name: str, timeout: float = -1) -> FileLock | None:
-        folder = self.path.parent / ".locks"
+        folder = self._file.parent / ".locks"
         with one_line_errors("write", self.path):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = _lock(folder / f"{self.path.name}.{name}.lock")
+            lock = _lock(folder / f"{self._file.name}.{name}.lock")
             with suppress(Timeout):
                 lock.acquire(timeout=timeout)
                 return lock
@@ -181,11 +182,11 @@ class Records(Generic[AnyRow]):
         new = [line for line in lines if line[cell] not in finished]
         if new:
             self._sweep()
-            atomic_write(self.path, (self._content() or _encode([self.columns])) + _encode(new))
+            atomic_write(self._file, (self._content() or _encode([self.columns])) + _encode(new))
 
     def _sweep(self) -> None:
         # Under the lock nobody else is writing, so any temporary file is from a process that was killed.
-        for leftover in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.tmp"):
+        for leftover in self._file.parent.glob(f".{glob.escape(self._file.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
     def _fields(self, row: AnyRow) -> list[str]:

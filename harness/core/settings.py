@@ -20,7 +20,7 @@ Flags = TypeVar("Flags", bound=Common)
 
 OWN_SCHEDULE = ("iterations", "real_batch")  # what a paper's own schedule may change
 # Flags whose values stand in a label: those of the networks' training, and the seed of all draws.
-SAID = ("network", "epochs", "whole_epochs", "augment", "separable", "seed")
+SAID = ("network", "epochs", "whole_epochs", "augment", "seed")
 
 
 def settle(flags: Flags, *defaults: object, **own: object) -> Flags:

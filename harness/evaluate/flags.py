@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import tyro
 
-from harness.core.flags import MOST_REPLICATES, Common, PublishedFlags, TrainingFlags, flag
+from harness.core.flags import MOST_REPLICATES, Common, ScoredFilesFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(PublishedFlags, TrainingFlags, Common):
+class Evaluate(ScoredFilesFlags, TrainingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "scoring"

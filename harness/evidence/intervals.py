@@ -26,6 +26,7 @@ Method = Literal["t", "bootstrap"]
 MEMORY = ["class_order", "memory_replicate"]
 RANDOM = "random"
 NO_MEMORY = "-"  # stands for the league of lines without a memory
+UNSAID = "league not said: files do not say whether networks trained on real labels made them (--trained-on-real)"
 SAME = ["dataset_checksum", "steps", "protocol"]
 CONFIDENCE = 0.95
 RESAMPLES = 9999
@@ -220,7 +221,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     | column | what |
     |---|---|
     | condenser | |
-    | league | of the memory: `strict`; `open` if images decode to more, or real data trained a network; `-` if none |
+    | league | of the memory: `strict`, `open` (see `condensers.core.leagues`), `not said`, or `-` if there is none |
     | accuracy | at the final step |
     | accuracy_bootstrap | the same, with the bootstrap's interval |
     | average_accuracy | average incremental accuracy |
@@ -324,9 +325,9 @@ def format_table(table: pd.DataFrame) -> str:
         note = f"above random in points, paired by class order; no interval is widened for there being others\n{note}"
     if methods:
         note = f"the bootstrap's intervals are far too narrow for few memories: quote the others\n{note}"
-    leagues = "; ".join(
-        f"{name} league: {LEAGUES[name]}" for name in sorted(set(table["league"]) & LEAGUES.keys(), reverse=True)
-    )
+    found = sorted(set(table["league"]) & LEAGUES.keys(), reverse=True)
+    unsaid = [UNSAID] if NOT_SAID in set(table["league"]) else []
+    leagues = "; ".join([*(f"{name} league: {LEAGUES[name]}" for name in found), *unsaid])
     return f"{shown.rename(columns=HEADINGS).to_string(index=False)}\n{note}\n{leagues}"
 
 

@@ -71,6 +71,7 @@ SUMMARIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "search_winners.csv": (("proxy", "sampler", "architecture"), ("search_replicate", "validation_accuracy")),
 }
+CONTROL = " (control)"  # in drift.csv: behind the condenser of a memory that drifts to its own style
 BELOW_BEST = ("below best", "below best low", "below best high")  # of table.csv: a mean with its interval
 # Further numbers, which a summary may lack: it is older, or of a survey with fewer architectures than a top needs.
 FURTHER = re.compile(

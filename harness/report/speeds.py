@@ -73,5 +73,6 @@ def _distinct(numbers: pd.DataFrame) -> pd.DataFrame:
     """Tasks that say the precision, sizes, or the commit, where it tells lines apart."""
     for column in TOLD:
         twice = numbers.duplicated(["task", "competitor"], keep=False)
-        numbers["task"] = numbers["task"].where(~twice, numbers["task"] + ", " + numbers[column])
+        told = twice & (numbers.groupby(["task", "competitor"])[column].transform("nunique") > 1)
+        numbers["task"] = numbers["task"].where(~told, numbers["task"] + ", " + numbers[column])
     return numbers

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 import tyro
 
-from harness.core.flags import MOST, MOST_REPLICATES, Common, PublishedFlags, TrainingFlags, flag
+from harness.core.flags import MOST, MOST_REPLICATES, Common, ScoredFilesFlags, TrainingFlags, flag
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submit(PublishedFlags, TrainingFlags, Common):
+class Submit(ScoredFilesFlags, TrainingFlags, Common):
     """Flags of the command; None stands for the protocol's default."""
 
     box: ClassVar[str] = "submission"
@@ -20,9 +20,6 @@ class Submit(PublishedFlags, TrainingFlags, Common):
     method: str = flag("", "Name of the method: small letters, digits and hyphens.")
     paper: str = flag("", "Authors, title, where and when.")
     league: Literal["strict", "open"] | None = flag(None, "What the memories claim to be; default: what follows.")
-    trained_on_real: Literal["yes", "no"] | None = flag(
-        None, "Whether a network trained on real labels made them; default: what the files say of themselves."
-    )
     cost_minutes: float | None = flag(None, "What it took to make one of them, in minutes.", least=0, most=MOST)
     hardware: str = flag("", "On what, such as 'two CPU cores'.")
     dataset: str | None = flag(

@@ -69,7 +69,7 @@ def submit(config: Submit) -> None:
     stored = read_all(config, config.memories, scoring.dataset, strict=True)
     check_entries(stored, scoring.dataset)
     check_makings(stored)
-    entries = [_entry(config, number, seeded(one)) for number, one in enumerate(stored)]
+    entries = [_entry(number, seeded(one)) for number, one in enumerate(stored)]
     for entry in entries:
         if config.league and entry.league != config.league:
             raise ValueError(f"{entry.stored.path} is in the {entry.league} league, not {config.league}: {_why(entry)}")
@@ -112,20 +112,14 @@ def _scoring_of(config: Submit) -> Scoring:
     return scoring_of(config, protocol, device, dataset)
 
 
-def _entry(config: Submit, number: int, stored: Stored) -> Entry:
+def _entry(number: int, stored: Stored) -> Entry:
     said = stored.memory.metadata.get("trained_on_real")
-    if said is None and config.trained_on_real is None:
+    if said is None:
         raise ValueError(
             f"{stored.path} does not say whether a network trained on real labels made it: give "
             "--trained-on-real yes or no"
         )
-    stated = config.trained_on_real == "yes"
-    if said is not None and config.trained_on_real and stated != said:
-        raise ValueError(
-            f"{stored.path} says that it was {'' if said else 'not '}made by networks trained on real "
-            "labels: leave out --trained-on-real"
-        )
-    return Entry(stored, number, stated if said is None else bool(said))
+    return Entry(stored, number, bool(said))
 
 
 def seeded(stored: Stored) -> Stored:

@@ -52,8 +52,10 @@ def test_a_published_file_is_streamed_if_its_classes_were_condensed_by_themselve
     found = rows(tmp_path).query("metric == 'accuracy'")
     first = rows(finished).query("metric == 'accuracy' and condenser == 'dm' and network_replicate == 0")
     assert found["value"].tolist() == first["value"].tolist()
-    assert set(found["protocol"]) == {"quick-1+epochs=4+separable=True"}
+    assert set(found["protocol"]) == {"quick-1+epochs=4"}
     assert found["trained_on_real"].isna().all()
+    main(replace(files, separable=True, trained_on_real="no", out=tmp_path / "said"))
+    assert rows(tmp_path / "said")["trained_on_real"].eq(False).all()
     with pytest.raises(ValueError, match=r"^--separable is for --memory files"):
         prepare(replace(SMALL, separable=True, out=tmp_path))
     with pytest.raises(ValueError, match=r"^--mean and --std are for published"):
