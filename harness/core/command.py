@@ -13,7 +13,6 @@ from harness.core.flags import check
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
 from harness.core.plugins import place_in_plugin
-from harness.core.records import commit
 
 
 class Flags(Protocol):
@@ -96,6 +95,8 @@ def _run(config_type: type[Config], execute: Callable[[Config], object], prog: s
 
         print_names()
     else:
+        from harness.core.records import commit
+
         commit()  # asked now, because a user may commit other code while this runs
         execute(config)
 

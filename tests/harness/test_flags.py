@@ -184,7 +184,7 @@ def test_help_has_every_flag_once_and_nothing_of_none(command, helps):
         (Ablate, "grids search condensing training sharing-work data protocol computing output"),
         (Analyse, "analysing published-files training data protocol computing output"),
         (Condense, "memory condensing data protocol computing output"),
-        (Continual, "stream condensing training sharing-work data protocol computing output"),
+        (Continual, "stream condensing published-files training sharing-work data protocol computing output"),
         (Evaluate, "scoring published-files training data protocol computing output"),
         (Export, "exporting published-files data output"),
         (Report, "report output"),

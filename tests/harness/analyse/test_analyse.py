@@ -318,7 +318,7 @@ def test_published_pixels_that_look_wrong_are_told_and_mended_on_request(memorie
     prepare(replace(config, memories=(own,), drift_from=raw, out=tmp_path / "drift"))
     said = capsys.readouterr().out
     assert f"warning: {raw}: its pixels go from 0 to 1" in said
-    assert said.rstrip().endswith("with --mean and --std (0 and 1 for pixels from 0 to 1)")
+    assert said.rstrip().endswith("(0 and 1 for pixels from 0 to 1, 0 and 0.00392157 for pixels from 0 to 255)")
     main(replace(config, memories=(raw,), mean=(0.0,), std=(1.0,), out=tmp_path / "mended"))
     assert "warning" not in capsys.readouterr().out
     gaps = [

@@ -94,7 +94,7 @@ def test_the_identity_of_a_network_holds_the_plugin_that_names_it(tmp_path, monk
         ),
         (
             "return x.sum()",
-            r"error: the statistic mistaken:seen\S+ makes \[\] of activations .* its first axis must",
+            r"error: the statistic mistaken:seen\S+ makes \[\] of activations .* give a tensor whose first",
         ),
     ],
 )
