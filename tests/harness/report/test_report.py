@@ -101,7 +101,7 @@ def page(request):
 
 
 def numbers_in(texts: list[str]) -> set[str]:
-    return set(re.findall(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w])", " ".join(texts)))
+    return set(re.findall(r"(?<![\w.])-?\d(?:[\d,]*\d)?(?:\.\d+)?(?:e-?\d+)?(?![\w])", " ".join(texts)))
 
 
 def test_every_number_on_the_page_is_in_a_csv(page):
