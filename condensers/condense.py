@@ -77,8 +77,7 @@ def condense(
             made = (match or lockstep)(recipes, source, group, own, seed, begun[-1], progress)
             for name, memory in made.items():
                 parts[name].append(memory)
-    about = {condenser.name: metadata(condenser, source, groups, schedule, seed) for condenser in condensers}
-    memories = {name: _joined(parts[name], own) for name, own in about.items()}
+    memories = {one.name: _joined(parts[one.name], metadata(one, source, groups, schedule, seed)) for one in condensers}
     save(memories)
     for checkpoint in begun:
         checkpoint.remove()

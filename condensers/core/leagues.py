@@ -21,9 +21,3 @@ def league(stored: int, decoded: int, trained_on_real: bool, soft: bool = False)
         soft: whether its labels are probabilities.
     """
     return "open" if decoded > stored or trained_on_real or soft else "strict"
-
-
-def league_as_said(stored: int, decoded: int, trained_on_real: bool | None, soft: bool = False) -> str:
-    """As `league`; `NOT_SAID` where only `trained_on_real` could tell, and is None."""
-    found = league(stored, decoded, bool(trained_on_real), soft)
-    return NOT_SAID if found == "strict" and trained_on_real is None else found

@@ -130,8 +130,9 @@ def identity_of(memory: Memory) -> tuple[str, str]:
 
 def league(stored: Stored) -> str:
     """`strict` or `open`, or `not said` where a file does not say whether real labels trained a network."""
-    memory = stored.memory
-    return leagues.league_as_said(1, memory.pixels.decoded, trained_on_real(memory))
+    real = trained_on_real(stored.memory)
+    found = leagues.league(1, stored.memory.pixels.decoded, bool(real))
+    return leagues.NOT_SAID if real is None and found == "strict" else found
 
 
 def trained_on_real(memory: Memory) -> bool | None:

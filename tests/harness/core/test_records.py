@@ -1,5 +1,3 @@
-import errno
-import os
 import random
 import subprocess
 import sys
@@ -386,28 +384,3 @@ def test_a_frame_has_the_texts_themselves_and_no_summary_holds_a_formula(tmp_pat
     records.path.write_bytes(records.path.read_bytes().replace(b"'=1", b"=1"))
     with pytest.raises(ValueError, match="line 2: its name is '=1"):
         records.read()
-
-
-def test_a_link_to_a_shared_file_stays_one(records, tmp_path):
-    shared, link = tmp_path / "shared" / "table.csv", tmp_path / "own" / "table.csv"
-    for folder in (shared.parent, link.parent):
-        folder.mkdir()
-    link.symlink_to(shared)
-    Records(link, StepRow).append(rows_of("linked"))
-    assert link.is_symlink()
-    assert Records(shared, StepRow).finished() == {"linked"}
-    with Records(link, StepRow).claim("next") as mine, Records(shared, StepRow).claim("next") as twice:
-        assert (mine, twice) == (True, False)
-
-
-def test_without_locks_nothing_is_written(records, monkeypatch):
-    """Marks instead of locks would outlive a process that was killed on another machine."""
-    monkeypatch.setattr("fcntl.flock", unsupported)
-    with pytest.raises(ValueError, match=r"cannot write .*Function not implemented"):
-        records.append(rows_of("a"))
-    with pytest.raises(ValueError, match=r"cannot write .*Function not implemented"), records.claim("a"):
-        pass
-
-
-def unsupported(*arguments):
-    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
