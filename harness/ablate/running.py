@@ -17,11 +17,10 @@ from condensers.condense import condense, race
 from condensers.memory import Memory
 from harness.ablate.search import Search
 from harness.ablate.trials import Trial, ended, open_trials, report, suggest, tell
-from harness.core import memories
 from harness.core import storage as storages
 from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.records import PAUSE, origin_of, provenance
+from harness.core.records import PAUSE, origin_of
 from harness.core.rows import RungRow
 from harness.core.schema import Provenance
 from harness.core.scoring import accuracies
@@ -117,10 +116,8 @@ class Batch:
     def _finish(self, name: str, memory: Memory) -> None:
         """Save the memory, and score it as saved, because saving may round its pixels."""
         if memory.images.isfinite().all():
-            own = {"memory_replicate": 0, "experiment_seed": self.scoring.seed}
-            origin = provenance(name_of(self.scoring.device), self.scoring.precision) | own
-            memories.save(self.plan, name, memory, self.dataset, origin)
-            memory = self.plan.load(name, self.search.point.dataset)
+            self.plan.save(name, memory, {"memory_replicate": 0, "experiment_seed": self.scoring.seed})
+            memory = self.plan.load(name)
         self._look(name, memory, self.search.iterations, self.scoring.networks)
         say(f"{name}: {100 * self.looks[name][-1].accuracy:.1f} %".replace("nan %", "diverged"))
 

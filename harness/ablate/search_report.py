@@ -5,7 +5,6 @@ import pandas as pd
 from harness.ablate.search import Search
 from harness.ablate.trials import OBJECTIVE, Trial, best
 from harness.core.estimates import Part, print_estimate
-from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.records import write_csv
 from harness.core.work import NONE, Work
@@ -49,7 +48,7 @@ def _work(search: Search, trials: int) -> Work:
     trained = looks * scoring.training.epochs * images
     flop = forward_pass(scoring.network, dataset.classes, dataset.shape).flops
     plan = search.plan_of(search.space.names(trials))
-    return condensing(plan, dataset) + Work.of(flop, forward=looks * len(dataset.test), trained=trained)
+    return plan.work() + Work.of(flop, forward=looks * len(dataset.test), trained=trained)
 
 
 def _line(trial: Trial, won: bool) -> dict[str, object]:

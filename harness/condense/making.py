@@ -11,12 +11,11 @@ from condensers.condense import Group, runs
 from condensers.device.files import require_writable
 from condensers.sharding import Ranks
 from harness.condense.flags import Condense
-from harness.core import memories
 from harness.core.devices import name_of, resolve_device
 from harness.core.flags import check
+from harness.core.memories import Plan
 from harness.core.progress import say
 from harness.core.protocols import Protocol
-from harness.core.records import provenance
 from harness.core.seeds import seed_of
 from harness.core.settings import label_of, place_of, schedule_of, settle
 from harness.evidence.previews import preview
@@ -48,23 +47,22 @@ def _make(config: Condense, ranks: Ranks) -> None:
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
     require_writable(config.out)
-    # Rank 0 plans for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
-    plan = ranks.agree(_plan(config, names, dataset, protocol, device) if ranks.leads else None)
+    plan = _plan(config, names, dataset, protocol, device, ranks)
     for name in names:  # before any work: with --steps, some are condensed in a later run than others
         registry.condenser(name).check(plan.schedule)
-    on_device = dataset.to(device)
-    where = name_of(device) + _shares(plan, on_device, ranks)
+    where = name_of(device) + _shares(plan, ranks)
     if ranks.leads:
         done = f"{_iterations(plan)} iterations, {plan.groups[0].ipc} images per class"
         say(f"protocol {label_of(config, protocol)} on {where}: {done}")
-    own = {"memory_replicate": config.replicate, "experiment_seed": config.seed, "ranks": ranks.count}
-    own |= {"class_order": config.order} if config.steps > 1 else {}
-    _run(plan, on_device, provenance(name_of(device), config.precision) | own, ranks)
+    about = {"memory_replicate": config.replicate, "experiment_seed": config.seed, "ranks": ranks.count}
+    about |= {"class_order": config.order} if config.steps > 1 else {}
+    # Nothing is claimed: two processes that make the same memory write the same file.
+    plan.make(lambda _: nullcontext(True), about, ranks)
     for name in names if ranks.leads else ():
-        _show(plan, name, dataset)
+        _show(plan, name)
 
 
-def _iterations(plan: memories.Plan) -> str:
+def _iterations(plan: Plan) -> str:
     """The iterations of the recipes, as text: several numbers if papers have schedules of their own."""
     recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
     counts = {recipe.schedule(plan.schedule, plan.groups[0].ipc).iterations for recipe in recipes}
@@ -84,16 +82,19 @@ def _device(name: str, ranks: Ranks) -> str:
 
 
 def _plan(
-    config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device
-) -> memories.Plan:
+    config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device, ranks: Ranks
+) -> Plan:
     settled = settle(config, protocol, ipc=protocol.memory_per_class)
-    return memories.Plan(
+    # Rank 0 decides for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
+    own = (_groups(dataset, settled), schedule_of(config, protocol, dataset, device)) if ranks.leads else None
+    groups, schedule = ranks.agree(own)
+    return Plan(
         names=names,
-        dataset=dataset.name,
-        checksum=dataset.checksum,
-        groups=_groups(dataset, settled),
-        schedule=schedule_of(config, protocol, dataset, device),
+        dataset=dataset,
+        groups=groups,
+        schedule=schedule,
         seed=_seed(config, dataset),
+        device=device,
         precision=config.precision,
         store=config.store,
         store_selections=config.store,
@@ -108,15 +109,15 @@ def _seed(config: Condense, dataset: Dataset) -> int:
     return seed_of(dataset.identity, config.seed, *order, "memory", config.replicate)
 
 
-def _shares(plan: memories.Plan, dataset: Dataset, ranks: Ranks) -> str:
+def _shares(plan: Plan, ranks: Ranks) -> str:
     """Text on how many ranks have classes. Raises ValueError, before any work, for a recipe that ranks cannot share."""
     recipes = [maker for maker in map(registry.condenser, plan.names) if maker.makes_pixels]
     if ranks.count == 1 or not recipes:
         return ""
     sharding.check_separable(recipes, plan.schedule)
-    (group,) = plan.groups_of(recipes[0].name)
+    (group,), source = plan.groups_of(recipes[0].name), plan.dataset.train.to(plan.device)
     shares = [
-        sharding.cut(dataset.train, group, run[0].schedule(plan.schedule, group.ipc), ranks.count, run)
+        sharding.cut(source, group, run[0].schedule(plan.schedule, group.ipc), ranks.count, run)
         for run in runs(recipes, plan.schedule, group.ipc)
     ]
     return f", {max(sum(map(bool, own)) for own in shares)} of {ranks.count} ranks at work"
@@ -134,14 +135,8 @@ def _groups(dataset: Dataset, config: Condense) -> tuple[Group, ...]:
     return tuple(Group(tuple(sorted(classes)), config.ipc) for classes in steps)
 
 
-def _run(plan: memories.Plan, dataset: Dataset, origin: dict[str, object], ranks: Ranks) -> None:
-    progress = memories.progress(plan, "condensing", dataset) if ranks.leads else nullcontext(lambda _: None)
-    # Nothing is claimed: two processes that make the same memory write the same file.
-    memories.ensure(plan, dataset, lambda _: nullcontext(True), progress, origin, ranks)
-
-
-def _show(plan: memories.Plan, name: str, dataset: Dataset) -> None:
-    path, memory = plan.path(name), plan.load(name, dataset)
+def _show(plan: Plan, name: str) -> None:
+    path, memory, dataset = plan.path(name), plan.load(name), plan.dataset
     picture, images = path.with_suffix(".png"), dataset.train.denormalise(memory.images)
     title = f"{name}: {dataset.name}, {memory.per_class} image{'s' * (memory.per_class > 1)} per class"
     preview(images, memory.labels, picture, names=dataset.class_names, title=title)

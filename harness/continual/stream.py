@@ -16,13 +16,13 @@ from condensers.memory import Memory
 from harness.continual.experiment import GDUMB, RETRAIN, Experiment
 from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
-from harness.core import memories
 from harness.core.cells import Cell, run_cells
 from harness.core.devices import name_of
 from harness.core.makings import trained_on_real
+from harness.core.memories import Plan
 from harness.core.progress import bar
 from harness.core.protocols import NAIVE, WHOLE, marked
-from harness.core.records import origin_of, provenance
+from harness.core.records import origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.core.stored import content_of
@@ -115,15 +115,15 @@ def _memory_key(experiment: Experiment, name: str, order: int) -> str | list[obj
     return memory_plan(experiment, order).key(name)
 
 
-def memory_plan(experiment: Experiment, order: int) -> memories.Plan:
+def memory_plan(experiment: Experiment, order: int) -> Plan:
     """How the memories of an order are made and where they are kept."""
-    return memories.Plan(
+    return Plan(
         names=tuple(name for name in experiment.names if name != WHOLE),
-        dataset=experiment.dataset.name,
-        checksum=experiment.dataset.checksum,
+        dataset=experiment.dataset,
         groups=tuple(experiment.groups(order)),
         schedule=experiment.schedule,
         seed=experiment.memory_seed(order),
+        device=experiment.device,
         precision=experiment.precision,
         store=experiment.store,
         store_selections="indices",  # exact, and a small file
@@ -153,7 +153,7 @@ def cells(experiment: Experiment) -> list[Cell]:
 def _shared(experiment: Experiment, order: int) -> dict[str, dict[str, Work]]:
     """By condenser, the work that cells of a class order share: condensing, which the first of them does for all."""
     plan = memory_plan(experiment, order)
-    return dict.fromkeys(plan.names, plan.shared(experiment.dataset))
+    return dict.fromkeys(plan.names, plan.shared())
 
 
 def run(experiment: Experiment) -> None:
@@ -223,10 +223,8 @@ def _ensure(experiment: Experiment, score: Score) -> bool:
     plan = memory_plan(experiment, score.order)
     if score.learner.condenser not in plan.names:
         return True
-    progress = memories.progress(plan, f"order {score.order}: condensing", experiment.dataset)
-    own = {"class_order": score.order, "experiment_seed": experiment.seed}
-    origin = provenance(name_of(experiment.device), experiment.precision) | own
-    return memories.ensure(plan, experiment.on_device, experiment.records.claim, progress, origin)
+    about = {"class_order": score.order, "experiment_seed": experiment.seed}
+    return plan.make(experiment.records.claim, about)
 
 
 def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
@@ -238,7 +236,7 @@ def _memory_of(experiment: Experiment, score: Score) -> Memory | None:
     if name == WHOLE:
         train = experiment.dataset.train
         return Memory(train.normalise(train.images), train.labels, {"trained_on_real": False})
-    return memory_plan(experiment, score.order).load(name, experiment.dataset) if name else None
+    return memory_plan(experiment, score.order).load(name) if name else None
 
 
 def _rows(experiment: Experiment, score: Score, memory: Memory | None, online: Online) -> list[ScoreRow]:

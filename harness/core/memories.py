@@ -1,7 +1,7 @@
 """The memory files of an experiment: planned by config, made once, checked whenever they are read."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -9,22 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from condensers import registry, sharding
 from condensers.condense import Group, condense, config, runs
 from condensers.core.cost import TRAINING
-from condensers.core.recipe import Schedule
+from condensers.core.recipe import Condenser, Schedule
 from condensers.device.files import LONGEST_NAME
+from condensers.device.images import LabelledImages
 from condensers.memory import Memory, load_memory, read_metadata, save_memory
 from condensers.sharding import ALONE, Ranks
+from harness.core.devices import name_of
 from harness.core.progress import bar
+from harness.core.records import provenance
 from harness.core.seeds import config_key
 from harness.core.work import NONE, Work
 from scenarios.datasets import Dataset
 from search_spaces.forward import forward_pass
 
-Progress = AbstractContextManager[Callable[[int], object]]
 Claim = Callable[[str], AbstractContextManager[bool]]
+Steps = Callable[[int], object]  # called with the number of iterations done since the last call
 KEY = 8  # digits of a memory's key in the name of its file
 
 
@@ -34,6 +38,7 @@ class Plan:
 
     Attributes:
         names: condensers; those with the same groups run in lockstep.
+        dataset: on the CPU; the work is done on a copy on `device`.
         groups: classes of each step with their images per class.
         store: how synthetic pixels are kept.
         store_selections: how real images are kept.
@@ -41,11 +46,11 @@ class Plan:
     """
 
     names: tuple[str, ...]
-    dataset: str
-    checksum: str
+    dataset: Dataset
     groups: tuple[Group, ...]
     schedule: Schedule
     seed: int
+    device: torch.device
     precision: str
     store: str
     store_selections: str
@@ -72,7 +77,7 @@ class Plan:
     def config(self, name: str) -> dict[str, object]:
         """Everything that decides the condenser's memory, as JSON values."""
         own = config(registry.condenser(name), self.groups_of(name), self.schedule, self.seed)
-        return own | {"dataset": self.checksum, "precision": self.precision, "store": self.store_of(name)}
+        return own | {"dataset": self.dataset.checksum, "precision": self.precision, "store": self.store_of(name)}
 
     def store_of(self, name: str) -> str:
         """How the pixels of the condenser's memory are kept."""
@@ -89,14 +94,6 @@ class Plan:
     def _file(self, name: str, key: str) -> str:
         return f"{name.replace(':', '_')}-{self.label}-{key}.safetensors"
 
-    def load(self, name: str, dataset: Dataset) -> Memory:
-        """The finished memory, as stored. Raises ValueError as `metadata`, with what to do."""
-        try:
-            self.metadata(name)
-            return load_memory(self.path(name), dataset.train)
-        except ValueError as error:  # unlike a user's own file it can be made again
-            raise ValueError(f"{error}; delete it to make it anew") from error
-
     def metadata(self, name: str) -> dict[str, Any]:
         """What the finished memory says of itself.
 
@@ -110,18 +107,67 @@ class Plan:
             raise ValueError(f"{path} is not the memory that its name says, but {found}")
         return said
 
+    def load(self, name: str) -> Memory:
+        """The finished memory, as stored. Raises ValueError as `metadata`, with what to do."""
+        try:
+            self.metadata(name)
+            return load_memory(self.path(name), self.dataset.train)
+        except ValueError as error:  # unlike a user's own file it can be made again
+            raise ValueError(f"{error}; delete it to make it anew") from error
+
+    def save(self, name: str, memory: Memory, about: Mapping[str, object]) -> None:
+        """Write a memory, with its data set, where it was made, and what is said `about` it in its metadata.
+
+        Raises:
+            ValueError: a folder that cannot be written.
+        """
+        source = {"dataset": self.dataset.name, "dataset_checksum": self.dataset.checksum}
+        source |= {"class_names": list(self.dataset.class_names)}
+        origin = provenance(name_of(self.device), self.precision)
+        whole = replace(memory, metadata={**memory.metadata, **source, **origin, **about})
+        save_memory(whole, self.path(name), self.store_of(name))
+
     def missing(self) -> list[str]:
         """Condensers whose memory is not there yet."""
         return [name for name in self.names if not self.path(name).exists()]
 
-    def shared(self, dataset: Dataset) -> dict[str, Work]:
+    def work(self) -> Work:
+        """The work of making the missing memories."""
+        return sum((work for _, work in _parts(self)), NONE)
+
+    def shared(self) -> dict[str, Work]:
         """What a cell shares with others that need memories of the plan, for `Cell.shared`."""
-        return {", ".join(str(self.path(name)) for name in self.names): condensing(self, dataset)}
+        return {", ".join(str(self.path(name)) for name in self.names): self.work()}
 
     def lockstep(self, names: Sequence[str]) -> list[tuple[tuple[Group, ...], list[str]]]:
         """Groups, and the condensers that use them and so can share the work on real images."""
         ordered = sorted(names, key=lambda name: str(self.groups_of(name)))
         return [(groups, list(names)) for groups, names in groupby(ordered, key=self.groups_of)]
+
+    def make(self, claim: Claim, about: Mapping[str, object], ranks: Ranks = ALONE) -> bool:
+        """Make every missing memory, with a bar. False if another live process is making them.
+
+        Args:
+            claim: `Records.claim`, or anything like it.
+            about: further metadata, such as the replicate.
+            ranks: processes that all call this and share the work; the first alone writes.
+
+        Raises:
+            ValueError: more images per class than a class has, pixels that diverged, or a folder that cannot be
+                written.
+        """
+        missing = ranks.agree(self.missing())
+        if not missing:
+            return True
+        with ExitStack() as claims:
+            # A claim a memory, because commands of other condensers may share the folder; in an order that all keep to.
+            if not all(claims.enter_context(claim(f"memory-{key}")) for key in sorted(map(self.key, missing))):
+                return False
+            source = self.dataset.train.to(self.device)
+            with _progress(self) if ranks.leads else nullcontext(lambda steps: None) as advance:
+                for groups, names in self.lockstep(ranks.agree(self.missing())):
+                    _make(self, source, groups, names, advance, about, ranks)
+        return True
 
 
 def _key_of(metadata: Mapping[str, Any]) -> str:
@@ -133,43 +179,14 @@ def _key_of(metadata: Mapping[str, Any]) -> str:
     return ""
 
 
-def condensing(plan: Plan, dataset: Dataset) -> Work:
-    """The work of making those memories of a plan that are missing."""
-    return sum((work for _, work in _parts(plan, dataset)), NONE)
-
-
-def _parts(plan: Plan, dataset: Dataset) -> list[tuple[int, Work]]:
-    """What `ensure` still has to do, one after another: iterations and work of each lockstep run.
-
-    A selection of real images is a part with 0 iterations.
-    """
-    flops = forward_pass(plan.schedule.network, dataset.classes, dataset.shape).flops
-    smallest, parts = int(dataset.train.labels.bincount().min()), []
-    for groups, names in plan.lockstep(plan.missing()):
-        condensers = [registry.condenser(name) for name in names]
-        for selection in (condenser for condenser in condensers if not condenser.makes_pixels):
-            seen, trained = (len(dataset.train) * times for times in (selection.passes, selection.epochs))
-            parts.append((0, Work.of(flops, round(seen), round(trained))))
-        for group, recipes in ((one, run) for one in groups for run in runs(condensers, plan.schedule, one.ipc)):
-            own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
-            forward = own.iterations * len(group.classes) * min(own.real_batch, smallest) * first.real_passes
-            images = group.ipc * len(group.classes)
-            # A recipe that works more per image than one training pass counts as proportionally more images.
-            often = sum(recipe.decoded * max(1, recipe.synthetic_passes / TRAINING) for recipe in recipes)
-            hidden = first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(dataset.train))
-            trained = own.iterations * images * often + hidden
-            parts.append((own.iterations, Work.of(flops, round(forward), round(trained))))
-    return parts
-
-
 @contextmanager
-def progress(plan: Plan, text: str, dataset: Dataset) -> Iterator[Callable[[int], object]]:
-    """A bar over what `ensure` still has to do; this context is what `ensure` takes as `progress`.
+def _progress(plan: Plan) -> Iterator[Steps]:
+    """A bar over what is still to do.
 
-    The bar counts FLOP, not iterations: an iteration covers all classes, or, for a coupled recipe in a stream, only one
+    It counts FLOP, not iterations: an iteration covers all classes, or, for a coupled recipe in a stream, only one
     step's.
     """
-    parts = _parts(plan, dataset)
+    parts = _parts(plan)
     ends = np.cumsum([0, *(steps for steps, _ in parts)])
     gflop = np.cumsum([0.0, *(work.gflop for _, work in parts)])
     done = 0
@@ -179,80 +196,70 @@ def progress(plan: Plan, text: str, dataset: Dataset) -> Iterator[Callable[[int]
         done += steps
         shown.stand(float(np.interp(done, ends, gflop)), f"{done} of {ends[-1]} it")
 
-    with bar(gflop[-1], text, f"0 of {ends[-1]} it", worth=gflop[-1], counts=False) as shown:
+    with bar(gflop[-1], f"{plan.label}: condensing", f"0 of {ends[-1]} it", worth=gflop[-1], counts=False) as shown:
         yield advance
 
 
-def ensure(
-    plan: Plan,
-    dataset: Dataset,
-    claim: Claim,
-    progress: Progress,
-    origin: dict[str, object],
-    ranks: Ranks = ALONE,
-) -> bool:
-    """Make every missing memory of the plan. False if another live process is making them.
+def _parts(plan: Plan) -> list[tuple[int, Work]]:
+    """What is still to do, one after another: iterations and work of each lockstep run.
 
-    Args:
-        plan: what to make.
-        dataset: on the device that does the work.
-        claim: `Records.claim`, or anything like it.
-        progress: a context whose value is called with the number of iterations done since the last call.
-        origin: further metadata, such as the provenance.
-        ranks: processes that all call this and share the work; the first alone writes.
-
-    Raises:
-        ValueError: more images per class than a class has, pixels that diverged, or a folder that cannot be written.
+    A selection of real images is a part with 0 iterations.
     """
-    missing = ranks.agree(plan.missing())
-    if not missing:
-        return True
-    with ExitStack() as claims:
-        # One claim a memory, because commands of other condensers may share the folder; in an order that all keep to.
-        if not all(claims.enter_context(claim(f"memory-{key}")) for key in sorted(map(plan.key, missing))):
-            return False
-        with progress as advance:
-            for groups, names in plan.lockstep(ranks.agree(plan.missing())):
-                _make(plan, dataset, groups, names, advance, origin, ranks)
-    return True
+    parts = []
+    for groups, names in plan.lockstep(plan.missing()):
+        condensers = [registry.condenser(name) for name in names]
+        parts += [(0, _selecting(plan, one)) for one in condensers if not one.makes_pixels]
+        parts += [_matching(plan, group, run) for group in groups for run in runs(condensers, plan.schedule, group.ipc)]
+    return parts
+
+
+def _selecting(plan: Plan, selection: Condenser) -> Work:
+    """The work of choosing real images."""
+    seen, trained = (round(len(plan.dataset.train) * times) for times in (selection.passes, selection.epochs))
+    return Work.of(_flops(plan), seen, trained)
+
+
+def _matching(plan: Plan, group: Group, recipes: Sequence[Condenser]) -> tuple[int, Work]:
+    """Iterations and work of a run of recipes in lockstep on the classes of a group."""
+    own, first = recipes[0].schedule(plan.schedule, group.ipc), recipes[0]
+    smallest, images = int(plan.dataset.train.labels.bincount().min()), group.ipc * len(group.classes)
+    forward = own.iterations * len(group.classes) * min(own.real_batch, smallest) * first.real_passes
+    # A recipe that works more per image than one training pass counts as proportionally more images.
+    often = sum(recipe.decoded * max(1, recipe.synthetic_passes / TRAINING) for recipe in recipes)
+    hidden = first.networks.hidden(own.iterations, group.ipc, images * first.decoded, len(plan.dataset.train))
+    trained = own.iterations * images * often + hidden
+    return own.iterations, Work.of(_flops(plan), round(forward), round(trained))
+
+
+def _flops(plan: Plan) -> int:
+    return forward_pass(plan.schedule.network, plan.dataset.classes, plan.dataset.shape).flops
 
 
 def _make(
     plan: Plan,
-    dataset: Dataset,
+    source: LabelledImages,
     groups: Sequence[Group],
     names: Sequence[str],
-    advance: Callable[[int], object],
-    origin: dict[str, object],
+    advance: Steps,
+    about: Mapping[str, object],
     ranks: Ranks,
 ) -> None:
     condensers = [registry.condenser(name) for name in names]
     called = {condenser.name: name for name, condenser in zip(names, condensers, strict=True)}
     # Only rank 0 makes selections; sharing them among ranks would save no time.
     shared = [condenser for condenser in condensers if ranks.leads or condenser.makes_pixels]
-    checkpoints = plan.folder / "checkpoints" / plan.precision / plan.checksum
+    checkpoints = plan.folder / "checkpoints" / plan.precision / plan.dataset.checksum
     match = partial(sharding.match, ranks) if ranks.count > 1 else None
 
     def keep(made: dict[str, Memory]) -> None:
         for name in _finite(made) if ranks.leads else ():
-            save(plan, called[name], made[name], dataset, origin)
+            plan.save(called[name], made[name], about)
         ranks.agree(None)  # the other ranks keep their checkpoints until rank 0 has saved
 
-    made = condense(shared, dataset.train, groups, plan.schedule, plan.seed, checkpoints, advance, match, keep)
+    made = condense(shared, source, groups, plan.schedule, plan.seed, checkpoints, advance, match, keep)
     if diverged := ", ".join(sorted(called[name] for name in made.keys() - set(_finite(made)))):
         raise ValueError(f"{diverged} diverged to NaN or infinite pixels: leave it out, or lower its recipe's rate")
 
 
 def _finite(made: Mapping[str, Memory]) -> list[str]:
     return [name for name, memory in made.items() if memory.images.isfinite().all()]
-
-
-def save(plan: Plan, name: str, memory: Memory, dataset: Dataset, origin: dict[str, object]) -> None:
-    """Write a memory of the plan, with its data set and `origin` in its metadata.
-
-    Raises:
-        ValueError: a folder that cannot be written.
-    """
-    source = {"dataset": dataset.name, "dataset_checksum": dataset.checksum}
-    metadata = memory.metadata | source | {"class_names": list(dataset.class_names)} | origin
-    save_memory(replace(memory, metadata=metadata), plan.path(name), plan.store_of(name))

@@ -13,14 +13,13 @@ import torch
 from condensers import registry
 from condensers.condense import Group
 from condensers.core.sampling import check_enough
-from harness.core import memories
 from harness.core.cells import Cell, run_cells, unfinished, work_of
-from harness.core.devices import name_of
 from harness.core.estimates import Part, print_estimate
 from harness.core.flags import Common
+from harness.core.memories import Plan
 from harness.core.progress import say
 from harness.core.protocols import Protocol
-from harness.core.records import Records, provenance
+from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
@@ -42,7 +41,7 @@ class Point:
         ipc: stored images per class.
     """
 
-    plans: tuple[memories.Plan, ...]
+    plans: tuple[Plan, ...]
     scoring: Scoring
     condensed_on: str
     ipc: int
@@ -66,19 +65,19 @@ def plan_of(
     names: tuple[str, ...],
     ipc: int,
     replicate: int,
-) -> memories.Plan:
+) -> Plan:
     """Memories of all classes by the condensers of these names, as `harness.condense` plans them.
 
     Args:
         flags: of a command that condenses, as they were given, not settled.
     """
-    return memories.Plan(
+    return Plan(
         names=names,
-        dataset=dataset.name,
-        checksum=dataset.checksum,
+        dataset=dataset,
         groups=(Group(tuple(range(dataset.classes)), ipc),),
         schedule=schedule_of(flags, protocol, dataset, device),
         seed=seed_of(dataset.identity, flags.seed, "memory", replicate),
+        device=device,
         precision=flags.precision,
         store=flags.store,
         store_selections="indices",
@@ -173,7 +172,7 @@ def cells(points: Sequence[Point], records: Records[ScoreRow]) -> list[Cell]:
     the same iterations; they are then one cell.
     """
     replicates = range(len(points[0].plans))
-    shared = [[plan.shared(point.dataset) for plan in point.plans] for point in points]
+    shared = [[plan.shared() for plan in point.plans] for point in points]
     every = [
         replace(_cell(point, replicate, name, records), shared=own[replicate])
         for replicate in replicates
@@ -204,11 +203,6 @@ def _cell(point: Point, replicate: int, name: str, records: Records[ScoreRow]) -
 def _make(point: Point, replicate: int, name: str, key: str, records: Records[ScoreRow]) -> list[ScoreRow] | None:
     """The rows of a cell, whose memory is made first if need be; None while another process makes it."""
     plan, scoring = point.plans[replicate], point.scoring
-    own = {"memory_replicate": replicate, "experiment_seed": scoring.seed}
-    origin = provenance(name_of(scoring.device), scoring.precision) | own
-    progress = memories.progress(plan, f"{plan.label}: condensing", point.dataset)
-    # Moved to the device only to condense: for the other cells of the replicate the memory is made already.
-    dataset = point.dataset.to(scoring.device) if plan.missing() else point.dataset
-    if not memories.ensure(plan, dataset, records.claim, progress, origin):
+    if not plan.make(records.claim, {"memory_replicate": replicate, "experiment_seed": scoring.seed}):
         return None
-    return rows_of(scoring, Stored(plan.path(name), plan.load(name, point.dataset)), key)
+    return rows_of(scoring, Stored(plan.path(name), plan.load(name)), key)

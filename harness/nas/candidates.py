@@ -13,12 +13,12 @@ from torch import nn
 from condensers.condense import Group
 from condensers.device.training import accuracy, train
 from condensers.memory import Memory
-from harness.core import memories
 from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.devices import name_of
+from harness.core.memories import Plan
 from harness.core.progress import bar, say
 from harness.core.protocols import EARLY, WHOLE, WHOLE_TRAININGS
-from harness.core.records import PAUSE, origin_of, provenance
+from harness.core.records import PAUSE, origin_of
 from harness.core.rows import NetworkRow
 from harness.core.seeds import config_key
 from harness.core.studies import Board
@@ -76,16 +76,10 @@ def run_all(survey: Survey, every: Sequence[Cell], storage: str | None, workers:
 
 def make_memories(survey: Survey) -> None:
     """Condense the memories that have no file yet; wait for those that another process condenses."""
-    origin = provenance(name_of(survey.device), survey.precision) | {"experiment_seed": survey.seed}
     for replicate, plan in enumerate(memory_plans(survey)):
-        own = origin | {"memory_replicate": replicate}
-        while not _ensure(survey, plan, own):
+        about = {"experiment_seed": survey.seed, "memory_replicate": replicate}
+        while not plan.make(survey.records.claim, about):
             time.sleep(PAUSE)  # another live process is condensing
-
-
-def _ensure(survey: Survey, plan: memories.Plan, origin: dict[str, object]) -> bool:
-    progress = memories.progress(plan, "condensing", survey.dataset)
-    return memories.ensure(plan, survey.on_device, survey.records.claim, progress, origin)
 
 
 def proxies(survey: Survey) -> list[Proxy]:
@@ -94,19 +88,19 @@ def proxies(survey: Survey) -> list[Proxy]:
     return [whole, *(proxy for name in survey.proxies if name != WHOLE for proxy in _of_name(survey, name, whole))]
 
 
-def memory_plans(survey: Survey) -> list[memories.Plan]:
+def memory_plans(survey: Survey) -> list[Plan]:
     """How the memories are made and where they are kept, a plan for each replicate."""
     return [_memory_plan(survey, replicate) for replicate in range(survey.memory_replicates)]
 
 
-def _memory_plan(survey: Survey, replicate: int) -> memories.Plan:
-    return memories.Plan(
+def _memory_plan(survey: Survey, replicate: int) -> Plan:
+    return Plan(
         names=survey.condensers,
-        dataset=survey.dataset.name,
-        checksum=survey.dataset.checksum,
+        dataset=survey.dataset,
         groups=(Group(tuple(range(survey.dataset.classes)), survey.ipc),),
         schedule=survey.schedule,
         seed=survey.memory_seed(replicate),
+        device=survey.device,
         precision=survey.precision,
         store=survey.store,
         store_selections="indices",  # exact, and a small file
@@ -132,9 +126,7 @@ def _memories(survey: Survey, name: str) -> list[tuple[int, Memory]]:
     """The memories of that name with their replicate numbers; a memory file has number 0."""
     named = [(0, file.memory) for file in survey.files if file.name == name]
     plans = [(replicate, plan) for replicate, plan in enumerate(memory_plans(survey)) if name in plan.names]
-    return named + [
-        (replicate, plan.load(name, survey.dataset)) for replicate, plan in plans if plan.path(name).exists()
-    ]
+    return named + [(replicate, plan.load(name)) for replicate, plan in plans if plan.path(name).exists()]
 
 
 def candidates(survey: Survey, sources: Sequence[Proxy]) -> list[Candidate]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from condensers import registry
 from harness.core.cells import unfinished
 from harness.core.estimates import Part, print_estimate
-from harness.core.memories import condensing
 from harness.core.progress import say
 from harness.core.work import NONE, Work
 from harness.nas import search, tables
@@ -52,7 +51,7 @@ def _missing(survey: Survey) -> list[str]:
 
 def _print_estimate(survey: Survey, counted: Sequence[Work]) -> None:
     """The estimate for this work together with that of condensing."""
-    memories = [condensing(plan, survey.dataset) for plan in memory_plans(survey)]
+    memories = [plan.work() for plan in memory_plans(survey)]
     largest = max(survey.architectures, key=lambda one: one.activations(survey.dataset.shape))
     sample = dict.fromkeys(one.name for one in (*survey.architectures[:SAMPLED], largest))
     work = sum([*counted, *memories], NONE)

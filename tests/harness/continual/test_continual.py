@@ -121,7 +121,7 @@ def measured_by_avalanche(out: Path) -> dict[tuple[int, int, str], float]:
     experiment = prepare(replace(SMALL, out=out))
     plan, stream = memory_plan(experiment, 0), continual_stream(experiment.dataset, 5, 0)
     strategy = RetrainFromMemory(
-        buffer=CondensedBuffer(plan.load("dm", experiment.dataset), per_class=3),
+        buffer=CondensedBuffer(plan.load("dm"), per_class=3),
         make_network=lambda step, replicate: experiment.new_network(experiment.network_seed(0, step + 1, replicate)),
         make_seed=lambda step, replicate: experiment.network_seed(0, step + 1, replicate),
         replicates=2,

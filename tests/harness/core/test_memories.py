@@ -1,16 +1,16 @@
 """Planning memories: what they take, and how far they are."""
 
 import itertools
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+import torch
 
 from condensers.condense import Group
 from condensers.core.recipe import Schedule
 from condensers.device.files import LONGEST_NAME, MOST_BYTES, atomic_write
-from harness.core import memories
-from harness.core.memories import Plan, condensing
+from harness.core.memories import Plan, _progress
 from harness.core.progress import Nested
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -23,14 +23,15 @@ SCHEDULE = Schedule(10, 4, "ConvNet-W8-D2-IN-ReLU-Avg", "")
 def plan(digits, tmp_path):
     """Memories in five steps: of all classes at once by DM, step by step by a recipe that couples them."""
     own = {"seed": 1, "precision": "fp32", "store": "float32", "store_selections": "indices", "label": "test"}
-    return Plan(("herding", "dm", "blockwise"), digits.name, digits.checksum, STEPS, SCHEDULE, folder=tmp_path, **own)
+    own |= {"device": torch.device("cpu"), "folder": tmp_path}
+    return Plan(("herding", "dm", "blockwise"), digits, STEPS, SCHEDULE, **own)
 
 
-def test_an_iteration_counts_by_its_work(plan, digits):
+def test_an_iteration_counts_by_its_work(plan):
     """DM's ten are of ten classes, each of the coupled recipe's fifty of two."""
-    apart = [condensing(replace(plan, names=(name,)), digits).gflop for name in plan.names]
-    assert condensing(plan, digits).gflop == pytest.approx(sum(apart))
-    with memories.progress(plan, "condensing", digits) as advance:
+    apart = [replace(plan, names=(name,)).work().gflop for name in plan.names]
+    assert plan.work().gflop == pytest.approx(sum(apart))
+    with _progress(plan) as advance:
         shown = Nested._open[-1]
         assert (shown.unit, shown.total, shown.worth) == ("0 of 60 it", pytest.approx(sum(apart)), shown.total)
         shares = []
@@ -46,8 +47,8 @@ def test_an_iteration_counts_by_its_work(plan, digits):
     assert shares[-1] == 1.0
 
 
-def test_what_a_checkpoint_had_counts_at_once(plan, digits):
-    with memories.progress(plan, "condensing", digits) as advance:
+def test_what_a_checkpoint_had_counts_at_once(plan):
+    with _progress(plan) as advance:
         advance(35)
         assert Nested._open[-1].unit == "35 of 60 it"
 
@@ -67,21 +68,22 @@ def test_a_name_fits_into_that_of_a_file_or_is_refused_before_any_work(plan, dig
         replace(plan, names=("dm", longest + "1"))
 
 
-def test_commands_of_other_condensers_do_not_make_a_memory_that_one_of_them_is_making(plan, digits, tmp_path):
+def test_commands_of_other_condensers_do_not_make_a_memory_that_one_of_them_is_making(plan, tmp_path):
     records = Records(tmp_path / "results.csv", ScoreRow)
     own, more = replace(plan, names=("dm",)), replace(plan, names=("random", "dm"))
     made = []
 
     @contextmanager
-    def working():
-        # The other command comes while this one works.
-        made.append(memories.ensure(more, digits, records.claim, nullcontext(print), {}))
-        assert not list(plan.folder.glob("random-*"))
-        yield lambda steps: None
+    def claim(memory):
+        with records.claim(memory) as mine:
+            # The other command comes while this one works.
+            made.append(more.make(records.claim, {}))
+            assert not list(plan.folder.glob("random-*"))
+            yield mine
 
-    assert memories.ensure(own, digits, records.claim, working(), {})
+    assert own.make(claim, {})
     assert made == [False]
-    assert memories.ensure(more, digits, records.claim, nullcontext(lambda steps: None), {})
+    assert more.make(records.claim, {})
     assert more.missing() == []
 
 
