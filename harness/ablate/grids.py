@@ -13,11 +13,12 @@ from harness.ablate.flags import Ablate
 from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.flags import refuse
-from harness.core.points import Point, check, plan_of, scoring_of
+from harness.core.points import Point, check, plan_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
+from harness.core.scoring import scoring_of
 from harness.core.settings import label_of, matched_network_of, place_of
 from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth

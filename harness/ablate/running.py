@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from statistics import fmean
 
@@ -18,11 +18,9 @@ from condensers.memory import Memory
 from harness.ablate.search import Search
 from harness.ablate.trials import Trial, ended, open_trials, report, suggest, tell
 from harness.core import storage as storages
-from harness.core.devices import name_of
 from harness.core.progress import bar, say
-from harness.core.records import PAUSE, origin_of
+from harness.core.records import PAUSE
 from harness.core.rows import RungRow
-from harness.core.schema import Provenance
 from harness.core.scoring import accuracies
 from harness.core.seeds import seed_of
 from scenarios.datasets import Dataset
@@ -153,11 +151,6 @@ class Batch:
             accuracy=accuracy,
             seconds=seconds,
             protocol=scoring.protocol,
-            origin=self.origin,
+            origin=scoring.origin,
             memory_checksum=memory.checksum,
         )
-
-    @cached_property
-    def origin(self) -> Provenance:
-        """Where the rows come from."""
-        return origin_of(name_of(self.scoring.device), self.scoring.precision, self.scoring.training.chunk)

@@ -13,25 +13,24 @@ from torch import Tensor
 
 from condensers import registry
 from condensers.core.recipe import Recipe
-from condensers.device.training import Training, accuracy, train
+from condensers.device.training import accuracy, train
 from harness.analyse import drift, measures, subjects
 from harness.analyse.accuracies import accuracies
 from harness.analyse.checking import rows_of
 from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core.cells import Cell, run_cells
-from harness.core.devices import name_of
 from harness.core.flags import refuse_bf16
 from harness.core.makings import check, check_apart, check_recorded, names_of
 from harness.core.progress import bar
 from harness.core.reading import read_all
-from harness.core.records import Records, origin_of
+from harness.core.records import Records
 from harness.core.rows import MeasureRow
-from harness.core.scoring import drawn_network
+from harness.core.scoring import Scoring, scoring_of
 from harness.core.seeds import config_key, seed_of
-from harness.core.settings import label_of, network_of, place_of, settle, training_of
+from harness.core.settings import place_of
 from harness.core.stored import Stored, content_of, made_from
-from scenarios.datasets import Dataset, load
+from scenarios.datasets import load
 from search_spaces.registry import build, identity_of
 
 OBJECTIVES = ("dm", "ours", "readout")
@@ -51,7 +50,7 @@ def drifted(ratio: float) -> str:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class Analysis(Scoring):
     """An analysis with every default resolved.
 
     Attributes:
@@ -59,16 +58,8 @@ class Analysis:
         base: the memory whose style drifts, or None.
     """
 
-    dataset: Dataset
     subjects: tuple[Subject, ...]
     base: Subject | None
-    network: str
-    networks: int
-    training: Training
-    seed: int
-    protocol: str
-    precision: str
-    device: torch.device
     scores: tuple[Path, ...]
     out: Path
 
@@ -97,10 +88,6 @@ class Analysis:
         own = ("analysis", *names, "network")
         return [seed_of(self.dataset.identity, self.seed, *own, number) for number in range(self.networks)]
 
-    def new_network(self, seed: int) -> torch.nn.Module:
-        """An untrained network, with initial weights drawn from `seed`."""
-        return drawn_network(self.network, self.dataset, self.device, seed)
-
     def described(self) -> dict[str, object]:
         """All that decides the measured values, except the memory, as JSON values."""
         return {
@@ -119,7 +106,6 @@ def prepare(config: Analyse) -> Analysis:
         raise ValueError("no memories given: name at least one file")
     refuse_bf16(config)
     device, protocol = place_of(config)
-    settled = settle(config, protocol)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     drifting = [config.drift_from] if config.drift_from else []
     stored = read_all(config, [*config.memories, *drifting], dataset, soft=False)
@@ -128,16 +114,9 @@ def prepare(config: Analyse) -> Analysis:
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in zip(stored, names, strict=True)}
     own = [named[path] for path in dict.fromkeys(config.memories)]
     analysis = Analysis(
-        dataset=dataset,
+        **vars(scoring_of(config, protocol, device, dataset)),
         subjects=(*own, *subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)),
         base=named.get(config.drift_from) if config.drift_from else None,
-        network=network_of(config, protocol, dataset),
-        networks=config.networks,
-        training=training_of(settled, protocol, dataset, device),
-        seed=config.seed,
-        protocol=label_of(config, protocol),
-        precision=config.precision,
-        device=device,
         scores=config.scores,
         out=config.out,
     )
@@ -252,7 +231,7 @@ def _rows(
         memory_replicate=subject.replicate,
         seconds=(time.perf_counter() - started) / analysis.networks,
         protocol=analysis.protocol,
-        origin=origin_of(name_of(analysis.device), analysis.precision, analysis.training.chunk),
+        origin=analysis.origin,
         memory_checksum=subject.memory.checksum,
     )
     return [

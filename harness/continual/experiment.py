@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from torch import nn
 
 from condensers import registry
 from condensers.condense import Group
@@ -24,9 +23,9 @@ from harness.core.protocols import NAIVE, WHOLE, Protocol
 from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.scoring import drawn_network
+from harness.core.scoring import Scoring, scoring_of
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, network_of, place_of, schedule_of, settle, training_of
+from harness.core.settings import place_of, schedule_of, settle
 from harness.core.stored import Stored, check_steps
 from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
@@ -38,19 +37,16 @@ RETRAIN, GDUMB = "retrain", "gdumb"  # strategies that the code treats different
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Scoring):
     """A continual experiment with every default resolved.
 
     Attributes:
-        dataset: on the CPU; `on_device` is the copy that the work is done on.
         names: condensers, `whole` among them if the upper bound is asked for.
         strategies: how networks learn from their memories.
         files: memory files that are streamed, in place of memories condensed here.
         per_class: images per class, or None under a total budget.
         max_size: images in all, or None.
-        network: name of the network that is trained on memories.
         schedule: iterations, network and batches of the condensers.
-        training: how networks are trained on a memory.
         whole: how networks are trained on real images: on all of them (the upper bound), or on each step's.
         augment: whether Avalanche's strategies augment what they train on; `retrain` always does.
         separable: whether files that do not say how they were condensed were condensed class by class.
@@ -58,7 +54,6 @@ class Experiment:
         workers: processes on this machine.
     """
 
-    dataset: Dataset
     steps: int
     names: tuple[str, ...]
     strategies: tuple[str, ...]
@@ -66,18 +61,11 @@ class Experiment:
     per_class: int | None
     max_size: int | None
     orders: int
-    networks: int
-    network: str
     schedule: Schedule
-    training: Training
     whole: Training
     augment: bool
     separable: bool
-    seed: int
-    protocol: str
-    precision: str
     store: str
-    device: torch.device
     out: Path
     storage: str | None
     workers: int
@@ -113,10 +101,6 @@ class Experiment:
         return seed_of(
             self.dataset.identity, self.seed, "order", order, "memory", 0, "step", step, "network", replicate
         )
-
-    def new_network(self, seed: int) -> nn.Module:
-        """An untrained network, with initial weights drawn from `seed`."""
-        return drawn_network(self.network, self.dataset, self.device, seed)
 
 
 def prepare(config: Continual) -> Experiment:
@@ -155,10 +139,10 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     files = tuple(read_all(config, config.memory, dataset, soft=False))
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
-    training = training_of(settled, protocol, dataset, device)
+    scoring = scoring_of(config, protocol, device, dataset)
     condensed = names if _remembers(config.strategy) and not files else ()
     return Experiment(
-        dataset=dataset,
+        **vars(scoring),
         steps=config.steps,
         names=(*condensed, *((WHOLE,) if config.upper_bound else ())),
         strategies=tuple(dict.fromkeys(config.strategy)),
@@ -166,18 +150,11 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         per_class=None if config.memory_size else settled.memory_per_class,
         max_size=config.memory_size,
         orders=settled.orders,
-        networks=settled.networks,
-        network=network_of(config, protocol, dataset),
         schedule=schedule_of(config, protocol, dataset, device),
-        training=training,
-        whole=replace(training, epochs=settled.whole_epochs),
+        whole=replace(scoring.training, epochs=settled.whole_epochs),
         augment=config.augment,
         separable=config.separable,
-        seed=config.seed,
-        protocol=label_of(config, protocol),
-        precision=config.precision,
         store=config.store,
-        device=device,
         out=config.out or Path("out", "continual", f"{dataset.identity}-{config.steps}steps"),
         storage=config.storage,
         workers=config.workers,

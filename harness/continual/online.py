@@ -39,7 +39,6 @@ class Online:
     """Runs an experiment's strategies and keeps the results, because cells ask for the steps of a run one by one."""
 
     experiment: Experiment
-    make_network: Callable[[int], nn.Module]
     done: dict[tuple, Streamed] = field(default_factory=dict)
 
     def run(self, strategy: str, order: int, memory: Memory | None, work: Work) -> Streamed:
@@ -78,7 +77,7 @@ class Online:
         return found
 
     def _learner(self, strategy: str, seed: int, memory: Memory | None) -> Naive:
-        network, settings = self.make_network(seed), settings_of(self.experiment, strategy)
+        network, settings = self.experiment.new_network(seed), settings_of(self.experiment, strategy)
         rates = {name: settings[name] for name in ("lr", "momentum", "weight_decay")}
         return Naive(
             model=network,

@@ -17,12 +17,10 @@ from harness.continual.experiment import GDUMB, RETRAIN, Experiment
 from harness.continual.online import Online, accuracies, settings_of
 from harness.continual.report import add_history
 from harness.core.cells import Cell, run_cells
-from harness.core.devices import name_of
 from harness.core.makings import trained_on_real
 from harness.core.memories import Plan
 from harness.core.progress import bar
 from harness.core.protocols import NAIVE, WHOLE, marked
-from harness.core.records import origin_of
 from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.core.stored import content_of
@@ -138,7 +136,7 @@ def cells(experiment: Experiment) -> list[Cell]:
     First the cells of `retrain`, alternating between class orders, so that workers starting together condense different
     orders. Then the other strategies, one stream at a time, because one run makes all its steps.
     """
-    online = Online(experiment, experiment.new_network)
+    online = Online(experiment)
     by_order = [scores(experiment, order) for order in range(experiment.orders)]
     turns = [score for together in zip(*by_order, strict=True) for score in together]
     anew = [score for score in turns if score.learner.strategy == RETRAIN]
@@ -302,7 +300,7 @@ def _row_maker(experiment: Experiment, score: Score, memory: Memory | None, seco
         classes_seen=len(seen),
         seconds=seconds,
         protocol=experiment.protocol,
-        origin=origin_of(name_of(experiment.device), experiment.precision, experiment.training.chunk),
+        origin=experiment.origin,
         memory_checksum=memory.checksum if memory else "",
     )
 

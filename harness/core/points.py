@@ -23,7 +23,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
-from harness.core.settings import label_of, network_of, schedule_of, settle, training_of
+from harness.core.settings import schedule_of
 from harness.core.stored import Stored
 from harness.core.studies import ACCURACY
 from scenarios.datasets import Dataset
@@ -83,20 +83,6 @@ def plan_of(
         store_selections="indices",
         folder=flags.out / "memories",
         label=f"{dataset.identity}-ipc{ipc}-replicate{replicate}",
-    )
-
-
-def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset: Dataset) -> Scoring:
-    """What memories are scored with, from the flags of a command that trains networks, as given and not settled."""
-    return Scoring(
-        dataset,
-        label_of(flags, protocol),
-        network_of(flags, protocol, dataset),
-        training_of(settle(flags, protocol), protocol, dataset, device),
-        flags.networks,
-        flags.seed,
-        flags.precision,
-        device,
     )
 
 

@@ -1,7 +1,4 @@
-"""Scoring memories: one cell per memory, one row per network that is trained on it.
-
-What `harness.evaluate` and `harness.table` share.
-"""
+"""Scoring memories: one cell per memory, one row per network that is trained on it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,12 +17,14 @@ from condensers.memory import Memory
 from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
+from harness.core.flags import Common
 from harness.core.makings import making, row_name, trained_on_real
 from harness.core.progress import bar, say
-from harness.core.protocols import with_memory_seed
+from harness.core.protocols import Protocol, with_memory_seed
 from harness.core.records import Records, origin_of
-from harness.core.schema import ScoreRow
+from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import config_key, seed_of
+from harness.core.settings import label_of, network_of, settle, training_of
 from harness.core.stored import Stored, content_of
 from harness.core.work import Work
 from scenarios.datasets import Dataset
@@ -35,7 +34,16 @@ from search_spaces.registry import identity_of
 
 @dataclass(frozen=True)
 class Scoring:
-    """Everything that memories are scored with."""
+    """Everything that memories are scored with.
+
+    Attributes:
+        dataset: on the CPU.
+        protocol: its name in rows.
+        network: name of the network that is trained on a memory.
+        training: how it is trained.
+        networks: how many are trained on each memory.
+        seed: of all draws.
+    """
 
     dataset: Dataset
     protocol: str
@@ -45,6 +53,30 @@ class Scoring:
     seed: int
     precision: str
     device: torch.device
+
+    @property
+    def origin(self) -> Provenance:
+        """Where rows come from that are made now."""
+        return origin_of(name_of(self.device), self.precision, self.training.chunk)
+
+    def new_network(self, seed: int) -> nn.Module:
+        """An untrained network, with the first weights that the seed names."""
+        return drawn_network(self.network, self.dataset, self.device, seed)
+
+
+def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset: Dataset) -> Scoring:
+    """What memories are scored with, from the flags of a command that trains networks, as given and not settled."""
+    settled = settle(flags, protocol)
+    return Scoring(
+        dataset=dataset,
+        protocol=label_of(flags, protocol),
+        network=network_of(flags, protocol, dataset),
+        training=training_of(settled, protocol, dataset, device),
+        networks=settled.networks,
+        seed=flags.seed,
+        precision=flags.precision,
+        device=device,
+    )
 
 
 def values_of(scoring: Scoring, key: str, records: Records[ScoreRow]) -> list[float]:
@@ -152,7 +184,7 @@ def _row_maker(scoring: Scoring, stored: Stored, key: str, seconds: float) -> Ca
         metric=_metric(scoring),
         seconds=seconds,
         protocol=_label(scoring, metadata),
-        origin=origin_of(name_of(scoring.device), scoring.precision, scoring.training.chunk),
+        origin=scoring.origin,
         memory_checksum=stored.memory.checksum,
     )
 
@@ -182,6 +214,6 @@ def accuracies(
     decoded = memory.decoded()
     images, targets = decoded.images.to(scoring.device), decoded.targets.to(scoring.device)
     seeds = seeds_of(scoring, memory)
-    networks = [drawn_network(scoring.network, scoring.dataset, scoring.device, seed) for seed in seeds]
+    networks = [scoring.new_network(seed) for seed in seeds]
     train_all(networks, images, targets, scoring.training, seeds, progress)
     return [accuracy(network, test, scoring.training.chunk) for network in networks]

@@ -7,12 +7,11 @@ from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import Part, print_estimate
 from harness.core.flags import refuse_bf16
 from harness.core.makings import check, check_apart, check_recorded
-from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.scoring import Scoring, cell_of, values_of
+from harness.core.scoring import Scoring, cell_of, scoring_of, values_of
 from harness.core.settings import place_of
 from harness.core.stored import check_held_out, made_from
 from harness.evaluate.comparison import Scored, format_table, is_unseeded, table

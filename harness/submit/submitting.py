@@ -11,16 +11,14 @@ from statistics import fmean
 from condensers.core.leagues import LEAGUES, league
 from harness.core.cells import Cell, run_cells
 from harness.core.checks import check_leagues, damage
-from harness.core.devices import name_of
 from harness.core.flags import check, refuse_bf16
 from harness.core.makings import check as check_makings
-from harness.core.points import scoring_of
 from harness.core.progress import say
 from harness.core.reading import read_all
-from harness.core.records import Records, origin_of
+from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
-from harness.core.scoring import Scoring, cell_of, values_of
+from harness.core.scoring import Scoring, cell_of, scoring_of, values_of
 from harness.core.settings import place_of
 from harness.core.stored import Stored, made_from
 from harness.submit.checks import check_entries
@@ -206,5 +204,5 @@ def _row(config: Submit, scoring: Scoring, entry: Entry, key: str, accuracy: flo
         accuracy=accuracy,
         command=shlex.join(["python", "-m", "harness.submit", *sys.argv[1:]]),
         protocol=scoring.protocol,
-        origin=origin_of(name_of(scoring.device), scoring.precision, scoring.training.chunk),
+        origin=scoring.origin,
     )

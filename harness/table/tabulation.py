@@ -10,11 +10,12 @@ from condensers import registry
 from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.flags import COMPARED
-from harness.core.points import Point, check, plan_of, scoring_of
+from harness.core.points import Point, check, plan_of
 from harness.core.progress import say
 from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
+from harness.core.scoring import scoring_of
 from harness.core.settings import label_of, matched_network_of, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load

@@ -12,11 +12,10 @@ from harness.condense import __main__ as condense
 from harness.condense.flags import Condense
 from harness.continual.experiment import prepare
 from harness.continual.flags import Continual
-from harness.core.points import scoring_of
 from harness.core.protocols import QUICK
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
-from harness.core.scoring import seeds_of
+from harness.core.scoring import scoring_of, seeds_of
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 

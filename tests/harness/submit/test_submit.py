@@ -10,12 +10,11 @@ import torch
 from condensers.memory import Memory, load_memory, save_memory
 from harness.condense.__main__ import main as condense
 from harness.condense.flags import Condense
-from harness.core.points import scoring_of
 from harness.core.protocols import QUICK
 from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
-from harness.core.scoring import seeds_of
+from harness.core.scoring import scoring_of, seeds_of
 from harness.core.stored import Stored
 from harness.report.__main__ import main as report
 from harness.report.flags import Report
