@@ -32,7 +32,6 @@ from harness.core.seeds import config_key
 from harness.core.settings import label_of, place_of
 
 RUNGS = (0.25, 0.5, 0.75)  # as shares of the iterations
-ROOM = 8  # letters by which a part of a trial's name may exceed the start's: digits of its weight, another reading
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def prepare(config: Ablate) -> Search:
     point = point_of(config, protocol, device, dataset, (start,), memories=1)
     check([point])
     # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
-    replace(point.plans[0], names=(start + ROOM * len(space.parts) * "0",))
+    replace(point.plans[0], names=(space.longest,))
     queue.check(config.storage, config.workers)
     say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
     held_out = int(dataset.test.labels.bincount().min())

@@ -4,6 +4,7 @@ A recipe is taken apart into a condenser and the terms that can be written behin
 `ours`. So every trial has a name that all commands know, dm+mm-paper:413+cm:8020 for instance.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,6 +45,12 @@ class Part:
         weight = self.readings[reading] * chosen.get(f"{self.name} factor", 1.0)
         return f"{reading}:{_rounded(weight)}"
 
+    def longest(self, weights: bool) -> str:
+        """A text at least as long as any that `written` can give."""
+        spread = SPREAD if weights else 1.0
+        texts = [f"{reading}:{one}" for reading, start in self.readings.items() for one in _sizes(start, spread)]
+        return max(texts, key=len)
+
 
 @dataclass(frozen=True)
 class Space:
@@ -74,6 +81,11 @@ class Space:
     def name(self, chosen: Mapping[str, Parameter]) -> str:
         """The name of the condenser with these parameters."""
         return "+".join([self.base, *(part.written(chosen) for part in self.parts)])
+
+    @property
+    def longest(self) -> str:
+        """A text at least as long as the name of any trial, because names of files have an end."""
+        return "+".join([self.base, *(part.longest(self.weights) for part in self.parts)])
 
     def names(self, count: int) -> list[str]:
         """The names of so many different trials, to count the work of a batch."""
@@ -145,6 +157,13 @@ def _part(name: str, term: Term, ipc: int, all_readings: bool) -> Part:
     # The term itself starts from the weight that the recipe gives it, its other readings from their own.
     weights = {other: at_ipc(registry.PLUS[other][0][0].weight, ipc) for other in family}
     return Part(name, weights | {name: at_ipc(term.weight, ipc)})
+
+
+def _sizes(start: float, spread: float) -> list[str]:
+    """A weight of every order of magnitude that the search can reach from its start, with all its digits."""
+    least, most = (math.floor(math.log10(start * factor)) for factor in (1 / spread, spread))
+    # One more, because rounding may carry a weight over the next power of ten.
+    return [_rounded(10.0**power * (10**DIGITS - 1) / 10 ** (DIGITS - 1)) for power in range(least, most + 2)]
 
 
 def _rounded(weight: float) -> str:

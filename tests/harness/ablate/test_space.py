@@ -1,7 +1,9 @@
 """What a search chooses among: every trial has a name that all commands read as the recipe that was meant."""
 
 from dataclasses import replace
+from itertools import product
 
+import numpy as np
 import pytest
 
 from condensers import registry
@@ -47,6 +49,24 @@ def test_only_what_is_asked_for_is_chosen():
     assert list(space_of("ours", ("weights",), 10).distributions) == ["mm factor", "cm factor", "icd factor"]
     assert list(space_of("ours", ("readings",), 10).distributions) == ["mm reading", "cm reading", "icd reading"]
     assert list(space_of("dm+whiten+mm", BOTH, 10).distributions) == ["whiten factor", "mm factor", "mm reading"]
+
+
+@pytest.mark.parametrize("name", ["ours", "dm+mm:1e-9+cm:3e12", "dm+ridge:9.996+mm:99.95"])
+@pytest.mark.parametrize("search", [("weights",), ("readings",), BOTH])
+def test_no_trial_has_a_longer_name_than_the_longest(name, search):
+    space, random = space_of(name, search, ipc=10), np.random.default_rng(1)
+    factors = [1 / SPREAD, SPREAD, *SPREAD ** random.uniform(-1, 1, 200)]
+    readings = {f"{part.name} reading": list(part.readings) for part in space.parts}
+    names = [
+        space.name(
+            {f"{part.name} factor": one for part in space.parts if space.weights}
+            | dict(zip(readings, chosen, strict=True))
+        )
+        for one in factors
+        for chosen in product(*readings.values())
+    ]
+    most = len(space.longest)
+    assert most - 2 * len(space.parts) <= max(map(len, names)) <= most
 
 
 def test_names_hold_no_exponent_whose_sign_would_begin_another_term():
