@@ -4,22 +4,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from condensers import registry
 from condensers.core.grids import Grid
 from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
 from harness.core import queue
-from harness.core.devices import name_of
 from harness.core.flags import refuse
 from harness.core.points import Point, check, plan_of
 from harness.core.progress import say
-from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
-from harness.core.settings import label_of, matched_network_of, place_of
+from harness.core.settings import Setup, place_of
 from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth
 
@@ -61,14 +57,14 @@ def prepare(config: Ablate) -> Ablation:
     refuse(config, SEARCHES_ONLY, "is for a --search: give one, or leave it out")
     grids = [registry.grid(name) for name in dict.fromkeys(config.grid or DEFAULT)]
     device, protocol = place_of(config)
-    dataset = split_of(config)
-    blocks = depth(matched_network_of(config, protocol, dataset), dataset.classes, dataset.shape)
+    setup = Setup(config, protocol, device, split_of(config))
+    blocks = depth(setup.matched_network, setup.dataset.classes, setup.dataset.shape)
     grids = [fitting(grid, blocks) for grid in grids]
     names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
-    point = point_of(config, protocol, device, dataset, names, config.memories)
+    point = point_of(setup, names, config.memories)
     check([point])
     queue.check(config.storage, config.workers)
-    say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
+    say(setup.said)
     return Ablation(tuple(grids), point, config.test, config.out, config.storage, config.workers)
 
 
@@ -104,16 +100,8 @@ def _deepest(condenser: Condenser) -> int:
     return max(term.deepest for term in condenser.terms) if condenser.takes_terms else 0
 
 
-def point_of(
-    config: Ablate,
-    protocol: Protocol,
-    device: torch.device,
-    dataset: Dataset,
-    names: tuple[str, ...],
-    memories: int,
-) -> Point:
+def point_of(setup: Setup, names: tuple[str, ...], memories: int) -> Point:
     """The point with so many `memories` of each of these condensers, and with what they are scored with."""
-    ipc = config.ipc or protocol.memory_per_class
-    plans = [plan_of(config, protocol, device, dataset, names, ipc, replicate) for replicate in range(memories)]
-    matched_on = matched_network_of(config, protocol, dataset)
-    return Point(tuple(plans), scoring_of(config, protocol, device, dataset), matched_on, ipc)
+    ipc = setup.flags.ipc or setup.protocol.memory_per_class
+    plans = [plan_of(setup, names, ipc, replicate) for replicate in range(memories)]
+    return Point(tuple(plans), scoring_of(setup), setup.matched_network, ipc)

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from condensers import registry
 from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
@@ -20,7 +18,6 @@ from harness.ablate.grids import point_of, split_of
 from harness.ablate.space import Space, space_of
 from harness.ablate.trials import SAMPLER, Course, Trial, finished
 from harness.core import queue
-from harness.core.devices import name_of
 from harness.core.flags import refuse
 from harness.core.memories import Plan
 from harness.core.points import Point, check
@@ -29,7 +26,7 @@ from harness.core.records import Records
 from harness.core.rows import RungRow
 from harness.core.scoring import described
 from harness.core.seeds import config_key
-from harness.core.settings import label_of, place_of
+from harness.core.settings import Setup, place_of
 
 RUNGS = (0.25, 0.5, 0.75)  # as shares of the iterations
 
@@ -109,12 +106,13 @@ def prepare(config: Ablate) -> Search:
     dataset = split_of(config)
     space = space_of(config.condenser, config.search, config.ipc or protocol.memory_per_class)
     start = space.name(space.start)
-    point = point_of(config, protocol, device, dataset, (start,), memories=1)
+    setup = Setup(config, protocol, device, dataset)
+    point = point_of(setup, (start,), memories=1)
     check([point])
     # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
     replace(point.plans[0], names=(space.longest,))
     queue.check(config.storage, config.workers)
-    say(f"protocol {label_of(config, protocol)} on {name_of(device)}, {torch.get_num_threads()} threads")
+    say(setup.said)
     held_out = int(dataset.test.labels.bincount().min())
     return Search(space, point, config.seed, held_out, config.trials, config.batch, config.out, config.storage)
 

@@ -28,7 +28,7 @@ from harness.core.records import Records
 from harness.core.rows import MeasureRow
 from harness.core.scoring import Scoring, scoring_of
 from harness.core.seeds import config_key, seed_of
-from harness.core.settings import place_of
+from harness.core.settings import Setup, place_of
 from harness.core.stored import Stored, content_of, made_from
 from scenarios.datasets import load
 from search_spaces.registry import build, identity_of
@@ -114,7 +114,7 @@ def prepare(config: Analyse) -> Analysis:
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in zip(stored, names, strict=True)}
     own = [named[path] for path in dict.fromkeys(config.memories)]
     analysis = Analysis(
-        **vars(scoring_of(config, protocol, device, dataset)),
+        **vars(scoring_of(Setup(config, protocol, device, dataset))),
         subjects=(*own, *subjects.real_samples(dataset, [one.images.shape[1] for one in own], config.seed)),
         base=named.get(config.drift_from) if config.drift_from else None,
         scores=config.scores,

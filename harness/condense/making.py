@@ -15,9 +15,8 @@ from harness.core.devices import name_of, resolve_device
 from harness.core.flags import check
 from harness.core.memories import Plan
 from harness.core.progress import say
-from harness.core.protocols import Protocol
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, place_of, schedule_of, settle
+from harness.core.settings import Setup, place_of, settle
 from harness.evidence.previews import preview
 from scenarios.datasets import Dataset, load
 
@@ -47,13 +46,14 @@ def _make(config: Condense, ranks: Ranks) -> None:
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
     require_writable(config.out)
-    plan = _plan(config, names, dataset, protocol, device, ranks)
+    setup = Setup(config, protocol, device, dataset)
+    plan = _plan(setup, names, ranks)
     for name in names:  # before any work: with --steps, some are condensed in a later run than others
         registry.condenser(name).check(plan.schedule)
     where = name_of(device) + _shares(plan, ranks)
     if ranks.leads:
         done = f"{_iterations(plan)} iterations, {plan.groups[0].ipc} images per class"
-        say(f"protocol {label_of(config, protocol)} on {where}: {done}")
+        say(f"protocol {setup.label} on {where}: {done}")
     about = {"memory_replicate": config.replicate, "experiment_seed": config.seed, "ranks": ranks.count}
     about |= {"class_order": config.order} if config.steps > 1 else {}
     # Nothing is claimed: two processes that make the same memory write the same file.
@@ -81,12 +81,11 @@ def _device(name: str, ranks: Ranks) -> str:
     return str(device)
 
 
-def _plan(
-    config: Condense, names: tuple[str, ...], dataset: Dataset, protocol: Protocol, device: torch.device, ranks: Ranks
-) -> Plan:
-    settled = settle(config, protocol, ipc=protocol.memory_per_class)
+def _plan(setup: Setup, names: tuple[str, ...], ranks: Ranks) -> Plan:
+    config, dataset = setup.flags, setup.dataset
+    settled = settle(config, setup.protocol, ipc=setup.protocol.memory_per_class)
     # Rank 0 decides for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
-    own = (_groups(dataset, settled), schedule_of(config, protocol, dataset, device)) if ranks.leads else None
+    own = (_groups(dataset, settled), setup.schedule()) if ranks.leads else None
     groups, schedule = ranks.agree(own)
     return Plan(
         names=names,
@@ -94,7 +93,7 @@ def _plan(
         groups=groups,
         schedule=schedule,
         seed=_seed(config, dataset),
-        device=device,
+        device=setup.device,
         precision=config.precision,
         store=config.store,
         store_selections=config.store,

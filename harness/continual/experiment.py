@@ -25,7 +25,7 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, scoring_of
 from harness.core.seeds import seed_of
-from harness.core.settings import place_of, schedule_of, settle
+from harness.core.settings import Setup, place_of, settle
 from harness.core.stored import Stored, check_steps
 from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
@@ -139,7 +139,8 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
     files = tuple(read_all(config, config.memory, dataset, soft=False))
     if files and config.memory_per_class is None:
         settled = replace(settled, memory_per_class=min(file.memory.per_class for file in files))
-    scoring = scoring_of(config, protocol, device, dataset)
+    setup = Setup(config, protocol, device, dataset)
+    scoring = scoring_of(setup)
     condensed = names if _remembers(config.strategy) and not files else ()
     return Experiment(
         **vars(scoring),
@@ -150,7 +151,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         per_class=None if config.memory_size else settled.memory_per_class,
         max_size=config.memory_size,
         orders=settled.orders,
-        schedule=schedule_of(config, protocol, dataset, device),
+        schedule=setup.schedule(),
         whole=replace(scoring.training, epochs=settled.whole_epochs),
         augment=config.augment,
         separable=config.separable,

@@ -8,22 +8,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 
-import torch
-
 from condensers import registry
 from condensers.condense import Group
 from condensers.core.sampling import check_enough
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import Part, print_estimate
-from harness.core.flags import Common
 from harness.core.memories import Plan
 from harness.core.progress import say
-from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
 from harness.core.seeds import config_key, seed_of
-from harness.core.settings import schedule_of
+from harness.core.settings import Setup
 from harness.core.stored import Stored
 from harness.core.studies import ACCURACY
 from scenarios.datasets import Dataset
@@ -57,27 +53,16 @@ class Point:
         return self.plans[0].names
 
 
-def plan_of(
-    flags: Common,
-    protocol: Protocol,
-    device: torch.device,
-    dataset: Dataset,
-    names: tuple[str, ...],
-    ipc: int,
-    replicate: int,
-) -> Plan:
-    """Memories of all classes by the condensers of these names, as `harness.condense` plans them.
-
-    Args:
-        flags: of a command that condenses, as they were given, not settled.
-    """
+def plan_of(setup: Setup, names: tuple[str, ...], ipc: int, replicate: int) -> Plan:
+    """Memories of all classes by the condensers of these names, as `harness.condense` plans them."""
+    flags, dataset = setup.flags, setup.dataset
     return Plan(
         names=names,
         dataset=dataset,
         groups=(Group(tuple(range(dataset.classes)), ipc),),
-        schedule=schedule_of(flags, protocol, dataset, device),
+        schedule=setup.schedule(),
         seed=seed_of(dataset.identity, flags.seed, "memory", replicate),
-        device=device,
+        device=setup.device,
         precision=flags.precision,
         store=flags.store,
         store_selections="indices",

@@ -17,14 +17,13 @@ from condensers.memory import Memory
 from harness.core.cells import Cell
 from harness.core.checks import check_cells
 from harness.core.devices import name_of
-from harness.core.flags import Common
 from harness.core.makings import making, row_name, trained_on_real
 from harness.core.progress import bar, say
-from harness.core.protocols import Protocol, with_memory_seed
+from harness.core.protocols import with_memory_seed
 from harness.core.records import Records, origin_of
 from harness.core.schema import Provenance, ScoreRow
 from harness.core.seeds import config_key, seed_of
-from harness.core.settings import label_of, network_of, settle, training_of
+from harness.core.settings import Setup, settle
 from harness.core.stored import Stored, content_of
 from harness.core.work import Work
 from scenarios.datasets import Dataset
@@ -64,18 +63,17 @@ class Scoring:
         return drawn_network(self.network, self.dataset, self.device, seed)
 
 
-def scoring_of(flags: Common, protocol: Protocol, device: torch.device, dataset: Dataset) -> Scoring:
-    """What memories are scored with, from the flags of a command that trains networks, as given and not settled."""
-    settled = settle(flags, protocol)
+def scoring_of(setup: Setup) -> Scoring:
+    """What memories are scored with by a command that trains networks."""
     return Scoring(
-        dataset=dataset,
-        protocol=label_of(flags, protocol),
-        network=network_of(flags, protocol, dataset),
-        training=training_of(settled, protocol, dataset, device),
-        networks=settled.networks,
-        seed=flags.seed,
-        precision=flags.precision,
-        device=device,
+        dataset=setup.dataset,
+        protocol=setup.label,
+        network=setup.network,
+        training=setup.training(),
+        networks=settle(setup.flags, setup.protocol).networks,
+        seed=setup.flags.seed,
+        precision=setup.flags.precision,
+        device=setup.device,
     )
 
 

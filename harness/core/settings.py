@@ -1,6 +1,6 @@
 """From flags to settings: the flags that were given, and a protocol's defaults for the others."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import torch
@@ -9,8 +9,8 @@ from condensers.core.recipe import Schedule
 from condensers.device.augmentation import STANDARD
 from condensers.device.chunks import chunk_of
 from condensers.device.training import Training
-from harness.core.devices import resolve_device, set_precision
-from harness.core.flags import Common, CondensingFlags, TrainingFlags, check
+from harness.core.devices import name_of, resolve_device, set_precision
+from harness.core.flags import Common, check
 from harness.core.protocols import MARK, Protocol, WholeTraining, protocol_for
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth, full_name
@@ -69,70 +69,81 @@ def place_of(flags: Common) -> tuple[torch.device, Protocol]:
     return device, protocol_for(flags.protocol, device.type)
 
 
-def network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
-    """The network that is trained: the one asked for, or the protocol's ConvNet at the depth that suits the images."""
-    return _named(flags) or _convnet(protocol.width, dataset)
+@dataclass(frozen=True)
+class Setup:
+    """What the flags of a command come to under its protocol, for one data set on one device.
 
-
-def matched_network_of(flags: Common, protocol: Protocol, dataset: Dataset) -> str:
-    """The network that recipes match on: the one asked for, or the protocol's ConvNet for that."""
-    return _named(flags) or _convnet(protocol.matching_width, dataset)
-
-
-def _named(flags: Common) -> str | None:
-    """The network of --network by its full name, as in rows and keys: a shortened name means the same network."""
-    return flags.network and full_name(flags.network)
-
-
-def _convnet(width: int, dataset: Dataset) -> str:
-    return f"ConvNet-W{width}-D{default_depth(dataset.shape[1])}-IN-ReLU-Avg"
-
-
-def schedule_of(flags: CondensingFlags, protocol: Protocol, dataset: Dataset, device: torch.device) -> Schedule:
-    """How matching condensers run.
-
-    Args:
+    Attributes:
         flags: as they were given, not settled, because a value that a user gave is not scaled to a paper's schedule.
     """
-    network, settled = matched_network_of(flags, protocol, dataset), settle(flags, protocol)
-    return Schedule(
-        iterations=settled.iterations,
-        real_batch=settled.real_batch,
-        network=network,
-        augmentation=dataset.augmentation,
-        chunk=_chunk(flags, network, dataset, device),
-        real_dtype="bfloat16" if flags.precision == "bf16" else "float32",
-        given=frozenset(name for name in OWN_SCHEDULE if getattr(flags, name) is not None),
-    )
 
+    flags: Common
+    protocol: Protocol
+    device: torch.device
+    dataset: Dataset
 
-def training_of(
-    flags: TrainingFlags, protocol: Protocol, dataset: Dataset, device: torch.device, network: str | None = None
-) -> Training:
-    """How networks are trained on a memory, by settled flags.
+    @property
+    def label(self) -> str:
+        """The protocol's name as recorded: `label_of`."""
+        return label_of(self.flags, self.protocol)
 
-    Args:
-        network: the largest network that is trained, which decides the chunk; None for that of `network_of`.
-    """
-    return Training(
-        epochs=flags.epochs,
-        batch=protocol.batch,
-        augmentation=dataset.augmentation,
-        chunk=_chunk(flags, network or network_of(flags, protocol, dataset), dataset, device),
-    )
+    @property
+    def said(self) -> str:
+        """What a command says of it before it starts."""
+        return f"protocol {self.label} on {name_of(self.device)}, {torch.get_num_threads()} threads"
 
+    @property
+    def network(self) -> str:
+        """The network that is trained: the one asked for, or the protocol's ConvNet as deep as suits the images."""
+        return self._named or self._convnet(self.protocol.width)
 
-def whole_training_of(
-    flags: Common, whole: WholeTraining, dataset: Dataset, device: torch.device, largest: str
-) -> Training:
-    """How networks, up to the `largest`, are trained on the whole set: of all flags only --chunk changes it."""
-    return Training(
-        epochs=whole.epochs,
-        batch=whole.batch,
-        augmentation=STANDARD if "flip" in dataset.augmentation else "crop",
-        chunk=_chunk(flags, largest, dataset, device),
-    )
+    @property
+    def matched_network(self) -> str:
+        """The network that recipes match on: the one asked for, or the protocol's ConvNet for that."""
+        return self._named or self._convnet(self.protocol.matching_width)
 
+    @property
+    def _named(self) -> str | None:
+        """The network of --network by its full name, as in rows and keys: a shortened name means the same network."""
+        return self.flags.network and full_name(self.flags.network)
 
-def _chunk(flags: Common, network: str, dataset: Dataset, device: torch.device) -> int:
-    return flags.chunk or chunk_of(device, network, dataset.classes, dataset.shape)
+    def _convnet(self, width: int) -> str:
+        return f"ConvNet-W{width}-D{default_depth(self.dataset.shape[1])}-IN-ReLU-Avg"
+
+    def schedule(self) -> Schedule:
+        """How matching condensers run, for a command with `CondensingFlags`."""
+        settled = settle(self.flags, self.protocol)
+        return Schedule(
+            iterations=settled.iterations,
+            real_batch=settled.real_batch,
+            network=self.matched_network,
+            augmentation=self.dataset.augmentation,
+            chunk=self._chunk(self.matched_network),
+            real_dtype="bfloat16" if self.flags.precision == "bf16" else "float32",
+            given=frozenset(name for name in OWN_SCHEDULE if getattr(self.flags, name) is not None),
+        )
+
+    def training(self, largest: str | None = None) -> Training:
+        """How networks are trained on a memory, for a command with `TrainingFlags`.
+
+        Args:
+            largest: the largest network that is trained, which decides the chunk; None for `network`.
+        """
+        return Training(
+            epochs=settle(self.flags, self.protocol).epochs,
+            batch=self.protocol.batch,
+            augmentation=self.dataset.augmentation,
+            chunk=self._chunk(largest or self.network),
+        )
+
+    def whole_training(self, whole: WholeTraining, largest: str) -> Training:
+        """How networks, up to the `largest`, are trained on the whole set: of all flags only --chunk changes it."""
+        return Training(
+            epochs=whole.epochs,
+            batch=whole.batch,
+            augmentation=STANDARD if "flip" in self.dataset.augmentation else "crop",
+            chunk=self._chunk(largest),
+        )
+
+    def _chunk(self, network: str) -> int:
+        return self.flags.chunk or chunk_of(self.device, network, self.dataset.classes, self.dataset.shape)

@@ -12,7 +12,7 @@ from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, scoring_of, values_of
-from harness.core.settings import place_of
+from harness.core.settings import Setup, place_of
 from harness.core.stored import check_held_out, made_from
 from harness.evaluate.comparison import Scored, format_table, is_unseeded, table
 from harness.evaluate.flags import Evaluate
@@ -53,4 +53,4 @@ def _scoring_of(config: Evaluate) -> Scoring:
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     if config.validation:
         dataset = dataset.hold_out(config.validation)
-    return scoring_of(config, protocol, device, dataset)
+    return scoring_of(Setup(config, protocol, device, dataset))

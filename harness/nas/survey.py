@@ -22,7 +22,7 @@ from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import seed_of
-from harness.core.settings import label_of, place_of, schedule_of, settle, training_of, whole_training_of
+from harness.core.settings import Setup, place_of, settle
 from harness.core.stored import Stored
 from harness.evidence.ranking import FEWEST
 from harness.nas import tables
@@ -178,6 +178,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
     _check_side(split.shape[1], surveyed)
     architectures = _architectures(config, settled, surveyed)
     largest = max(architectures, key=lambda architecture: architecture.activations(split.shape)).name
+    setup = Setup(config, protocol, device, split)
     return Survey(
         dataset=split,
         test=full.test,
@@ -191,12 +192,12 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         replicates=config.replicates,
         memory_replicates=config.memories,
         whole_replicates=config.whole_replicates,
-        schedule=schedule_of(config, protocol, split, device),
-        training=training_of(settled, protocol, split, device, largest),
-        whole=whole_training_of(config, whole, split, device, largest),
+        schedule=setup.schedule(),
+        training=replace(setup.training(largest), epochs=settled.epochs),
+        whole=setup.whole_training(whole, largest),
         whole_name=whole.name,
         seed=config.seed,
-        protocol=marked(label_of(config, protocol)),  # cut at the `+`: rows have a column of epochs
+        protocol=marked(setup.label),  # cut at the `+`: rows have a column of epochs
         precision=config.precision,
         store=config.store,
         device=device,

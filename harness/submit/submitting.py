@@ -19,7 +19,7 @@ from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, cell_of, scoring_of, values_of
-from harness.core.settings import place_of
+from harness.core.settings import Setup, place_of
 from harness.core.stored import Stored, made_from
 from harness.submit.checks import check_entries
 from harness.submit.flags import Submit
@@ -107,7 +107,7 @@ def _check(config: Submit) -> None:
 def _scoring_of(config: Submit) -> Scoring:
     device, protocol = place_of(config)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
-    return scoring_of(config, protocol, device, dataset)
+    return scoring_of(Setup(config, protocol, device, dataset))
 
 
 def _entry(number: int, stored: Stored) -> Entry:

@@ -4,19 +4,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from condensers import registry
 from harness.core import queue
-from harness.core.devices import name_of
 from harness.core.flags import COMPARED
 from harness.core.points import Point, check, plan_of
 from harness.core.progress import say
-from harness.core.protocols import Protocol
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
-from harness.core.settings import label_of, matched_network_of, place_of
+from harness.core.settings import Setup, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import full_name
@@ -72,11 +68,10 @@ def prepare(config: Table) -> Tabulation:
     device, protocol = place_of(config)
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     sets = [_load(config, name) for name in config.dataset]
-    points = [point for dataset in sets for point in _points(config, protocol, device, names, dataset)]
+    points = [point for dataset in sets for point in _points(Setup(config, protocol, device, dataset), names)]
     check(points)
     queue.check(config.storage, config.workers)
-    label = label_of(_plain(config, iterations=_lengths(config)[0]), protocol)
-    say(f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads")
+    say(_plain(Setup(config, protocol, device, sets[0]), iterations=_lengths(config)[0]).said)
     return Tabulation(tuple(points), not config.validation, config.out, config.storage, config.workers)
 
 
@@ -99,9 +94,9 @@ def _once_each(config: Table) -> Table:
     return replace(config, **{name: tuple(dict.fromkeys(values)) for name, values in given.items()})
 
 
-def _plain(config: Table, network: str = "", iterations: int | None = None) -> Table:
-    """The flags with one network and one length, as settings read them."""
-    return replace(config, network=network or None, iterations=iterations)
+def _plain(setup: Setup, network: str = "", iterations: int | None = None) -> Setup:
+    """The setup with one network and one length, where the flags of a table have several."""
+    return replace(setup, flags=replace(setup.flags, network=network or None, iterations=iterations))
 
 
 def _lengths(config: Table) -> tuple[int | None, ...]:
@@ -114,21 +109,20 @@ def _load(config: Table, name: str) -> Dataset:
     return dataset.hold_out(config.validation) if config.validation else dataset
 
 
-def _points(
-    config: Table, protocol: Protocol, device: torch.device, names: tuple[str, ...], dataset: Dataset
-) -> list[Point]:
-    replicates = range(config.memories)
+def _points(setup: Setup, names: tuple[str, ...]) -> list[Point]:
+    config = setup.flags
     return [
         Point(
-            tuple(plan_of(_plain(config, made_on, length), protocol, device, dataset, own, ipc, r) for r in replicates),
-            scoring_of(_plain(config, tested_on or made_on, length), protocol, device, dataset),
-            matched_network_of(_plain(config, made_on), protocol, dataset),
+            tuple(plan_of(made, own, ipc, replicate) for replicate in range(config.memories)),
+            scoring_of(_plain(setup, tested_on or made_on, length)),
+            made.matched_network,
             ipc,
         )
-        for ipc in config.ipc or (protocol.memory_per_class,)
+        for ipc in config.ipc or (setup.protocol.memory_per_class,)
         for made_on in config.network or (DEFAULT_NETWORK,)
         for tested_on in config.test_networks or (made_on,)
         for length, own in _by_length(config, names)
+        for made in (_plain(setup, made_on, length),)
     ]
 
 

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from harness.continual.flags import Continual
 from harness.core.flags import Common, DeviceFlags, check, spelling
 from harness.core.parsing import parse
 from harness.core.protocols import BENCH, PAPER, QUICK, SURVEYS, SurveyDefaults
-from harness.core.settings import label_of, network_of, schedule_of, settle
+from harness.core.settings import Setup, label_of, settle
 from harness.evaluate.flags import Evaluate
 from harness.export.flags import Export
 from harness.nas.flags import Nas
@@ -55,9 +55,9 @@ def flat(text: str) -> str:
 
 def test_a_shortened_name_of_a_network_is_no_other_network(digits):
     short, full = (Condense(network=name) for name in ("ConvNet-W8-D2", "ConvNet-W8-D2-IN-ReLU-Avg"))
-    assert network_of(short, QUICK, digits) == network_of(full, QUICK, digits) == full.network
-    cpu = torch.device("cpu")
-    assert schedule_of(short, QUICK, digits, cpu) == schedule_of(full, QUICK, digits, cpu)
+    one, other = (Setup(flags, QUICK, torch.device("cpu"), digits) for flags in (short, full))
+    assert one.network == other.network == full.network
+    assert one.schedule() == other.schedule()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,12 +95,11 @@ def test_flags_go_before_the_protocol(protocol):
 
 @pytest.mark.parametrize(("protocol", "matched", "trained"), [(PAPER, 128, 128), (BENCH, 64, 128), (QUICK, 32, 32)])
 def test_a_protocol_says_which_networks_are_matched_on_and_which_are_trained(protocol, matched, trained, digits):
-    schedule = schedule_of(Condense(), protocol, digits, torch.device("cpu"))
-    assert schedule.network == f"ConvNet-W{matched}-D2-IN-ReLU-Avg"
-    assert network_of(Condense(), protocol, digits) == f"ConvNet-W{trained}-D2-IN-ReLU-Avg"
-    asked = Condense(network="AlexNet")
-    assert schedule_of(asked, protocol, digits, torch.device("cpu")).network == "AlexNet"
-    assert network_of(asked, protocol, digits) == "AlexNet"
+    setup = Setup(Condense(), protocol, torch.device("cpu"), digits)
+    assert setup.schedule().network == setup.matched_network == f"ConvNet-W{matched}-D2-IN-ReLU-Avg"
+    assert setup.network == f"ConvNet-W{trained}-D2-IN-ReLU-Avg"
+    asked = replace(setup, flags=Condense(network="AlexNet"))
+    assert asked.schedule().network == asked.network == "AlexNet"
 
 
 def test_a_survey_s_own_defaults_go_before_its_protocol():

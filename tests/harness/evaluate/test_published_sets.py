@@ -16,6 +16,7 @@ from harness.core.protocols import QUICK
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of, seeds_of
+from harness.core.settings import Setup
 from harness.evaluate import __main__ as evaluate
 from harness.evaluate.flags import Evaluate
 
@@ -154,7 +155,7 @@ def test_rows_of_a_memory_that_another_seed_drew_are_marked(own, tmp_path):
 
 
 def test_replicates_of_a_published_set_have_networks_of_their_own(memory, digits):
-    scoring = scoring_of(Evaluate(**FLAGS), QUICK, torch.device("cpu"), digits)
+    scoring = scoring_of(Setup(Evaluate(**FLAGS), QUICK, torch.device("cpu"), digits))
     sets = [Memory(memory.images, memory.labels, {"memory_replicate": number}) for number in (0, 1)]
     first, second = (seeds_of(scoring, one) for one in sets)
     assert set(first).isdisjoint(second)

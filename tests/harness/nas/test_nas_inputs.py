@@ -16,7 +16,7 @@ from harness.condense.flags import Condense
 from harness.core.protocols import QUICK, SURVEYS, WHOLE_TRAININGS
 from harness.core.records import Records
 from harness.core.rows import NetworkRow
-from harness.core.settings import whole_training_of
+from harness.core.settings import Setup
 from harness.nas.__main__ import main
 from harness.nas.candidates import candidates, make_memories, proxies, run
 from harness.nas.flags import Nas
@@ -227,7 +227,8 @@ def test_flags_that_a_memory_file_has_no_use_for_are_refused(tmp_path):
 def test_a_recipe_flips_only_what_may_be_flipped(strategy, whole, digits):
     dataset = replace(digits, augmentation=strategy)
     largest = "ConvNet-W32-D2-IN-ReLU-Avg"
-    training = whole_training_of(Nas(epochs=3), WHOLE_TRAININGS["paper-200"], dataset, torch.device("cpu"), largest)
+    setup = Setup(Nas(epochs=3), QUICK, torch.device("cpu"), dataset)
+    training = setup.whole_training(WHOLE_TRAININGS["paper-200"], largest)
     assert (training.augmentation, training.epochs, training.batch) == (whole, 200, 256), "no flag changes a recipe"
 
 

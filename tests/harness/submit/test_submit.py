@@ -15,6 +15,7 @@ from harness.core.records import Records
 from harness.core.rows import SubmissionRow
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of, seeds_of
+from harness.core.settings import Setup
 from harness.core.stored import Stored
 from harness.report.__main__ import main as report
 from harness.report.flags import Report
@@ -61,7 +62,7 @@ def test_a_row_for_each_memory_and_its_scores_beside(files, tmp_path):
 
 
 def test_replicates_of_a_published_method_have_networks_of_their_own(files, digits):
-    scoring = scoring_of(entry(()), QUICK, torch.device("cpu"), digits)
+    scoring = scoring_of(Setup(entry(()), QUICK, torch.device("cpu"), digits))
     memories = [replace(load_memory(path), metadata={}) for path in files["dm"]]
     first, second = (seeds_of(scoring, seeded(Stored(Path("x.pt"), memory)).memory) for memory in memories)
     assert set(first).isdisjoint(second)
