@@ -10,7 +10,7 @@ from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
 from harness.core import queue
 from harness.core.flags import refuse
-from harness.core.points import Point, check, plan_of
+from harness.core.points import Point, check_points, plan_of
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -62,7 +62,7 @@ def prepare(config: Ablate) -> Ablation:
     grids = [fitting(grid, blocks) for grid in grids]
     names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
     point = point_of(setup, names, config.memories)
-    check([point])
+    check_points([point])
     queue.check(config.storage, config.workers)
     say(setup.said)
     return Ablation(tuple(grids), point, config.test, config.out, config.storage, config.workers)

@@ -20,7 +20,7 @@ from harness.ablate.trials import SAMPLER, Course, Trial, finished
 from harness.core import queue
 from harness.core.flags import refuse
 from harness.core.memories import Plan
-from harness.core.points import Point, check
+from harness.core.points import Point, check_points
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.rows import RungRow
@@ -108,7 +108,7 @@ def prepare(config: Ablate) -> Search:
     start = space.name(space.start)
     setup = Setup(config, protocol, device, dataset)
     point = point_of(setup, (start,), memories=1)
-    check([point])
+    check_points([point])
     # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
     replace(point.plans[0], names=(space.longest,))
     queue.check(config.storage, config.workers)

@@ -21,7 +21,7 @@ from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core.cells import Cell, run_cells
 from harness.core.flags import refuse_bf16
-from harness.core.makings import check, check_apart, check_recorded, names_of
+from harness.core.makings import check_apart, check_makings, check_recorded, names_of
 from harness.core.progress import bar
 from harness.core.reading import read_all
 from harness.core.records import Records
@@ -109,7 +109,7 @@ def prepare(config: Analyse) -> Analysis:
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     drifting = [config.drift_from] if config.drift_from else []
     stored = read_all(config, [*config.memories, *drifting], dataset, soft=False)
-    check(stored)
+    check_makings(stored)
     names = names_of(stored, sizes=False)
     named = {one.path: subjects.of_file(one, name, dataset) for one, name in zip(stored, names, strict=True)}
     own = [named[path] for path in dict.fromkeys(config.memories)]
@@ -120,7 +120,7 @@ def prepare(config: Analyse) -> Analysis:
         scores=config.scores,
         out=config.out,
     )
-    _check(analysis, stored, [key_of(analysis, named[one.path], {}) for one in stored])
+    _check(analysis, stored, [cell_key(analysis, named[one.path], {}) for one in stored])
     if analysis.scores:
         _one_size(own)
         _ = analysis.accuracies  # read now, so that a mistake is said before any work
@@ -175,7 +175,7 @@ def drift_of(analysis: Analysis, ratio: float) -> dict[str, object]:
     return {"base": content_of(analysis.base.memory), "ratio": ratio, "training": training}
 
 
-def key_of(analysis: Analysis, subject: Subject, about: dict[str, object]) -> str:
+def cell_key(analysis: Analysis, subject: Subject, about: dict[str, object]) -> str:
     """The key of a cell; `about` is empty for measures."""
     return config_key({"memory": content_of(subject.memory), **about, **analysis.described()})
 
@@ -185,7 +185,7 @@ Values = Iterable[tuple[int, str, str, float]]  # network replicate, network, me
 
 def measured(analysis: Analysis) -> pd.DataFrame:
     """The rows of all measures. Raises ValueError if they are damaged."""
-    cells = {key_of(analysis, one, {}): one for one in analysis.subjects}
+    cells = {cell_key(analysis, one, {}): one for one in analysis.subjects}
     seen = [(STYLE_GAP, False), (DIVERSITY, True), *((loss_of(name), True) for name in OBJECTIVES)]
     networks = range(analysis.networks)
     values = {(number, analysis.network, metric): unknown for number in networks for metric, unknown in seen}
@@ -200,14 +200,14 @@ def drifts(analysis: Analysis) -> pd.DataFrame:
     parts = []
     for ratio in drift.RATIOS:
         about = drift_of(analysis, ratio)
-        cells = {key_of(analysis, one, about): one for one in targets}
+        cells = {cell_key(analysis, one, about): one for one in targets}
         values = {(number, analysis.network, drifted(ratio)): False for number in range(analysis.networks)}
         parts.append(rows_of(rows, cells, values, where))
     return pd.concat(parts, ignore_index=True)
 
 
 def _cell(analysis: Analysis, subject: Subject, about: dict[str, object], values: Callable[[], Values]) -> Cell:
-    key = key_of(analysis, subject, about)
+    key = cell_key(analysis, subject, about)
     shown = {"condenser": subject.shown, "replicate": subject.replicate} | {
         name: value for name, value in about.items() if name == "ratio"
     }

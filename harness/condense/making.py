@@ -12,7 +12,7 @@ from condensers.device.files import require_writable
 from condensers.sharding import Ranks
 from harness.condense.flags import Condense
 from harness.core.devices import name_of, resolve_device
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.memories import Plan
 from harness.core.progress import say
 from harness.core.seeds import seed_of
@@ -42,7 +42,7 @@ def _make(config: Condense, ranks: Ranks) -> None:
     if config.store == "indices" and any(registry.condenser(name).makes_pixels for name in names):
         raise ValueError("only memories of real images (random, herding) can be stored as indices")
     device, protocol = place_of(replace(config, device=_device(config.device, ranks)))
-    check(config)
+    check_bounds(config)
     dataset = load(config.dataset, config.data_root, config.resolution)
     dataset = dataset.hold_out(config.validation) if config.validation else dataset
     require_writable(config.out)

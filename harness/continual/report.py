@@ -15,7 +15,7 @@ from harness.core.schema import ScoreRow
 from harness.core.seeds import config_key
 from harness.evidence.curves import continual_curve, title_of
 from harness.evidence.differences import FILE, MEASURED, OTHER, differences, write
-from harness.evidence.intervals import MEMORY, NO_MEMORY, format_table, interval, league_of, summary
+from harness.evidence.intervals import MEMORY, NO_MEMORY, format_table, interval, league_of_rows, summary
 from scenarios.strategies import forgetting
 
 AVERAGE = "average_incremental_accuracy"
@@ -126,7 +126,7 @@ def _differences(frame: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    leagues = frame["condenser"].map({name: league_of(own) for name, own in frame.groupby("condenser")})
+    leagues = frame["condenser"].map({name: league_of_rows(own) for name, own in frame.groupby("condenser")})
     rows = []
     for league in sorted(set(leagues) - {NO_MEMORY}, reverse=True):
         compared = frame[frame["metric"].isin(PAIRED) & leagues.isin([league, NO_MEMORY])]

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from harness.core.devices import keep_freed_memory
 from harness.core.ending import ended_by_signals
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.parsing import parse
 from harness.core.plugins import load as load_plugins
 from harness.core.plugins import place_in_plugin
@@ -87,7 +87,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _run(config_type: type[Config], execute: Callable[[Config], object], prog: str, description: str) -> None:
     config = parse(config_type, sys.argv[1:], prog, description)
-    check(config)  # before torch is imported; commands check again, because Python code may call their functions
+    check_bounds(config)  # before torch is imported; commands check again, because Python code may call their functions
     keep_freed_memory()
     load_plugins(config.plugin)
     if config.list_names:

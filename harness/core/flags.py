@@ -46,7 +46,7 @@ def by_protocol(name: str) -> str:
     return f"default: {', '.join(said)}"
 
 
-def check(flags: object) -> None:
+def check_bounds(flags: object) -> None:
     """Raise ValueError for the first flag that is out of its bounds, with the flag, its value and the bound.
 
     A path must be UTF-8: safetensors opens no other, and a run would fail by that only after hours of work.

@@ -40,7 +40,7 @@ def groups_of(memory: Memory) -> list[list]:
     return memory.metadata.get("config", {}).get("groups") or []
 
 
-def check(stored: Sequence[Stored]) -> None:
+def check_makings(stored: Sequence[Stored]) -> None:
     """Raise ValueError if two memories of one making and seed hold different images.
 
     This happens if they were made by different code or on different machines, or if two published sets have one name.
@@ -48,7 +48,7 @@ def check(stored: Sequence[Stored]) -> None:
     """
     known: dict[str, Stored] = {}
     for one in stored:
-        same = known.setdefault(json.dumps([making(one), identity_of(one.memory)], sort_keys=True), one)
+        same = known.setdefault(json.dumps([making(one), pairing_of(one.memory)], sort_keys=True), one)
         if same.memory.checksum != one.memory.checksum:
             raise ValueError(
                 f"{same.path} and {one.path} hold other images, but go by one name and one seed: give each to a "
@@ -122,8 +122,11 @@ def _tell(own: Settings, differing: dict[str, list[str]]) -> list[str]:
     return said
 
 
-def identity_of(memory: Memory) -> tuple[str, str]:
-    """The classes of a memory's groups, and its seed; as text, because pandas drops values that are None."""
+def pairing_of(memory: Memory) -> tuple[str, str]:
+    """What memories of two makings are paired by: the classes of their groups, and the seed.
+
+    Both are text, because pandas drops values that are None.
+    """
     classes = [classes for classes, _ in groups_of(memory)]
     return json.dumps(classes), str(memory.metadata.get("seed", UNSEEDED))
 

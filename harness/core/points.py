@@ -71,7 +71,7 @@ def plan_of(setup: Setup, names: tuple[str, ...], ipc: int, replicate: int) -> P
     )
 
 
-def check(points: Sequence[Point]) -> None:
+def check_points(points: Sequence[Point]) -> None:
     """Raise ValueError for mistakes that would otherwise only show after hours of work."""
     for point in points:
         condensers = [registry.condenser(name) for name in point.names]
@@ -83,7 +83,7 @@ def check(points: Sequence[Point]) -> None:
         check_enough(point.dataset.train.labels.bincount().tolist(), point.ipc, decoded, point.dataset.name)
 
 
-def key_of(point: Point, replicate: int, name: str) -> str:
+def cell_key(point: Point, replicate: int, name: str) -> str:
     """The key of the cell of one condenser and replicate."""
     plan, scoring = point.plans[replicate], point.scoring
     seeds = network_seeds(scoring, plan.seed)
@@ -121,7 +121,7 @@ def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:
         plan
         for point in points
         for replicate, plan in enumerate(point.plans)
-        if any(key_of(point, replicate, name) in keys for name in point.names)
+        if any(cell_key(point, replicate, name) in keys for name in point.names)
     ]
     missing = {plan.path(name) for plan in plans for name in plan.missing()}
     say(f"memories   {len(missing)} to condense")
@@ -158,7 +158,7 @@ def _mean_accuracy(rows: Sequence[ScoreRow]) -> float:
 
 
 def _cell(point: Point, replicate: int, name: str, records: Records[ScoreRow]) -> Cell:
-    key, dataset, scoring = key_of(point, replicate, name), point.dataset, point.scoring
+    key, dataset, scoring = cell_key(point, replicate, name), point.dataset, point.scoring
     shown = {
         "dataset": dataset.name,
         "condenser": name,

@@ -10,7 +10,7 @@ from condensers.device.augmentation import STANDARD
 from condensers.device.chunks import chunk_of
 from condensers.device.training import Training
 from harness.core.devices import name_of, resolve_device, set_precision
-from harness.core.flags import Common, check
+from harness.core.flags import Common, check_bounds
 from harness.core.protocols import MARK, Protocol, WholeTraining, protocol_for
 from scenarios.datasets import Dataset
 from search_spaces.registry import default_depth, full_name
@@ -33,7 +33,7 @@ def settle(flags: Flags, *defaults: object, **own: object) -> Flags:
     Raises:
         ValueError: a flag that is out of its bounds.
     """
-    check(flags)
+    check_bounds(flags)
     known = [own, *({one.name: getattr(source, one.name) for one in fields(source)} for source in defaults)]
     absent = [one.name for one in fields(flags) if getattr(flags, one.name) is None]
     return replace(flags, **{name: next((source[name] for source in known if name in source), None) for name in absent})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from condensers.core.leagues import LEAGUES
-from harness.core.makings import UNSEEDED, identity_of, league, names_of
+from harness.core.makings import UNSEEDED, league, names_of, pairing_of
 from harness.core.stored import Stored
 from harness.evidence.intervals import MEMORY, Interval, above, by_memory, interval
 
@@ -70,7 +70,7 @@ def format_table(frame: pd.DataFrame, networks: int, unseeded: bool = False) -> 
 
 def _series(members: Sequence[Scored]) -> pd.Series:
     """Accuracies of all networks by memory (`intervals.MEMORY`). A file named twice counts once."""
-    accuracies = {identity_of(one.stored.memory): one.accuracies for one in members}
+    accuracies = {pairing_of(one.stored.memory): one.accuracies for one in members}
     index = pd.MultiIndex.from_tuples([memory for memory, values in accuracies.items() for _ in values], names=MEMORY)
     return pd.Series([value for values in accuracies.values() for value in values], index=index, dtype=float)
 

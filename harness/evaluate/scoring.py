@@ -6,7 +6,7 @@ from statistics import fmean
 from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import Part, print_estimate
 from harness.core.flags import refuse_bf16
-from harness.core.makings import check, check_apart, check_recorded
+from harness.core.makings import check_apart, check_makings, check_recorded
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records
@@ -29,7 +29,7 @@ def score(config: Evaluate) -> None:
     for path in config.memories if config.validation else ():
         check_held_out(path, scoring.dataset, config.validation)
     stored = read_all(config, config.memories, scoring.dataset)
-    check(stored)
+    check_makings(stored)
     cells = [cell_of(scoring, memory) for memory in stored]
     keys = [cell.key for cell in cells]
     check_apart(stored, keys)

@@ -111,9 +111,9 @@ def _differences(rows: "pd.DataFrame", looks: dict[str, Look]) -> list[_Curve]:
 
 def _label(name: str, rows: "pd.DataFrame") -> str:
     """A condenser's name in the figure, with its league if that is open: the figure shows both leagues."""
-    from harness.evidence.intervals import league_of
+    from harness.evidence.intervals import league_of_rows
 
-    league = league_of(rows[rows["condenser"] == name])
+    league = league_of_rows(rows[rows["condenser"] == name])
     return name + {"open": ", open league", NOT_SAID: ", league not said"}.get(league, "")
 
 

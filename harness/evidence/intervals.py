@@ -250,7 +250,7 @@ def _row(frame: pd.DataFrame, average: pd.Series, condenser: str) -> dict[str, o
     scores = final[final["metric"] == "accuracy"]
     row = {
         "condenser": condenser,
-        "league": league_of(mine),
+        "league": league_of_rows(mine),
         "accuracy": interval(scores),
         "accuracy_bootstrap": interval(scores, "bootstrap"),
         "average_accuracy": interval(average[average.index.get_level_values("condenser") == condenser]),
@@ -305,7 +305,7 @@ def base_of(name: str) -> tuple[str, str]:
     return base, space + strategy
 
 
-def league_of(rows: pd.DataFrame) -> str:
+def league_of_rows(rows: pd.DataFrame) -> str:
     """The league of the memory that rows are about; `-` if they are about none."""
     if not rows["ipc_stored"].any():
         return NO_MEMORY

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from harness.core.points import Point, key_of
+from harness.core.points import Point, cell_key
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import values_of
@@ -21,7 +21,7 @@ def accuracies_of(point: Point, name: str, records: Records[ScoreRow]) -> pd.Ser
         ValueError: a cell is not whole.
     """
     values = {
-        (0, replicate): values_of(point.scoring, key_of(point, replicate, name), records)
+        (0, replicate): values_of(point.scoring, cell_key(point, replicate, name), records)
         for replicate in range(len(point.plans))
     }
     index = pd.MultiIndex.from_tuples([memory for memory, own in values.items() for _ in own], names=MEMORY)

@@ -14,7 +14,7 @@ import torch
 from condensers.device.files import atomic_write, one_line_errors
 from condensers.memory import Memory, read_metadata
 from condensers.published import SUFFIXES
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.progress import say
 from harness.core.stored import read
 from harness.export.card import card
@@ -53,7 +53,7 @@ def export(config: Export) -> None:
 
 
 def _check(config: Export) -> None:
-    check(config)
+    check_bounds(config)
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
     if bool(config.mean) != bool(config.std):

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from condensers.device.files import atomic_write
 from harness.core.command import one_line
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.progress import say
 from harness.core.records import write_csv
 from harness.evidence.sources import OWN, Found, read_folders
@@ -41,7 +41,7 @@ OWN_IDS = ("top", "content", "theme", "files", "files-title", "problems-title") 
 
 def report(config: Report) -> None:
     """Write the page and its numbers. Raises ValueError for a folder that is not there, or cannot be written."""
-    check(config)
+    check_bounds(config)
     found, out = read_folders(config.folders), config.out or config.folders[0] / "report"
     sections = with_distinct_ids([one for one in _sections(found, config.data_root) if one or one.problems])
     figures = [figure for one in sections for figure in figures_of(one)]

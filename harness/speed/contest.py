@@ -13,7 +13,7 @@ from condensers.device.training import Training
 from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.devices import name_of, resolve_device, set_precision
 from harness.core.estimates import duration
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.progress import bar, say
 from harness.core.records import Records
 from harness.core.rows import TurnRow
@@ -34,9 +34,9 @@ from harness.speed.rows import (
     SIDE_BY_SIDE,
     TOGETHER,
     Contest,
+    check_turns,
     machine,
 )
-from harness.speed.rows import check as check_turns
 from search_spaces.names import unknown
 from search_spaces.registry import build, default_depth, full_name
 
@@ -189,7 +189,7 @@ def _networks(config: Speed, device: torch.device) -> int:
 
 def _check(config: Speed, device: torch.device) -> None:
     """Raise ValueError for what would only fail after the first measurements."""
-    check(config)
+    check_bounds(config)
     for precision in config.precisions:
         set_precision(precision, device)
     for method in config.methods:

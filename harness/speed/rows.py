@@ -140,7 +140,7 @@ class Contest:
         return speeds[CONVOLUTIONS, one.precision] / speeds[label, one.precision]
 
 
-def check(records: Records[TurnRow], competitors: Mapping[str, int], repeats: int) -> None:
+def check_turns(records: Records[TurnRow], competitors: Mapping[str, int], repeats: int) -> None:
     """Raise ValueError unless every competitor has all its turns, and all that was measured is possible.
 
     Args:

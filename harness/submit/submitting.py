@@ -11,8 +11,8 @@ from statistics import fmean
 from condensers.core.leagues import LEAGUES, league
 from harness.core.cells import Cell, run_cells
 from harness.core.checks import check_leagues, damage
-from harness.core.flags import check, refuse_bf16
-from harness.core.makings import check as check_makings
+from harness.core.flags import check_bounds, refuse_bf16
+from harness.core.makings import check_makings
 from harness.core.progress import say
 from harness.core.reading import read_all
 from harness.core.records import Records
@@ -89,7 +89,7 @@ def submit(config: Submit) -> None:
 
 
 def _check(config: Submit) -> None:
-    check(config)
+    check_bounds(config)
     if not config.memories:
         raise ValueError("no memories given: name at least one file")
     refuse_bf16(config)

@@ -11,7 +11,7 @@ from condensers import registry
 from condensers.core.leagues import LEAGUES
 from condensers.core.recipe import league_of
 from harness.core.estimates import duration
-from harness.core.points import Point, key_of
+from harness.core.points import Point, cell_key
 from harness.core.progress import say
 from harness.core.protocols import marked
 from harness.core.records import write_csv
@@ -64,7 +64,7 @@ class Entry:
 def report(tabulation: Tabulation) -> None:
     """Print a table for each league, and write table.csv, differences.csv and cost.png."""
     # Memories that are the same at several points have one line.
-    found = {key_of(point, 0, name): (point, name) for point in tabulation.points for name in point.names}
+    found = {cell_key(point, 0, name): (point, name) for point in tabulation.points for name in point.names}
     entries = [_entry(tabulation, point, name) for point, name in found.values()]
     best = _best(entries)
     frame = pd.DataFrame([_line(entry, best[entry.rivals]) for entry in entries])

@@ -7,7 +7,7 @@ from pathlib import Path
 from condensers import registry
 from harness.core import queue
 from harness.core.flags import COMPARED
-from harness.core.points import Point, check, plan_of
+from harness.core.points import Point, check_points, plan_of
 from harness.core.progress import say
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -69,7 +69,7 @@ def prepare(config: Table) -> Tabulation:
     names = tuple(dict.fromkeys(registry.condenser(name).name for name in config.condensers))
     sets = [_load(config, name) for name in config.dataset]
     points = [point for dataset in sets for point in _points(Setup(config, protocol, device, dataset), names)]
-    check(points)
+    check_points(points)
     queue.check(config.storage, config.workers)
     say(_plain(Setup(config, protocol, device, sets[0]), iterations=_lengths(config)[0]).said)
     return Tabulation(tuple(points), not config.validation, config.out, config.storage, config.workers)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from harness.core.flags import check
+from harness.core.flags import check_bounds
 from harness.core.progress import say
 from harness.core.records import write_csv
 from harness.evidence.published import NOT_RUN
@@ -21,7 +21,7 @@ def report(config: Targets) -> None:
         ValueError: a folder is not there or holds nothing, or a file in it cannot be read: without that file, another
             measurement might stand beside a number.
     """
-    check(config)
+    check_bounds(config)
     found = read_folders(config.folders, without=(NAME,))
     if found.problems:
         raise ValueError(found.problems[0])

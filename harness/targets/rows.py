@@ -15,7 +15,7 @@ from condensers.device.training import Training
 from harness.core.checks import check_cells
 from harness.core.protocols import WHOLE, marked
 from harness.core.schema import ScoreRow
-from harness.evidence.intervals import MEMORY, Interval, interval, league_of
+from harness.evidence.intervals import MEMORY, Interval, interval, league_of_rows
 from harness.evidence.published import ACCURACY, CHECKSUMS, NOT_RUN, PAPER, SIDES, VERDICTS, convnet
 from harness.evidence.sources import Found, Source, grouped
 from harness.targets.measured import Measured, given, protocol_of, require_counts, training_of
@@ -169,6 +169,6 @@ def _of_stream(
         networks=own["network_replicate"].nunique(),
         training=training_of(protocol_of(about["protocol"], source.making.command, OTHER_STREAM)),
         protocol=about["protocol"],
-        league="" if whole else league_of(own),
+        league="" if whole else league_of_rows(own),
         source=source,
     )

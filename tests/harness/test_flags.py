@@ -14,7 +14,7 @@ from harness.ablate.flags import Ablate
 from harness.analyse.flags import Analyse
 from harness.condense.flags import Condense
 from harness.continual.flags import Continual
-from harness.core.flags import Common, DeviceFlags, check, spelling
+from harness.core.flags import Common, DeviceFlags, check_bounds, spelling
 from harness.core.parsing import parse
 from harness.core.protocols import BENCH, PAPER, QUICK, SURVEYS, SurveyDefaults
 from harness.core.settings import Setup, label_of, settle
@@ -161,11 +161,11 @@ def test_how_networks_are_trained_and_which_draws_they_have_stands_behind_the_ma
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_bound_is_kept_by_the_default_and_named_when_broken(command):
-    check(command())
+    check_bounds(command())
     for one in fields(command):
         if one.metadata["least"] is not None and not isinstance(one.default, tuple):
             with pytest.raises(ValueError, match=f"^{spelling(one)} is .*; give at least {one.metadata['least']}$"):
-                check(command(**{one.name: one.metadata["least"] - 1}))
+                check_bounds(command(**{one.name: one.metadata["least"] - 1}))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from condensers.memory import Memory
-from harness.core.makings import check, making
+from harness.core.makings import check_makings, making
 from harness.core.stored import Stored
 from harness.evaluate.comparison import Scored, format_table, table
 from harness.evidence.intervals import interval
@@ -88,10 +88,10 @@ def test_a_file_named_twice_counts_once():
 @pytest.mark.parametrize("make", [lambda: scored("dm", 1), lambda: published("a")])
 def test_other_images_of_one_making_and_seed_are_refused(make):
     one, other = make().stored, make().stored
-    check([one, one, other, scored("dm", 2).stored])
+    check_makings([one, one, other, scored("dm", 2).stored])
     other.memory.images[0] = 1
     with pytest.raises(ValueError, match="hold other images"):
-        check([one, other])
+        check_makings([one, other])
 
 
 def test_published_sets_are_told_by_their_names():

@@ -12,7 +12,7 @@ from PIL import Image
 
 from condensers import registry
 from condensers.device.training import Training
-from harness.core.points import key_of
+from harness.core.points import cell_key
 from harness.evaluate.__main__ import main as evaluate
 from harness.evaluate.flags import Evaluate
 from harness.table.__main__ import main
@@ -201,7 +201,7 @@ def test_a_network_by_two_spellings_is_one(done, tmp_path):
     (point,) = prepare(replace(twice, out=tmp_path)).points
     assert (point.condensed_on, point.scoring.network) == (full, full)
     recorded = pd.read_csv(done.out / "results.csv").set_index("cell")["metric"]
-    keys = [key_of(point, 0, name) for name in SMALL.condensers]
+    keys = [cell_key(point, 0, name) for name in SMALL.condensers]
     assert set(recorded[keys]) == {f"accuracy of {full}"}
 
 
