@@ -35,7 +35,7 @@ def main(config: Ablate) -> None:
     of_point = (ablation.point,), ablation.records
     if config.dry_run:
         return print_left(*of_point)
-    run(*of_point, "ablate", ablation.storage, ablation.workers)
+    run(*of_point, "ablate", ablation.sharing)
     return report(ablation)
 
 

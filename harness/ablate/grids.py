@@ -8,10 +8,10 @@ from condensers import registry
 from condensers.core.grids import Grid
 from condensers.core.recipe import Condenser
 from harness.ablate.flags import Ablate
-from harness.core import queue
 from harness.core.flags import refuse
 from harness.core.points import Point, check_points, plan_of
 from harness.core.progress import say
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
@@ -38,8 +38,7 @@ class Ablation:
     point: Point
     tested: bool
     out: Path
-    storage: str | None
-    workers: int
+    sharing: Sharing
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,9 +62,10 @@ def prepare(config: Ablate) -> Ablation:
     names = tuple(dict.fromkeys(name for grid in grids for name in grid.variants.values()))
     point = point_of(setup, names, config.memories)
     check_points([point])
-    queue.check(config.storage, config.workers)
+    sharing = Sharing(config.storage, config.workers)
+    sharing.check()
     say(setup.said)
-    return Ablation(tuple(grids), point, config.test, config.out, config.storage, config.workers)
+    return Ablation(tuple(grids), point, config.test, config.out, sharing)
 
 
 def split_of(config: Ablate) -> Dataset:

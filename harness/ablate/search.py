@@ -17,11 +17,11 @@ from harness.ablate.flags import Ablate
 from harness.ablate.grids import point_of, split_of
 from harness.ablate.space import Space, space_of
 from harness.ablate.trials import SAMPLER, Course, Trial, finished
-from harness.core import queue
 from harness.core.flags import refuse
 from harness.core.memories import Plan
 from harness.core.points import Point, check_points
 from harness.core.progress import say
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.rows import RungRow
 from harness.core.scoring import described
@@ -111,7 +111,7 @@ def prepare(config: Ablate) -> Search:
     check_points([point])
     # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
     replace(point.plans[0], names=(space.longest,))
-    queue.check(config.storage, config.workers)
+    Sharing(config.storage).check()
     say(setup.said)
     held_out = int(dataset.test.labels.bincount().min())
     return Search(space, point, config.seed, held_out, config.trials, config.batch, config.out, config.storage)

@@ -15,11 +15,11 @@ from condensers.core.recipe import Schedule
 from condensers.core.sampling import check_enough
 from condensers.device.training import Training
 from harness.continual.flags import Continual, Strategy
-from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.flags import COMPARED, CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import NAIVE, WHOLE, Protocol
+from harness.core.queue import Sharing
 from harness.core.reading import read_all
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
@@ -50,8 +50,7 @@ class Experiment(Scoring):
         whole: how networks are trained on real images: on all of them (the upper bound), or on each step's.
         augment: whether Avalanche's strategies augment what they train on; `retrain` always does.
         separable: whether files that do not say how they were condensed were condensed class by class.
-        storage: database that workers share, or None.
-        workers: processes on this machine.
+        sharing: who does the work.
     """
 
     steps: int
@@ -67,8 +66,7 @@ class Experiment(Scoring):
     separable: bool
     store: str
     out: Path
-    storage: str | None
-    workers: int
+    sharing: Sharing
 
     @cached_property
     def on_device(self) -> Dataset:
@@ -111,7 +109,7 @@ def prepare(config: Continual) -> Experiment:
         raise ValueError("--memory-per-class and --memory-size exclude each other: give one of them")
     experiment = _resolve(config, protocol, device)
     _check(experiment)
-    queue.check(experiment.storage, experiment.workers)
+    experiment.sharing.check()
     say(
         f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
     )
@@ -157,8 +155,7 @@ def _resolve(config: Continual, protocol: Protocol, device: torch.device) -> Exp
         separable=config.separable,
         store=config.store,
         out=config.out or Path("out", "continual", f"{dataset.identity}-{config.steps}steps"),
-        storage=config.storage,
-        workers=config.workers,
+        sharing=Sharing(config.storage, config.workers),
     )
 
 

@@ -160,8 +160,7 @@ def run(experiment: Experiment) -> None:
         cells(experiment),
         experiment.records,
         study="continual",
-        storage=experiment.storage,
-        workers=experiment.workers,
+        sharing=experiment.sharing,
         number=lambda rows: fmean(row.value for row in rows if row.metric == "accuracy"),
     )
     for order in range(experiment.orders):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.core.progress import bar
-from harness.core.queue import Job, Value, run_jobs
+from harness.core.queue import ALONE, Job, Sharing, Value, run_jobs
 from harness.core.records import Records
 from harness.core.schema import AnyRow, Row
 from harness.core.studies import ONE_BOARD, Board
@@ -54,8 +54,7 @@ def run_cells(
     cells: Sequence[Cell],
     records: Records[AnyRow],
     study: str,
-    storage: str | None = None,
-    workers: int = 1,
+    sharing: Sharing = ALONE,
     number: Callable[[Sequence[AnyRow]], float] = lambda rows: math.nan,
 ) -> None:
     """Return when every cell is in the records, whichever process put it there.
@@ -66,8 +65,7 @@ def run_cells(
         cells: in the order in which they are taken.
         records: where their rows are written.
         study: a name for these cells, shown by the bar and part of the names of the queue's studies.
-        storage: as for `harness.core.queue.run_jobs`.
-        workers: as for `harness.core.queue.run_jobs`.
+        sharing: who does the work.
         number: from the rows of one job's cells to the number that a dashboard shows for the job; nan for none.
 
     Raises:
@@ -91,7 +89,7 @@ def run_cells(
             rows = records.rows(set(job.cells))
             return number(rows) if rows else math.nan
 
-        run_jobs(_jobs(list(by_key.values())), execute, records, study, storage, workers)
+        run_jobs(_jobs(list(by_key.values())), execute, records, study, sharing)
 
 
 def unfinished(cells: Sequence[Cell], records: Records) -> list[Cell]:

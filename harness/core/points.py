@@ -15,6 +15,7 @@ from harness.core.cells import Cell, run_cells, unfinished, work_of
 from harness.core.estimates import Part, print_estimate
 from harness.core.memories import Plan
 from harness.core.progress import say
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, described, network_seeds, rows_of, work_of_networks
@@ -94,8 +95,7 @@ def run(
     points: Sequence[Point],
     records: Records[ScoreRow],
     study: str,
-    storage: str | None,
-    workers: int,
+    sharing: Sharing,
 ) -> None:
     """Run every cell that is not in the records, sharing the folder with other processes that do the same.
 
@@ -103,10 +103,9 @@ def run(
         points: the points of the grid.
         records: where rows are written.
         study: a name for the cells, as in `run_cells`.
-        storage: as for `harness.core.queue.run_jobs`.
-        workers: as for `harness.core.queue.run_jobs`.
+        sharing: who does the work.
     """
-    run_cells(cells(points, records), records, study, storage, workers, _mean_accuracy)
+    run_cells(cells(points, records), records, study, sharing, _mean_accuracy)
 
 
 def print_left(points: Sequence[Point], records: Records[ScoreRow]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import optuna
 import sqlalchemy
@@ -62,13 +63,41 @@ class Job:
         return finished >= set(self.cells)
 
 
+@dataclass(frozen=True)
+class Sharing:
+    """Who does the work.
+
+    Attributes:
+        storage: URL of a database that every worker reaches. None: `queue.db` beside the records, or, with one worker,
+            no queue at all.
+        workers: processes on this machine, this one included.
+    """
+
+    storage: str | None = None
+    workers: int = 1
+
+    def check(self) -> None:
+        """Raise ValueError, before hours are spent, for what `run_jobs` would refuse."""
+        if self.workers < 1:
+            raise ValueError(f"--workers is {self.workers}; give at least 1")
+        if storage := storages.asked(self.storage):
+            storages.connectable(storage)
+
+    def url(self, folder: Path) -> sqlalchemy.URL | None:
+        """The database of the queue for results in this folder; None if there is no queue."""
+        queued = storages.asked(self.storage) or self.workers > 1
+        return storages.url_of(self.storage, folder) if queued else None
+
+
+ALONE = Sharing()
+
+
 def run_jobs(
     jobs: Sequence[Job],
     execute: Callable[[Job], float],
     records: Records,
     study: str,
-    storage: str | None,
-    workers: int,
+    sharing: Sharing,
 ) -> None:
     """Return when the cells of every job are in the records, whichever process put it there.
 
@@ -79,37 +108,27 @@ def run_jobs(
             process has the cell, or makes what the cell needs, and is called again later.
         records: where the cells end up.
         study: a name for the jobs; a study is called by this name, its board's and a hash of the jobs.
-        storage: URL of a database that every worker reaches. None: `queue.db` beside the records, or, with one worker,
-            no queue at all.
-        workers: processes on this machine, this one included.
+        sharing: who does the work.
 
     Raises:
         ValueError: the storage is no database, its driver is missing or it cannot be used; `workers` is below 1, or
             above 1 where there is no command line to repeat.
     """
-    check(storage, workers)
+    sharing.check()
     records.sweep()
-    if storages.asked(storage) is None and workers == 1:
+    url = sharing.url(records.path.parent)
+    if url is None:
         return _run_here(jobs, execute, records)
-    url = storages.url_of(storage, records.path.parent)
     with storages.one_line_errors(url):
         queue = _Queue(jobs, execute, records, study, url)
         if not _unfinished(jobs, records):
             return None
-        with further_workers(workers, storages.text(url), records.path.parent / "workers") as say_dead:
+        with further_workers(sharing.workers, storages.text(url), records.path.parent / "workers") as say_dead:
             while _unfinished(jobs, records):
                 say_dead()
                 if not queue.take():
                     time.sleep(PAUSE)
     return None
-
-
-def check(storage: str | None, workers: int) -> None:
-    """Raise ValueError, before hours are spent, for what `run_jobs` would refuse."""
-    if workers < 1:
-        raise ValueError(f"--workers is {workers}; give at least 1")
-    if storage := storages.asked(storage):
-        storages.connectable(storage)
 
 
 def _run_here(jobs: Sequence[Job], execute: Callable[[Job], float], records: Records) -> None:

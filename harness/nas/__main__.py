@@ -35,7 +35,7 @@ def main(config: Nas) -> None:
     from harness.nas.candidates import run
     from harness.nas.verdict import report
 
-    return report(survey, run(survey, config.storage, config.workers, config.merge))
+    return report(survey, run(survey, config.merge))
 
 
 def _search(config: Nas, survey: "Survey") -> None:
@@ -43,10 +43,9 @@ def _search(config: Nas, survey: "Survey") -> None:
     from harness.nas.search_report import finished, report_searches
     from harness.nas.winners import train_winners, winners
 
-    sharing = config.storage, config.workers
-    cells = run_searches(survey, config.search, config.trials, config.searches, *sharing)
+    cells = run_searches(survey, config.search, config.trials, config.searches)
     if config.train_winner:
-        train_winners(survey, winners(survey, finished(survey, cells)), *sharing)
+        train_winners(survey, winners(survey, finished(survey, cells)))
     return report_searches(survey, cells)
 
 

@@ -43,13 +43,11 @@ class Candidate:
     key: str
 
 
-def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path] = ()) -> set[str]:
+def run(survey: Survey, merged: Sequence[Path] = ()) -> set[str]:
     """Run every cell that is not in the records, together with other processes that share the queue.
 
     Args:
         survey: what to run.
-        storage: as for `harness.core.queue.run_jobs`.
-        workers: as for `harness.core.queue.run_jobs`.
         merged: CSVs from other machines, whose rows are added first.
 
     Returns:
@@ -65,13 +63,13 @@ def run(survey: Survey, storage: str | None, workers: int, merged: Sequence[Path
         tables.merge(path, survey.records, survey.table, survey.dataset, survey.whole_name, keys)
     tables.adopt(survey.records, survey.table, survey.dataset.identity, keys)
     say(f"{len(every)} networks, {len(unfinished(every, survey.records))} of them to be trained")
-    run_all(survey, every, storage, workers)
+    run_all(survey, every)
     return keys
 
 
-def run_all(survey: Survey, every: Sequence[Cell], storage: str | None, workers: int) -> None:
+def run_all(survey: Survey, every: Sequence[Cell]) -> None:
     """Run the cells that are not in the survey's records. Raises ValueError for a storage that cannot be used."""
-    run_cells(every, survey.records, f"nas-{survey.dataset.identity}", storage, workers, _number)
+    run_cells(every, survey.records, f"nas-{survey.dataset.identity}", survey.sharing, _number)
 
 
 def make_memories(survey: Survey) -> None:

@@ -23,7 +23,6 @@ import torch
 from optuna.trial import FrozenTrial
 
 from condensers.device.training import accuracy, train
-from harness.core import storage as storages
 from harness.core.cells import Cell, run_cells, unfinished
 from harness.core.checks import check_counted, check_numbers, check_words, damage
 from harness.core.devices import name_of
@@ -62,18 +61,14 @@ class Search:
     key: str
 
 
-def run_searches(
-    survey: Survey, samplers: Sequence[str], trials: int, replicates: int, storage: str | None, workers: int
-) -> set[str]:
-    """Run every search that is not in the records.
+def run_searches(survey: Survey, samplers: Sequence[str], trials: int, replicates: int) -> set[str]:
+    """Run every search that is not in the records; if the work is queued, its database shows finished trials, too.
 
     Args:
         survey: proxies, space and training. The whole set is not trained on.
         samplers: keys of METHODS.
         trials: how many each search has.
         replicates: searches per proxy and sampler.
-        storage: as for `harness.core.queue.run_jobs`; if there is one, it gets finished trials for a dashboard.
-        workers: as for `harness.core.queue.run_jobs`.
 
     Returns:
         The keys of all searches.
@@ -82,12 +77,11 @@ def run_searches(
         ValueError: a storage that cannot be used, or records that are damaged.
     """
     records = records_of(survey)
-    url = storages.url_of(storage, survey.out) if storages.asked(storage) or workers > 1 else None
     make_memories(survey)
-    every = cells(survey, searches(survey, samplers, trials, replicates), url)
+    every = cells(survey, searches(survey, samplers, trials, replicates), survey.sharing.url(survey.out))
     check(survey, {cell.key: trials for cell in every})
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
-    run_cells(every, records, f"searches-{survey.dataset.identity}", storage, workers, _best_accuracy)
+    run_cells(every, records, f"searches-{survey.dataset.identity}", survey.sharing, _best_accuracy)
     return {cell.key for cell in every}
 
 

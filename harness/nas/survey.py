@@ -13,11 +13,11 @@ from condensers.core.sampling import check_enough
 from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
-from harness.core import queue
 from harness.core.devices import name_of
 from harness.core.flags import CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.core.scoring import drawn_network
@@ -59,6 +59,7 @@ class Survey:
         whole: how networks are trained on the whole set.
         whole_name: name of the whole-set training in the column `recipe`.
         table: where whole-set accuracies are kept for further surveys.
+        sharing: who does the work.
     """
 
     dataset: Dataset
@@ -84,6 +85,7 @@ class Survey:
     device: torch.device
     table: tables.Table
     out: Path
+    sharing: Sharing
 
     @cached_property
     def on_device(self) -> Dataset:
@@ -130,7 +132,7 @@ def prepare(config: Nas) -> Survey:
     survey = _resolve(config, protocol, device)
     _check(survey)
     _check_read(config, survey)
-    queue.check(config.storage, config.workers)
+    survey.sharing.check()
     tables.check(survey.table, survey.dataset, survey.whole_name)
     for path in config.merge:
         tables.check_foreign(path, survey.dataset, survey.whole_name, survey.proxies)
@@ -203,6 +205,7 @@ def _resolve(config: Nas, protocol: Protocol, device: torch.device) -> Survey:
         device=device,
         table=tables.open_table(config.whole_table, out, full.identity),
         out=out,
+        sharing=Sharing(config.storage, config.workers),
     )
 
 

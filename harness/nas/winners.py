@@ -65,14 +65,12 @@ def _tested(survey: Survey) -> dict[str, dict[str, float]]:
     return {name: {"test_accuracy": sum(own) / len(own), "networks": len(own)} for name, own in by_name.items()}
 
 
-def train_winners(survey: Survey, found: pd.DataFrame, storage: str | None, workers: int) -> None:
+def train_winners(survey: Survey, found: pd.DataFrame) -> None:
     """Train each proxy's winning architecture on the whole set, unless a table has it already.
 
     Args:
         survey: what was searched; `whole_replicates` networks are trained, and kept in its whole-set table.
         found: the result of `winners`.
-        storage: as for `harness.core.queue.run_jobs`.
-        workers: as for `harness.core.queue.run_jobs`.
     """
     names = set(found.loc[found["won"], "architecture"])
     alone = replace(survey, architectures=tuple(one for one in survey.space if one.name in names))
@@ -80,7 +78,7 @@ def train_winners(survey: Survey, found: pd.DataFrame, storage: str | None, work
     tables.adopt(survey.records, survey.table, survey.dataset.identity, {cell.key for cell in every})
     left = len(unfinished(every, survey.records))
     say(f"{len(every)} networks of what won, {left} of them to be trained on the whole set as {survey.whole_name}")
-    run_all(alone, every, storage, workers)
+    run_all(alone, every)
 
 
 def say_winners(survey: Survey, found: pd.DataFrame) -> None:

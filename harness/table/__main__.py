@@ -32,7 +32,7 @@ def main(config: Table) -> None:
     asked = tabulation.points, tabulation.records
     if config.dry_run:
         return print_left(*asked)
-    run(*asked, "table", tabulation.storage, tabulation.workers)
+    run(*asked, "table", tabulation.sharing)
     return report(tabulation)
 
 

@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 
 from condensers import registry
-from harness.core import queue
 from harness.core.flags import COMPARED
 from harness.core.points import Point, check_points, plan_of
 from harness.core.progress import say
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
@@ -53,8 +53,7 @@ class Tabulation:
     points: tuple[Point, ...]
     tested: bool
     out: Path
-    storage: str | None
-    workers: int
+    sharing: Sharing
 
     @cached_property
     def records(self) -> Records[ScoreRow]:
@@ -70,9 +69,10 @@ def prepare(config: Table) -> Tabulation:
     sets = [_load(config, name) for name in config.dataset]
     points = [point for dataset in sets for point in _points(Setup(config, protocol, device, dataset), names)]
     check_points(points)
-    queue.check(config.storage, config.workers)
+    sharing = Sharing(config.storage, config.workers)
+    sharing.check()
     say(_plain(Setup(config, protocol, device, sets[0]), iterations=_lengths(config)[0]).said)
-    return Tabulation(tuple(points), not config.validation, config.out, config.storage, config.workers)
+    return Tabulation(tuple(points), not config.validation, config.out, sharing)
 
 
 def _with_preset(config: Table) -> Table:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.core.cells import Cell, run_cells
+from harness.core.queue import Sharing
 from harness.core.records import Records
 
 
@@ -42,4 +43,4 @@ def cells(seconds: float) -> list[Cell]:
 
 
 if __name__ == "__main__":
-    run_cells(cells(float(sys.argv[2])), records_in(Path(sys.argv[1])), "numbers", *sys.argv[3:])
+    run_cells(cells(float(sys.argv[2])), records_in(Path(sys.argv[1])), "numbers", Sharing(*sys.argv[3:]))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.queue import Job, run_jobs
+from harness.core.queue import Job, Sharing, run_jobs
 from harness.core.records import Records
 
 
@@ -43,7 +43,7 @@ def execute_in(folder: Path, seconds: float = 0) -> Callable[[Job], float]:
 
 
 def work(folder: Path, storage: str | None, seconds: float = 0) -> None:
-    run_jobs(JOBS, execute_in(folder, seconds), records_in(folder), "numbers", storage, workers=1)
+    run_jobs(JOBS, execute_in(folder, seconds), records_in(folder), "numbers", Sharing(storage))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 
 from harness.core.cells import run_cells, unfinished, work_of
 from harness.core.progress import Lines
+from harness.core.queue import Sharing
 from harness.core.records import PAUSE
 from harness.core.studies import HEARTBEAT
 from harness.core.work import Work
@@ -151,7 +152,9 @@ def test_a_cell_that_fails_leaves_no_rows_and_is_tried_again(tmp_path):
 
 def test_a_dashboard_shows_a_number_for_each_group(tmp_path):
     storage = f"sqlite:///{tmp_path / 'queue.db'}"
-    run_cells(cells(0), records_in(tmp_path), "numbers", storage, number=lambda rows: max(row.value for row in rows))
+    run_cells(
+        cells(0), records_in(tmp_path), "numbers", Sharing(storage), number=lambda rows: max(row.value for row in rows)
+    )
     (name,) = optuna.get_all_study_names(storage)
     assert name.startswith("numbers-")
     trials = optuna.load_study(study_name=name, storage=storage).trials
@@ -188,6 +191,6 @@ def test_costs_add_up():
 
 def test_a_diverged_cell_is_done(tmp_path):
     storage = f"sqlite:///{tmp_path / 'queue.db'}"
-    run_cells([cell_of("a")], records_in(tmp_path), "numbers", storage)
+    run_cells([cell_of("a")], records_in(tmp_path), "numbers", Sharing(storage))
     (name,) = optuna.get_all_study_names(storage)
     assert [trial.value for trial in optuna.load_study(study_name=name, storage=storage).trials] == [-math.inf]

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from harness.core import studies
-from harness.core.queue import Job, _Queue, run_jobs
+from harness.core.queue import ALONE, Job, Sharing, _Queue, run_jobs
 from harness.core.storage import shown, url_of
 from harness.core.studies import HEARTBEAT, Board
 from harness.core.workers import without_storage
@@ -196,7 +196,7 @@ def test_a_worker_that_slept_for_too_long_loses_its_trial_and_nothing_else(tmp_p
 
 def test_the_study_is_rebuilt_from_the_records(tmp_path, storage_here, capsys):
     records, execute = records_in(tmp_path), execute_in(tmp_path)
-    run_jobs(JOBS[:5], execute, records, "numbers", None, workers=1)
+    run_jobs(JOBS[:5], execute, records, "numbers", ALONE)
     assert capsys.readouterr().out.split() == CELLS[:5]
     work(tmp_path, storage_here)
     assert capsys.readouterr().out.split() == CELLS[5:]
@@ -220,7 +220,7 @@ def test_deleted_rows_are_run_again_whatever_the_study_says(tmp_path, storage_he
 
 def test_jobs_in_another_order_share_the_study_and_other_jobs_do_not(tmp_path, storage_here):
     for jobs in (JOBS, JOBS[::-1], JOBS[:-1]):
-        run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", storage_here, workers=1)
+        run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", Sharing(storage_here))
     studies = optuna.get_all_study_summaries(storage_here)
     assert sorted(study.n_trials for study in studies) == [8, 9]
 
@@ -232,7 +232,7 @@ def test_a_cell_that_fails_says_why_and_is_tried_again_by_the_next_command(tmp_p
         return execute_in(tmp_path)(job)
 
     with pytest.raises(ValueError, match="cell-1 has no images"):
-        run_jobs(JOBS, diverge, records_in(tmp_path), "numbers", storage_here, workers=1)
+        run_jobs(JOBS, diverge, records_in(tmp_path), "numbers", Sharing(storage_here))
     assert records_in(tmp_path).finished() == {"cell-0"}
     work(tmp_path, storage_here)
     assert records_in(tmp_path).finished() == set(CELLS)
@@ -297,7 +297,7 @@ def test_workers_do_not_show_the_storage_among_their_arguments():
 def test_workers_are_at_least_one_and_need_a_command_line(tmp_path):
     for workers, message in ((0, "--workers is 0; give at least 1"), (2, "run python -m harness.COMMAND")):
         with pytest.raises(ValueError, match=message):
-            run_jobs(JOBS, execute_in(tmp_path), records_in(tmp_path), "numbers", None, workers)
+            run_jobs(JOBS, execute_in(tmp_path), records_in(tmp_path), "numbers", Sharing(workers=workers))
 
 
 @pytest.mark.parametrize("with_storage", [False, True])
@@ -314,7 +314,7 @@ def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_h
         return 1.0
 
     jobs = [Job("a", {"number": 1}, ("a2", "a3")), Job("b", {"number": 2})]
-    run_jobs(jobs, execute, records, "several", storage_here if with_storage else None, workers=1)
+    run_jobs(jobs, execute, records, "several", Sharing(storage_here) if with_storage else ALONE)
     assert begun == ["a", "a3", "b"]
     if with_storage:
         assert cells_of(storage_here, COMPLETE) == ["a", "b"]
@@ -331,7 +331,7 @@ def test_each_board_is_a_study_with_its_objective_and_they_take_turns(tmp_path, 
         )
         for number in (5, 1, 3, 2)
     ]
-    run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", storage_here, workers=1)
+    run_jobs(jobs, execute_in(tmp_path), records_in(tmp_path), "numbers", Sharing(storage_here))
     assert capsys.readouterr().out.split() == ["cell-5", "cell-2", "cell-1", "cell-3"]
     found = {study.study_name.rpartition("-")[0]: study for study in optuna.get_all_study_summaries(storage_here)}
     assert set(found) == {"numbers-of a", "numbers-of b"}

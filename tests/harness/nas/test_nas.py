@@ -53,7 +53,7 @@ def _quick():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Survey:
     survey = surveyed(replace(SMALL, out=tmp_path_factory.mktemp("nas")))
-    report(survey, run(survey, None, 1))
+    report(survey, run(survey))
     return survey
 
 
@@ -154,7 +154,7 @@ def test_another_recipe_of_the_whole_set_is_a_proxy(tmp_path, capsys):
     survey = surveyed(
         replace(SMALL, proxy=("short-1",), iterations=None, memories=1, epochs=None, whole_replicates=1, out=tmp_path)
     )
-    report(survey, run(survey, None, 1))
+    report(survey, run(survey))
     rows = rows_of(tmp_path).set_index("proxy").loc["short-1"]
     assert set(rows["recipe"]) == {"short-1"}
     assert set(rows["epochs"]) == {10}
@@ -176,14 +176,14 @@ def test_early_sees_every_image_before_it_sees_one_twice(finished):
 
 def test_the_same_command_again_trains_nothing(finished):
     before = {path: path.read_bytes() for path in finished.out.glob("*.csv")}
-    report(finished, run(finished, None, 1))
+    report(finished, run(finished))
     assert {path: path.read_bytes() for path in finished.out.glob("*.csv")} == before
 
 
 def test_whole_set_rows_come_from_the_table(finished, tmp_path, capsys):
     table = rows_of(finished.out, "whole_digits.csv")
     survey = surveyed(replace(SMALL, proxy=("random",), memories=1, out=tmp_path, whole_table=finished.table.path))
-    run(survey, None, 1)
+    run(survey)
     assert f"10 whole-set networks come from {finished.table.path}" in capsys.readouterr().out
     whole = rows_of(tmp_path).query("proxy == 'whole'")
     assert sorted(whole["seconds"]) == sorted(table["seconds"]), "they were not trained again"
@@ -198,9 +198,9 @@ def test_whole_set_rows_come_from_the_table(finished, tmp_path, capsys):
 def test_a_larger_subset_trains_only_what_is_new(finished, tmp_path):
     survey = surveyed(replace(SMALL, proxy=("random",), memories=1, out=tmp_path))
     small = replace(survey, architectures=survey.architectures[:4])
-    run(small, None, 1)
+    run(small)
     first = rows_of(tmp_path)
-    run(survey, None, 1)
+    run(survey)
     pd.testing.assert_frame_equal(rows_of(tmp_path).head(len(first)), first)
     assert len(rows_of(tmp_path)) == len(first) * 5 // 4
 
@@ -248,7 +248,7 @@ def test_the_choice_is_made_on_validation_not_on_test(finished):
 
 def test_the_top_by_whole_set_rank_waits_for_the_whole_space(finished, tmp_path):
     survey = surveyed(replace(SMALL, proxy=("random",), out=tmp_path), space=TINY, architectures=tuple(TINY.subset(6)))
-    own = run(survey, None, 1)
+    own = run(survey)
     row = summarise(survey, rows_of(tmp_path), "random")
     assert {"top_5_by_whole", "top_5_by_proxy"} <= set(row)
     assert "waits" not in format_tables([row])
@@ -261,7 +261,7 @@ def test_networks_that_diverge_are_rows_and_rank_lowest(tmp_path):
     config = replace(SMALL, proxy=("random",), memories=1, out=tmp_path)
     survey = surveyed(config)
     survey = replace(survey, training=replace(survey.training, lr=1e30))
-    report(survey, run(survey, None, 1))
+    report(survey, run(survey))
     frame = rows_of(tmp_path).query("proxy == 'random'")
     diverged = frame["status"] == "diverged"
     assert diverged.any()
@@ -272,7 +272,7 @@ def test_networks_that_diverge_are_rows_and_rank_lowest(tmp_path):
     if not diverged.all():
         assert not set(row["chosen"]) & set(frame[diverged]["architecture"])
     before = (tmp_path / "results.csv").read_bytes()
-    run(survey, None, 1)
+    run(survey)
     assert (tmp_path / "results.csv").read_bytes() == before, "a diverged network is a result, not a failure"
 
 

@@ -47,7 +47,7 @@ def test_chunks_on_cuda_are_for_the_largest_network(tmp_path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Survey:
     survey = surveyed(replace(SMALL, subset=7, out=tmp_path_factory.mktemp("nas")))
-    run(survey, None, 1)
+    run(survey)
     return survey
 
 
@@ -113,7 +113,7 @@ def test_a_memory_file_of_the_split_is_a_proxy_of_its_name(tmp_path, finished):
     path = memory(tmp_path, validation=30).rename(tmp_path / "mine.safetensors")
     names = (str(path), "random", "early")
     survey = surveyed(replace(SMALL, proxy=names, ipc=None, out=tmp_path, whole_table=finished.table.path))
-    run(survey, None, 1)
+    run(survey)
     rows = rows_of(tmp_path / "results.csv").query("proxy != 'whole'")
     assert rows.groupby("proxy").size().to_dict() == {"mine": 5, "random": 5, "early": 5}
     # It is the memory that the survey makes of that name, size and seed: one thing under two names.
@@ -170,26 +170,26 @@ def test_a_whole_set_table_of_another_recipe_or_split_is_refused(finished, tmp_p
 
 def test_rows_of_another_machine_are_merged_and_not_trained_again(finished, tmp_path):
     survey = surveyed(replace(SMALL, out=tmp_path))
-    run(survey, None, 1, (finished.records.path,))
+    run(survey, (finished.records.path,))
     mine, theirs = rows_of(tmp_path / "results.csv"), rows_of(finished.records.path)
     assert len(mine) == 10
     assert mine["seconds"].tolist() == theirs[theirs["cell"].isin(mine["cell"])]["seconds"].tolist()
     # The table takes the whole set's rows of all architectures.
     assert len(rows_of(survey.table.path)) == 7
-    run(survey, None, 1, (finished.records.path, finished.table.path))
+    run(survey, (finished.records.path, finished.table.path))
     assert len(rows_of(tmp_path / "results.csv")) == 10
 
 
 def test_rows_that_do_not_belong_are_not_merged(finished, tmp_path):
     survey = surveyed(replace(SMALL, validation=20, out=tmp_path))
     with pytest.raises(ValueError, match="with 30 validation images per class"):
-        run(survey, None, 1, (finished.records.path,))
+        run(survey, (finished.records.path,))
     survey = replace(surveyed(replace(SMALL, seed=1, out=tmp_path)), whole_name="short-1")
     with pytest.raises(ValueError, match="were the flags the same"):
-        run(survey, None, 1, (finished.records.path,))
+        run(survey, (finished.records.path,))
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="another schema"):
-        run(survey, None, 1, (tmp_path / "other.csv",))
+        run(survey, (tmp_path / "other.csv",))
     assert not (tmp_path / "results.csv").exists()
 
 
@@ -253,7 +253,7 @@ def test_a_table_that_holds_a_cell_twice_is_taken_once(finished, tmp_path):
     header, *lines = finished.table.path.read_text().splitlines(keepends=True)
     twice.write_text("".join([header, *lines, *lines]))
     survey = surveyed(replace(SMALL, out=tmp_path / "out", whole_table=twice))
-    run(survey, None, 1)
+    run(survey)
     assert not rows_of(tmp_path / "out" / "results.csv")["cell"].duplicated().any()
 
 
@@ -303,7 +303,7 @@ def test_a_row_that_is_missing_is_made_again(finished, tmp_path):
     path = tmp_path / "out" / "results.csv"
     header, _, *others = path.read_text().splitlines(keepends=True)
     path.write_text("".join([header, *others]))
-    run(surveyed(replace(SMALL, out=tmp_path / "out")), None, 1)
+    run(surveyed(replace(SMALL, out=tmp_path / "out")))
     mine, theirs = (
         rows_of(each).drop(columns=["seconds", "commit"]).sort_values("cell", ignore_index=True)
         for each in (path, finished.out / "results.csv")

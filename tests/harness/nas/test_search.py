@@ -14,6 +14,7 @@ import pytest
 import tyro
 
 from condensers.device.training import accuracy, train
+from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.rows import NetworkRow, TrialRow
 from harness.core.schema import columns, parse
@@ -35,7 +36,7 @@ VARYING = ["seconds", "commit"]
 
 
 def searched(survey: Survey, config: Nas = SMALL, storage: str | None = None) -> pd.DataFrame:
-    run_searches(survey, config.search, config.trials, config.searches, storage, 1)
+    run_searches(replace(survey, sharing=Sharing(storage)), config.search, config.trials, config.searches)
     return records_of(survey).read()
 
 
@@ -321,8 +322,7 @@ def test_a_winner_is_trained_after_a_search_only(tmp_path):
 
 def test_networks_that_diverge_are_never_the_best(finished, tmp_path):
     survey = replace(finished, training=replace(finished.training, lr=1e30), out=tmp_path)
-    wanted = ("evolution",), 12, 1, None, 1
-    own = run_searches(survey, *wanted)
+    own = run_searches(survey, ("evolution",), trials=12, replicates=1)
     frame = records_of(survey).read()
     diverged = frame["status"] == "diverged"
     assert diverged.any()
