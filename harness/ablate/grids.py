@@ -15,7 +15,7 @@ from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
-from harness.core.settings import Setup, place_of
+from harness.core.settings import Setup, announced, place_of
 from scenarios.datasets import Dataset, load
 from search_spaces.forward import depth
 
@@ -64,7 +64,7 @@ def prepare(config: Ablate) -> Ablation:
     check_points([point])
     sharing = Sharing(config.storage, config.workers)
     sharing.check()
-    say(setup.said)
+    say(announced(setup.label, device))
     return Ablation(tuple(grids), point, config.test, config.out, sharing)
 
 

@@ -23,7 +23,6 @@ from harness.core.records import PAUSE
 from harness.core.rows import RungRow
 from harness.core.scoring import accuracies
 from harness.core.seeds import seed_of
-from scenarios.datasets import Dataset
 
 
 def run(search: Search) -> None:
@@ -38,16 +37,15 @@ def run(search: Search) -> None:
 
 def _run(search: Search) -> None:
     url = storages.url_of(search.storage, search.out)
-    dataset = search.point.dataset.to(search.point.scoring.device)
     with storages.one_line_errors(url), bar(search.trials, "search", "trials") as shown:
         name = f"ablate-{search.point.dataset.identity}-{search.key}-{search.records.folder_id()}"
         study = open_trials(name, url, search.space.distributions, list(search.finished().values()))
         while (done := len(ended(study))) < search.trials:
             shown.update(done - shown.n)
-            _run_batch(search, study, dataset, min(search.batch, search.trials - done), done)
+            _run_batch(search, study, min(search.batch, search.trials - done), done)
 
 
-def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int, done: int) -> None:
+def _run_batch(search: Search, study: optuna.Study, size: int, done: int) -> None:
     known = search.finished()
     if search.start not in known:
         # The starting recipe is a trial, too, so that no search ends with a worse one.
@@ -57,7 +55,7 @@ def _run_batch(search: Search, study: optuna.Study, dataset: Dataset, size: int,
     names = [search.space.name(one.params) for one in asked]
     fresh = {name: one for name, one in zip(names, asked, strict=True) if name not in known}
     if fresh:
-        search.records.append(Batch(search, fresh, dataset, _unused(known, len(fresh))).rows())
+        search.records.append(Batch(search, fresh, _unused(known, len(fresh))).rows())
         known = search.finished()
     for name, one in zip(names, asked, strict=True):
         tell(study, one, known[name], reported=fresh.get(name) is one)
@@ -75,14 +73,11 @@ class Batch:
     Args:
         search: the search that the trials belong to.
         asked: trials by the names of their condensers.
-        dataset: on the device that does the work.
         numbers: their numbers in the search.
     """
 
-    def __init__(
-        self, search: Search, asked: Mapping[str, optuna.Trial], dataset: Dataset, numbers: Sequence[int]
-    ) -> None:
-        self.search, self.asked, self.dataset = search, asked, dataset
+    def __init__(self, search: Search, asked: Mapping[str, optuna.Trial], numbers: Sequence[int]) -> None:
+        self.search, self.asked = search, asked
         self.numbers = dict(zip(asked, numbers, strict=True))
         self.plan, self.scoring = search.plan_of(list(asked)), search.point.scoring
         self.looks: dict[str, list[RungRow]] = {name: [] for name in asked}
@@ -92,7 +87,7 @@ class Batch:
         """Condense and score all trials; return their rows, trial after trial."""
         recipes = [registry.condenser(name) for name in self.asked]
         match = partial(race, self.search.rungs, self._keep)
-        plan, train = self.plan, self.dataset.train
+        plan, train = self.plan, self.plan.dataset.train.to(self.plan.device)
         with bar(self.search.iterations, f"{len(recipes)} trials in lockstep") as shown:
             made = condense(recipes, train, plan.groups, plan.schedule, plan.seed, None, shown.update, match)
         for name, memory in made.items():

@@ -26,7 +26,7 @@ from harness.core.records import Records
 from harness.core.rows import RungRow
 from harness.core.scoring import described
 from harness.core.seeds import config_key
-from harness.core.settings import Setup, place_of
+from harness.core.settings import Setup, announced, place_of
 
 RUNGS = (0.25, 0.5, 0.75)  # as shares of the iterations
 
@@ -112,7 +112,7 @@ def prepare(config: Ablate) -> Search:
     # Raises ValueError, before any work, if the longest name that a trial can have is too long for a file.
     replace(point.plans[0], names=(space.longest,))
     Sharing(config.storage).check()
-    say(setup.said)
+    say(announced(setup.label, device))
     held_out = int(dataset.test.labels.bincount().min())
     return Search(space, point, config.seed, held_out, config.trials, config.batch, config.out, config.storage)
 

@@ -5,7 +5,7 @@ A recipe is taken apart into a condenser and the terms that can be written behin
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,10 +45,9 @@ class Part:
         weight = self.readings[reading] * chosen.get(f"{self.name} factor", 1.0)
         return f"{reading}:{_rounded(weight)}"
 
-    def longest(self, weights: bool) -> str:
-        """A text at least as long as any that `written` can give."""
-        spread = SPREAD if weights else 1.0
-        texts = [f"{reading}:{one}" for reading, start in self.readings.items() for one in _sizes(start, spread)]
+    def longest(self) -> str:
+        """The longest text that `written` can give."""
+        texts = [f"{reading}:{weight}" for reading, start in self.readings.items() for weight in _longest(start)]
         return max(texts, key=len)
 
 
@@ -84,8 +83,8 @@ class Space:
 
     @property
     def longest(self) -> str:
-        """A text at least as long as the name of any trial, because names of files have an end."""
-        return "+".join([self.base, *(part.longest(self.weights) for part in self.parts)])
+        """The longest name of a trial, also of those in `names`, because names of files have an end."""
+        return "+".join([self.base, *(part.longest() for part in self.parts)])
 
     def names(self, count: int) -> list[str]:
         """The names of so many different trials, to count the work of a batch."""
@@ -156,14 +155,18 @@ def _part(name: str, term: Term, ipc: int, all_readings: bool) -> Part:
     family = next((names for names in registry.READINGS if all_readings and name in names), (name,))
     # The term itself starts from the weight that the recipe gives it, its other readings from their own.
     weights = {other: at_ipc(registry.PLUS[other][0][0].weight, ipc) for other in family}
-    return Part(name, weights | {name: at_ipc(term.weight, ipc)})
+    weights |= {name: at_ipc(term.weight, ipc)}
+    if none := next((other for other, weight in weights.items() if not 0 < weight < math.inf), None):
+        raise ValueError(f"+{none} has the weight {weights[none]}, and a search wants one above 0: leave it out")
+    return Part(name, weights)
 
 
-def _sizes(start: float, spread: float) -> list[str]:
-    """A weight of every order of magnitude that the search can reach from its start, with all its digits."""
-    least, most = (math.floor(math.log10(start * factor)) for factor in (1 / spread, spread))
-    # One more, because rounding may carry a weight over the next power of ten.
-    return [_rounded(10.0**power * (10**DIGITS - 1) / 10 ** (DIGITS - 1)) for power in range(least, most + 2)]
+def _longest(start: float) -> Iterator[str]:
+    """Weights that a search can reach from a start, the one that takes the most letters among them."""
+    low, high = start * (1 / SPREAD), start * SPREAD
+    most = (10**DIGITS - 1) / 10 ** (DIGITS - 1)  # 9.99: all digits, below the next power of ten
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    return (_rounded(one) for one in (low, high, *(most * 10.0**power for power in powers)) if low <= one <= high)
 
 
 def _rounded(weight: float) -> str:

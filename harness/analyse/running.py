@@ -20,7 +20,7 @@ from harness.analyse.checking import rows_of
 from harness.analyse.flags import Analyse
 from harness.analyse.subjects import Subject
 from harness.core.cells import Cell, run_cells
-from harness.core.flags import refuse_bf16
+from harness.core.flags import check_bounds, refuse_bf16
 from harness.core.makings import check_apart, check_makings, check_recorded, names_of
 from harness.core.progress import bar
 from harness.core.reading import read_all
@@ -88,7 +88,7 @@ class Analysis(Scoring):
         own = ("analysis", *names, "network")
         return [seed_of(self.dataset.identity, self.seed, *own, number) for number in range(self.networks)]
 
-    def described(self) -> dict[str, object]:
+    def measuring(self) -> dict[str, object]:
         """All that decides the measured values, except the memory, as JSON values."""
         return {
             "dataset": self.dataset.checksum,
@@ -106,6 +106,7 @@ def prepare(config: Analyse) -> Analysis:
         raise ValueError("no memories given: name at least one file")
     refuse_bf16(config)
     device, protocol = place_of(config)
+    check_bounds(config)
     dataset = load(config.dataset or made_from(config.memories[0]), config.data_root, config.resolution)
     drifting = [config.drift_from] if config.drift_from else []
     stored = read_all(config, [*config.memories, *drifting], dataset, soft=False)
@@ -170,14 +171,14 @@ def cells(analysis: Analysis) -> list[Cell]:
 
 
 def drift_of(analysis: Analysis, ratio: float) -> dict[str, object]:
-    """What decides the accuracies of a drift, except its target and what `described` holds."""
+    """What decides the accuracies of a drift, except its target and what `measuring` holds."""
     training = analysis.training.describe()
     return {"base": content_of(analysis.base.memory), "ratio": ratio, "training": training}
 
 
 def cell_key(analysis: Analysis, subject: Subject, about: dict[str, object]) -> str:
     """The key of a cell; `about` is empty for measures."""
-    return config_key({"memory": content_of(subject.memory), **about, **analysis.described()})
+    return config_key({"memory": content_of(subject.memory), **about, **analysis.measuring()})
 
 
 Values = Iterable[tuple[int, str, str, float]]  # network replicate, network, metric, value
@@ -225,7 +226,7 @@ def _rows(
         dataset=analysis.dataset.name,
         dataset_checksum=analysis.dataset.checksum,
         condenser=subject.name,
-        config=config_key(about | analysis.described()),
+        config=config_key(about | analysis.measuring()),
         ipc_stored=subject.memory.per_class,
         ipc_decoded=subject.images.shape[1],
         memory_replicate=subject.replicate,

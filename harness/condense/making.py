@@ -84,15 +84,16 @@ def _device(name: str, ranks: Ranks) -> str:
 def _plan(setup: Setup, names: tuple[str, ...], ranks: Ranks) -> Plan:
     config, dataset = setup.flags, setup.dataset
     settled = settle(config, setup.protocol, ipc=setup.protocol.memory_per_class)
-    # Rank 0 decides for all: free memory may differ on other ranks, and Avalanche refuses to be imported there.
-    own = (_groups(dataset, settled), setup.schedule()) if ranks.leads else None
-    groups, schedule = ranks.agree(own)
+    # Rank 0 decides for all: other ranks may have less free memory, Avalanche refuses to be imported there, and
+    # the seed depends on the pixels of a folder of images, which another machine may decode differently.
+    own = (_groups(dataset, settled), setup.schedule(), _seed(config, dataset)) if ranks.leads else None
+    groups, schedule, seed = ranks.agree(own)
     return Plan(
         names=names,
         dataset=dataset,
         groups=groups,
         schedule=schedule,
-        seed=_seed(config, dataset),
+        seed=seed,
         device=setup.device,
         precision=config.precision,
         store=config.store,

@@ -13,9 +13,9 @@ from condensers import registry
 from condensers.condense import Group
 from condensers.core.recipe import Schedule
 from condensers.core.sampling import check_enough
+from condensers.device.images import LabelledImages
 from condensers.device.training import Training
 from harness.continual.flags import Continual, Strategy
-from harness.core.devices import name_of
 from harness.core.flags import COMPARED, CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import NAIVE, WHOLE, Protocol
@@ -25,11 +25,11 @@ from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import Scoring, scoring_of
 from harness.core.seeds import seed_of
-from harness.core.settings import Setup, place_of, settle
+from harness.core.settings import Setup, announced, place_of, settle
 from harness.core.stored import Stored, check_steps
 from harness.evidence.intervals import RANDOM
 from scenarios.buffers import class_share
-from scenarios.datasets import Dataset, load
+from scenarios.datasets import load
 from scenarios.streams import step_classes
 from search_spaces.registry import build
 
@@ -69,9 +69,9 @@ class Experiment(Scoring):
     sharing: Sharing
 
     @cached_property
-    def on_device(self) -> Dataset:
-        """The data set where the work is done."""
-        return self.dataset.to(self.device)
+    def test_on_device(self) -> LabelledImages:
+        """The test images where the work is done."""
+        return self.dataset.test.to(self.device)
 
     @cached_property
     def records(self) -> Records[ScoreRow]:
@@ -110,9 +110,7 @@ def prepare(config: Continual) -> Experiment:
     experiment = _resolve(config, protocol, device)
     _check(experiment)
     experiment.sharing.check()
-    say(
-        f"protocol {experiment.protocol} on {name_of(device)}, {torch.get_num_threads()} threads; {_advice(experiment)}"
-    )
+    say(f"{announced(experiment.protocol, device)}; {_advice(experiment)}")
     return experiment
 
 

@@ -101,7 +101,7 @@ def accuracies(experiment: Experiment, network: nn.Module, order: int, step: int
     """Test accuracy after a step of a class order: on all classes seen, and on the classes of each step so far."""
     steps = experiment.step_classes(order)[:step]
     classes = [label for own in steps for label in own]
-    seen = experiment.on_device.test.of_classes(classes)
+    seen = experiment.test_on_device.of_classes(classes)
     predictions = predict(network, seen, experiment.training.chunk)
     by_step = accuracy_by_step(predictions, seen.labels, steps)
     return {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from harness.core.progress import bar
-from harness.core.queue import ALONE, Job, Sharing, Value, run_jobs
+from harness.core.queue import UNSHARED, Job, Sharing, Value, run_jobs
 from harness.core.records import Records
 from harness.core.schema import AnyRow, Row
 from harness.core.studies import ONE_BOARD, Board
@@ -54,7 +54,7 @@ def run_cells(
     cells: Sequence[Cell],
     records: Records[AnyRow],
     study: str,
-    sharing: Sharing = ALONE,
+    sharing: Sharing = UNSHARED,
     number: Callable[[Sequence[AnyRow]], float] = lambda rows: math.nan,
 ) -> None:
     """Return when every cell is in the records, whichever process put it there.

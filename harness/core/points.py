@@ -91,12 +91,7 @@ def cell_key(point: Point, replicate: int, name: str) -> str:
     return config_key({"memory": plan.key(name), "network seeds": seeds, **described(scoring)})
 
 
-def run(
-    points: Sequence[Point],
-    records: Records[ScoreRow],
-    study: str,
-    sharing: Sharing,
-) -> None:
+def run(points: Sequence[Point], records: Records[ScoreRow], study: str, sharing: Sharing) -> None:
     """Run every cell that is not in the records, sharing the folder with other processes that do the same.
 
     Args:

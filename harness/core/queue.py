@@ -85,11 +85,11 @@ class Sharing:
 
     def url(self, folder: Path) -> sqlalchemy.URL | None:
         """The database of the queue for results in this folder; None if there is no queue."""
-        queued = storages.asked(self.storage) or self.workers > 1
+        queued = storages.asked(self.storage) is not None or self.workers > 1
         return storages.url_of(self.storage, folder) if queued else None
 
 
-ALONE = Sharing()
+UNSHARED = Sharing()
 
 
 def run_jobs(

@@ -357,6 +357,7 @@ def _git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@cache
 def _versions() -> str:
     found = {name: _version(name) or "absent" for name in PACKAGES}
     return " ".join(["python", platform.python_version(), *(f"{name} {at}" for name, at in found.items())])

@@ -35,12 +35,14 @@ from search_spaces.registry import identity_of
 class Scoring:
     """Everything that memories are scored with.
 
+    Experiments and analyses are scorings with more fields, and take over `vars` of one: no property may be cached here.
+
     Attributes:
         dataset: on the CPU.
         protocol: its name in rows.
         network: name of the network that is trained on a memory.
         training: how it is trained.
-        networks: how many are trained on each memory.
+        networks: how many are trained on each memory, or see it.
         seed: of all draws.
     """
 

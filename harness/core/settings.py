@@ -69,6 +69,11 @@ def place_of(flags: Common) -> tuple[torch.device, Protocol]:
     return device, protocol_for(flags.protocol, device.type)
 
 
+def announced(label: str, device: torch.device) -> str:
+    """What a command says of how it works, before it starts."""
+    return f"protocol {label} on {name_of(device)}, {torch.get_num_threads()} threads"
+
+
 @dataclass(frozen=True)
 class Setup:
     """What the flags of a command come to under its protocol, for one data set on one device.
@@ -86,11 +91,6 @@ class Setup:
     def label(self) -> str:
         """The protocol's name as recorded: `label_of`."""
         return label_of(self.flags, self.protocol)
-
-    @property
-    def said(self) -> str:
-        """What a command says of it before it starts."""
-        return f"protocol {self.label} on {name_of(self.device)}, {torch.get_num_threads()} threads"
 
     @property
     def network(self) -> str:

@@ -77,8 +77,9 @@ def run_searches(survey: Survey, samplers: Sequence[str], trials: int, replicate
         ValueError: a storage that cannot be used, or records that are damaged.
     """
     records = records_of(survey)
+    url = survey.sharing.url(survey.out)
     make_memories(survey)
-    every = cells(survey, searches(survey, samplers, trials, replicates), survey.sharing.url(survey.out))
+    every = cells(survey, searches(survey, samplers, trials, replicates), url)
     check(survey, {cell.key: trials for cell in every})
     say(f"{len(every)} searches of {trials} trials, {len(unfinished(every, records))} of them to be run")
     run_cells(every, records, f"searches-{survey.dataset.identity}", survey.sharing, _best_accuracy)

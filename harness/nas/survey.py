@@ -13,7 +13,6 @@ from condensers.core.sampling import check_enough
 from condensers.device.files import require_writable
 from condensers.device.images import LabelledImages
 from condensers.device.training import Training
-from harness.core.devices import name_of
 from harness.core.flags import CONDENSING, refuse, refuse_bf16
 from harness.core.progress import say
 from harness.core.protocols import BASELINES, EARLY, SURVEYS, WHOLE, WHOLE_TRAININGS, Protocol, WholeTraining, marked
@@ -22,7 +21,7 @@ from harness.core.records import Records
 from harness.core.rows import NetworkRow
 from harness.core.scoring import drawn_network
 from harness.core.seeds import seed_of
-from harness.core.settings import Setup, place_of, settle
+from harness.core.settings import Setup, announced, place_of, settle
 from harness.core.stored import Stored
 from harness.evidence.ranking import FEWEST
 from harness.nas import tables
@@ -282,6 +281,6 @@ def _announce(config: Nas, survey: Survey) -> None:
         say(f"no --dataset: {DEFAULTS[survey.dataset.name]}{full}")
     split = f"{survey.validation} images per class of {survey.dataset.name} held out to choose on"
     say(
-        f"protocol {survey.protocol} on {name_of(survey.device)}, {torch.get_num_threads()} threads; {split}; "
+        f"{announced(survey.protocol, survey.device)}; {split}; "
         f"{len(survey.architectures)} of the {len(survey.space)} architectures of {survey.space.name}"
     )

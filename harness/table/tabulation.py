@@ -12,7 +12,7 @@ from harness.core.queue import Sharing
 from harness.core.records import Records
 from harness.core.schema import ScoreRow
 from harness.core.scoring import scoring_of
-from harness.core.settings import Setup, place_of
+from harness.core.settings import Setup, announced, place_of
 from harness.table.flags import Table
 from scenarios.datasets import Dataset, load
 from search_spaces.registry import full_name
@@ -71,7 +71,8 @@ def prepare(config: Table) -> Tabulation:
     check_points(points)
     sharing = Sharing(config.storage, config.workers)
     sharing.check()
-    say(_plain(Setup(config, protocol, device, sets[0]), iterations=_lengths(config)[0]).said)
+    label = _plain(Setup(config, protocol, device, sets[0]), iterations=_lengths(config)[0]).label
+    say(announced(label, device))
     return Tabulation(tuple(points), not config.validation, config.out, sharing)
 
 
@@ -95,7 +96,7 @@ def _once_each(config: Table) -> Table:
 
 
 def _plain(setup: Setup, network: str = "", iterations: int | None = None) -> Setup:
-    """The setup with one network and one length, where the flags of a table have several."""
+    """The setup with one network and one length: settings cannot be read from the several of a table."""
     return replace(setup, flags=replace(setup.flags, network=network or None, iterations=iterations))
 
 

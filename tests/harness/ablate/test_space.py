@@ -51,22 +51,24 @@ def test_only_what_is_asked_for_is_chosen():
     assert list(space_of("dm+whiten+mm", BOTH, 10).distributions) == ["whiten factor", "mm factor", "mm reading"]
 
 
-@pytest.mark.parametrize("name", ["ours", "dm+mm:1e-9+cm:3e12", "dm+ridge:9.996+mm:99.95"])
-@pytest.mark.parametrize("search", [("weights",), ("readings",), BOTH])
-def test_no_trial_has_a_longer_name_than_the_longest(name, search):
-    space, random = space_of(name, search, ipc=10), np.random.default_rng(1)
-    factors = [1 / SPREAD, SPREAD, *SPREAD ** random.uniform(-1, 1, 200)]
+@pytest.mark.parametrize("name", ["ours", "dm+mm:1e-9+cm:3e12", "dm+ridge:9.996+mm:99.95", "dm+mm:1+cm:0.02"])
+def test_the_longest_name_is_that_of_a_trial_and_no_trial_has_a_longer_one(name):
+    space = space_of(name, BOTH, ipc=10)
     readings = {f"{part.name} reading": list(part.readings) for part in space.parts}
-    names = [
-        space.name(
-            {f"{part.name} factor": one for part in space.parts if space.weights}
-            | dict(zip(readings, chosen, strict=True))
-        )
+    factors = [*SPREAD ** np.linspace(-1, 1, 2001), *(k / 1000 for k in range(100, 10_001, 3))]
+    names = {
+        space.name({f"{part.name} factor": one for part in space.parts} | dict(zip(readings, chosen, strict=True)))
         for one in factors
         for chosen in product(*readings.values())
-    ]
-    most = len(space.longest)
-    assert most - 2 * len(space.parts) <= max(map(len, names)) <= most
+    }
+    parts = [max((one.split("+")[k] for one in names), key=len) for k in range(1 + len(space.parts))]
+    assert len(space.longest) == len("+".join(parts))
+
+
+def test_a_term_without_a_weight_above_0_is_not_searched(monkeypatch):
+    monkeypatch.setitem(registry.PLUS, "mm", ((replace(registry.PLUS["mm"][0][0], weight=0.0),), "of nothing"))
+    with pytest.raises(ValueError, match=r"^\+mm has the weight 0.0, and a search wants one above 0"):
+        space_of("dm+mm+ridge", BOTH, ipc=10)
 
 
 def test_names_hold_no_exponent_whose_sign_would_begin_another_term():

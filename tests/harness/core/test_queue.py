@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from harness.core import studies
-from harness.core.queue import ALONE, Job, Sharing, _Queue, run_jobs
+from harness.core.queue import UNSHARED, Job, Sharing, _Queue, run_jobs
 from harness.core.storage import shown, url_of
 from harness.core.studies import HEARTBEAT, Board
 from harness.core.workers import without_storage
@@ -196,7 +196,7 @@ def test_a_worker_that_slept_for_too_long_loses_its_trial_and_nothing_else(tmp_p
 
 def test_the_study_is_rebuilt_from_the_records(tmp_path, storage_here, capsys):
     records, execute = records_in(tmp_path), execute_in(tmp_path)
-    run_jobs(JOBS[:5], execute, records, "numbers", ALONE)
+    run_jobs(JOBS[:5], execute, records, "numbers", UNSHARED)
     assert capsys.readouterr().out.split() == CELLS[:5]
     work(tmp_path, storage_here)
     assert capsys.readouterr().out.split() == CELLS[5:]
@@ -314,7 +314,7 @@ def test_a_job_of_several_cells_is_done_when_all_of_them_are(tmp_path, storage_h
         return 1.0
 
     jobs = [Job("a", {"number": 1}, ("a2", "a3")), Job("b", {"number": 2})]
-    run_jobs(jobs, execute, records, "several", Sharing(storage_here) if with_storage else ALONE)
+    run_jobs(jobs, execute, records, "several", Sharing(storage_here) if with_storage else UNSHARED)
     assert begun == ["a", "a3", "b"]
     if with_storage:
         assert cells_of(storage_here, COMPLETE) == ["a", "b"]
