@@ -163,7 +163,7 @@ BAD = {
     f"condense --condensers {LONG}": "the name 'dm+ridge:0.0001+ridg' ... has 262 bytes, too many for that of a memory",
     f"continual --condensers dm {LONG}": "too many for that of a memory file: give one of at most",
     f"nas --proxy {LONG}": "too many for that of a memory file: give one of at most",
-    f"ablate --search weights --condenser {'dm' + '+ridge' * 17}": "has 291 bytes, too many for that of a memory file",
+    f"ablate --search weights --condenser {'dm' + '+ridge' * 17}": "has 189 bytes, too many for that of a memory file",
     f"table --condensers random {LONG}": "too many for that of a memory file: give one of at most",
     # Nothing of that name is there.
     "ablate --grid kk": "unknown grid 'kk'. Did you mean 'k'?",
